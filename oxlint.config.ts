@@ -1,0 +1,83 @@
+import { defineConfig } from "oxlint"
+
+/**
+ * The house: which room may know which. `faces` are the files of a room that others may import; everything else in
+ * a room is its own affair. The arrows only point downward; src/README.md draws them.
+ */
+const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly knows: ReadonlyArray<string> }> = {
+  domain: { faces: ["*"], knows: [] },
+  telemetry: { faces: ["Telemetry"], knows: ["domain"] },
+  config: { faces: ["ConfigLoader"], knows: ["domain"] },
+  registry: { faces: ["Registry"], knows: ["domain", "telemetry"] },
+  scheduler: { faces: ["Scheduler"], knows: ["domain", "telemetry", "registry"] },
+  resilience: {
+    faces: ["Admission", "CircuitBreaker", "Deadlines", "RateLimiter", "RetryPolicy"],
+    knows: ["domain", "telemetry", "registry"]
+  },
+  backend: { faces: ["BackendAdapter", "UpstreamTransport"], knows: ["domain", "telemetry", "registry"] },
+  health: { faces: ["HealthProber"], knows: ["domain", "telemetry", "registry", "backend"] },
+  proxy: {
+    faces: ["Proxy"],
+    knows: ["domain", "telemetry", "registry", "scheduler", "resilience", "backend"]
+  },
+  http: { faces: ["HttpSurface"], knows: ["domain", "telemetry", "registry", "resilience", "proxy"] },
+  sim: { faces: ["Simulator"], knows: [] },
+  bench: { faces: ["LoadHarness"], knows: [] },
+  cli: {
+    faces: ["Weir"],
+    knows: [
+      "domain",
+      "telemetry",
+      "config",
+      "registry",
+      "scheduler",
+      "resilience",
+      "backend",
+      "health",
+      "proxy",
+      "http",
+      "sim",
+      "bench"
+    ]
+  }
+}
+
+/** For one room: every other room is closed, then the faces of those that it may know are opened again. */
+const boundary = (room: string) => {
+  const open = rooms[room]?.knows ?? []
+  const others = Object.keys(rooms).filter((other) => other !== room)
+  const group = others.flatMap((other) => {
+    const inside = `**/${other}/**`
+    if (!open.includes(other)) return [inside]
+    const faces = rooms[other]?.faces ?? []
+    return faces.includes("*") ? [] : [inside, ...faces.map((face) => `!**/${other}/${face}.ts`)]
+  })
+  const message = `src/${room} may only know the faces of: ${open.join(", ") || "nobody"}`
+  return defineConfig({
+    overrides: [
+      { files: [`src/${room}/**`], rules: { "no-restricted-imports": ["error", { patterns: [{ group, message }] }] } }
+    ]
+  }).overrides
+}
+
+export default defineConfig({
+  plugins: ["typescript", "import", "unicorn", "vitest", "node", "promise"],
+  categories: { correctness: "error", suspicious: "error" },
+  ignorePatterns: ["dist/**", "node_modules/**"],
+  rules: {
+    "import/no-cycle": "error",
+    "import/no-default-export": "error",
+    "typescript/consistent-type-imports": "error",
+    "typescript/no-explicit-any": "error",
+    "typescript/no-floating-promises": "error",
+    "typescript/no-non-null-assertion": "error",
+    "typescript/ban-ts-comment": "error",
+    "no-console": "error",
+    "no-shadow": "off",
+    "unicorn/no-array-for-each": "error"
+  },
+  overrides: [
+    ...Object.keys(rooms).flatMap((room) => boundary(room) ?? []),
+    { files: ["*.config.ts"], rules: { "import/no-default-export": "off" } }
+  ]
+})

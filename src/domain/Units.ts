@@ -1,0 +1,60 @@
+/** How people write durations and sizes in a configuration, and what the program holds afterwards. */
+import { ByteSize, Duration, Effect, Option, Schema, SchemaGetter, SchemaIssue } from "effect"
+
+const shortUnit = { ms: "millis", s: "seconds", m: "minutes", h: "hours", d: "days" } as const
+
+const isShortUnit = (unit: string): unit is keyof typeof shortUnit => unit in shortUnit
+
+const parseDuration = (input: string | number): Option.Option<Duration.Duration> => {
+  if (typeof input === "number") {
+    return Number.isFinite(input) && input >= 0 ? Option.some(Duration.seconds(input)) : Option.none()
+  }
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(input.trim()) ?? []
+  if (amount === undefined || unit === undefined) return Option.none()
+  if (unit === "") return Option.some(Duration.seconds(Number(amount)))
+  if (isShortUnit(unit)) return Duration.fromInput(`${Number(amount)} ${shortUnit[unit]}`)
+  return Schema.decodeUnknownOption(Schema.DurationFromString)(`${amount} ${unit}`)
+}
+
+const durationHint = "expected a duration such as 500ms, 30s, 5m or 1h (a bare number is seconds)"
+
+/** A duration as the contract writes it: `500ms`, `30s`, `5m`, `1h`, `30 seconds`, or a bare number of seconds. */
+export const Span = Schema.Union([Schema.String, Schema.Number]).pipe(
+  Schema.decodeTo(Schema.Duration, {
+    decode: SchemaGetter.transformEffect((input) =>
+      Option.match(parseDuration(input), {
+        onNone: () => Effect.fail(new SchemaIssue.InvalidValue({ message: durationHint })),
+        onSome: (duration) => Effect.succeed(duration)
+      })
+    ),
+    encode: SchemaGetter.transform((duration) => formatDuration(duration))
+  })
+)
+
+/** A duration in the form that {@link Span} reads: whole units, the largest that fits (`90s`, `5m`, `250ms`). */
+export const formatDuration = (duration: Duration.Duration): string => {
+  const millis = Duration.toMillis(duration)
+  if (millis !== 0 && millis % 3_600_000 === 0) return `${millis / 3_600_000}h`
+  if (millis !== 0 && millis % 60_000 === 0) return `${millis / 60_000}m`
+  return millis % 1000 === 0 ? `${millis / 1000}s` : `${millis}ms`
+}
+
+const sizeHint = "expected a size such as 512KiB or 16MiB, or a number of bytes"
+
+const parseSize = (input: string | number): Option.Option<ByteSize.ByteSize> => {
+  if (typeof input === "string") return ByteSize.fromString(/^\d+$/.test(input) ? `${input} B` : input)
+  return Number.isSafeInteger(input) && input >= 0 ? Option.some(ByteSize.bytes(input)) : Option.none()
+}
+
+/** A number of bytes: `512KiB`, `16MiB`, or a bare number. Held as a plain number, since all of ours fit. */
+export const Size = Schema.Union([Schema.String, Schema.Number]).pipe(
+  Schema.decodeTo(Schema.Int, {
+    decode: SchemaGetter.transformEffect((input) =>
+      Option.match(Option.flatMap(parseSize(input), ByteSize.toNumber), {
+        onNone: () => Effect.fail(new SchemaIssue.InvalidValue({ message: sizeHint })),
+        onSome: (bytes) => Effect.succeed(bytes)
+      })
+    ),
+    encode: SchemaGetter.transform((bytes) => bytes)
+  })
+)
