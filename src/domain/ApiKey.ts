@@ -1,0 +1,34 @@
+/** A client's key: who may ask, for what, and how much. */
+import { Schema } from "effect"
+import { Name } from "./Names.ts"
+import { between, orElse } from "./Settings.ts"
+
+/** What one key may use: requests and tokens a minute, and requests at once. Absent means unlimited. */
+export const KeyLimits = Schema.Struct({
+  requestsPerMinute: Schema.optionalKey(between(1, 100_000_000)),
+  tokensPerMinute: Schema.optionalKey(between(1, 1_000_000_000)),
+  concurrent: Schema.optionalKey(between(1, 1_000_000))
+})
+export type KeyLimits = typeof KeyLimits.Type
+
+/** One key as a configuration describes it: the key itself, or its SHA-256 in hexadecimal (`weir hash-key`). */
+export const ApiKey = Schema.Struct({
+  name: Name,
+  key: Schema.optionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)),
+  sha256: Schema.optionalKey(
+    Schema.String.pipe(
+      Schema.check(Schema.isPattern(/^[0-9a-fA-F]{64}$/, { message: "expected 64 hexadecimal digits" }))
+    )
+  ),
+  limits: KeyLimits.pipe(orElse({})),
+  models: Schema.Array(Schema.NonEmptyString).pipe(orElse(["*"])),
+  pools: Schema.Array(Schema.NonEmptyString).pipe(orElse(["*"])),
+  priority: between(-1000, 1000).pipe(orElse(0))
+}).pipe(
+  Schema.check(
+    Schema.makeFilter((entry) =>
+      (entry.key === undefined) === (entry.sha256 === undefined) ? "needs either key or sha256" : undefined
+    )
+  )
+)
+export type ApiKey = typeof ApiKey.Type

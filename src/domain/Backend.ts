@@ -1,0 +1,92 @@
+/** A backend: one engine, or one cloud endpoint, that answers requests. */
+import { Schema } from "effect"
+import { HeaderName, HeaderValue, Name } from "./Names.ts"
+import { BreakerSettings, between, HealthOverrides, orElse, Timeouts } from "./Settings.ts"
+
+/** The kinds of engine that Weir knows how to talk to; each is one file in `backend/adapters`. */
+export const AdapterKind = Schema.Literals([
+  "openai",
+  "vllm",
+  "sglang",
+  "llama-cpp",
+  "ollama",
+  "llama-balancer",
+  "huawei-apig",
+  "azure-openai",
+  "anthropic"
+])
+export type AdapterKind = typeof AdapterKind.Type
+
+const Secret = Schema.RedactedFromValue(Schema.NonEmptyString)
+const SecretHeaderValue = Schema.RedactedFromValue(HeaderValue)
+
+const BasicAuth = Schema.Struct({
+  type: Schema.tag("basic"),
+  username: Schema.optionalKey(Schema.NonEmptyString),
+  password: Schema.optionalKey(Secret),
+  credentials: Schema.optionalKey(SecretHeaderValue)
+}).pipe(
+  Schema.check(
+    Schema.makeFilter(({ credentials, password, username }) => {
+      const both = username !== undefined && password !== undefined
+      const neither = username === undefined && password === undefined
+      return (credentials === undefined ? both : neither)
+        ? undefined
+        : "needs either username and password, or credentials (base64 of username:password)"
+    })
+  )
+)
+
+/** How Weir proves itself to a backend. The client's own credentials are never used for this. */
+export const BackendAuth = Schema.Union([
+  Schema.Struct({ type: Schema.tag("none") }),
+  Schema.Struct({ type: Schema.tag("bearer"), token: SecretHeaderValue }),
+  BasicAuth,
+  Schema.Struct({ type: Schema.tag("header"), name: HeaderName, value: SecretHeaderValue }),
+  Schema.Struct({ type: Schema.tag("apig"), accessKey: SecretHeaderValue, secretKey: Secret })
+]).annotate({ message: "expected an auth with a type: none, bearer, basic, header or apig" })
+export type BackendAuth = typeof BackendAuth.Type
+
+/** `insert` sets a header where the request has none, `replace` sets it in any case, `remove` drops it. */
+export const HeaderOperation = Schema.Union([
+  Schema.Struct({ op: Schema.tag("insert"), name: HeaderName, value: SecretHeaderValue }),
+  Schema.Struct({ op: Schema.tag("replace"), name: HeaderName, value: SecretHeaderValue }),
+  Schema.Struct({ op: Schema.tag("remove"), name: HeaderName })
+]).annotate({ message: "expected a header operation with an op: insert, replace or remove" })
+export type HeaderOperation = typeof HeaderOperation.Type
+
+/** An `http` or `https` address without credentials, query or fragment; held without its trailing slashes. */
+export const BackendUrl = Schema.String.pipe(
+  Schema.check(
+    Schema.makeFilter((text) => {
+      const url = URL.parse(text)
+      if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
+        return "expected an address such as http://10.0.0.1:8001"
+      }
+      if (url.username !== "" || url.password !== "") return "credentials belong into auth, not into the address"
+      return url.search === "" && url.hash === "" ? undefined : "an address has neither a query nor a fragment"
+    })
+  )
+)
+
+/** One backend as a configuration describes it. */
+export const Backend = Schema.Struct({
+  name: Name,
+  adapter: AdapterKind.pipe(orElse("openai")),
+  url: BackendUrl,
+  pathPrefix: Schema.optionalKey(
+    Schema.String.pipe(
+      Schema.check(Schema.isPattern(/^(\/[^\s?#]*)?$/, { message: "expected a path that begins with /, or nothing" }))
+    )
+  ),
+  auth: BackendAuth.pipe(orElse({ type: "none" })),
+  headers: Schema.Array(HeaderOperation).pipe(orElse([])),
+  weight: between(1, 65_535).pipe(orElse(1)),
+  maxConcurrency: Schema.optionalKey(between(1, 1_000_000)),
+  models: Schema.optionalKey(Schema.Array(Schema.NonEmptyString)),
+  timeouts: Timeouts.pipe(orElse({})),
+  breaker: BreakerSettings.pipe(orElse({})),
+  health: HealthOverrides.pipe(orElse({})),
+  enabled: Schema.Boolean.pipe(orElse(true))
+})
+export type Backend = typeof Backend.Type

@@ -1,0 +1,57 @@
+/** A listener: one address on which clients reach Weir; it can be a tenant of its own. */
+import { Schema } from "effect"
+import { IpNetwork } from "effect/net"
+import { Name } from "./Names.ts"
+import { between, orElse } from "./Settings.ts"
+import { Span } from "./Units.ts"
+
+/** A network in CIDR form, or one address. */
+export const Network = Schema.String.pipe(
+  Schema.check(
+    Schema.makeFilter((text) =>
+      isNetwork(text) ? undefined : "expected a network such as 10.0.0.0/8 or an IP address"
+    )
+  )
+)
+
+const isNetwork = (text: string): boolean =>
+  IpNetwork.fromString(text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`)._tag === "Success"
+
+/** Requests whose path matches go to `pool`; the patterns and their order are the path router's. */
+export const PathRoute = Schema.Struct({
+  path: Schema.String.pipe(Schema.check(Schema.isPattern(/^\//, { message: "expected a path that begins with /" }))),
+  pool: Name
+})
+export type PathRoute = typeof PathRoute.Type
+
+/** A token bucket for each client address. */
+export const IpRateLimit = Schema.Struct({
+  perSecond: between(1, 10_000).pipe(orElse(100)),
+  burst: between(1, 20_000).pipe(orElse(200))
+})
+export type IpRateLimit = typeof IpRateLimit.Type
+
+/** One listener as a configuration describes it. `auth` absent means: keys are asked for where there are any. */
+export const Listener = Schema.Struct({
+  name: Name.pipe(orElse("public")),
+  host: Schema.NonEmptyString.pipe(orElse("127.0.0.1")),
+  port: Schema.Port.pipe(orElse(8000)),
+  pool: Schema.optionalKey(Name),
+  routes: Schema.Array(PathRoute).pipe(orElse([])),
+  rateLimit: Schema.optionalKey(IpRateLimit),
+  connectTimeout: Span.pipe(orElse("10s")),
+  auth: Schema.optionalKey(Schema.Boolean),
+  trustedProxies: Schema.Array(Network).pipe(orElse([])),
+  tls: Schema.optionalKey(Schema.Struct({ cert: Schema.NonEmptyString, key: Schema.NonEmptyString })),
+  cors: Schema.Struct({ origins: Schema.Array(Schema.NonEmptyString).pipe(orElse([])) }).pipe(orElse({}))
+})
+export type Listener = typeof Listener.Type
+
+/** Where status, metrics and administration are served; without a port of its own, on the first listener. */
+export const Admin = Schema.Struct({
+  host: Schema.NonEmptyString.pipe(orElse("127.0.0.1")),
+  port: Schema.optionalKey(Schema.Port),
+  token: Schema.optionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)),
+  publicMetrics: Schema.Boolean.pipe(orElse(true))
+})
+export type Admin = typeof Admin.Type

@@ -1,0 +1,31 @@
+/** A model rule: what happens to requests for the models whose whole name matches a regular expression. */
+import { Schema } from "effect"
+import { Name } from "./Names.ts"
+import { orElse } from "./Settings.ts"
+
+/** The tool-call parsers of the engines, named as vLLM names them; `none`: the model cannot call tools. */
+export const ToolParser = Schema.NonEmptyString
+
+/** One rule as a configuration describes it. Rules are tried in order; the first that matches decides. */
+export const ModelRule = Schema.Struct({
+  match: Schema.NonEmptyString,
+  pool: Schema.optionalKey(Name),
+  backends: Schema.optionalKey(
+    Schema.Array(Name).pipe(
+      Schema.check(Schema.makeFilter((list) => (list.length > 0 ? undefined : "a rule needs at least one backend")))
+    )
+  ),
+  instances: Schema.Boolean.pipe(orElse(false)),
+  upstreamModel: Schema.optionalKey(Schema.NonEmptyString),
+  fallbacks: Schema.Array(Schema.NonEmptyString).pipe(orElse([])),
+  tools: Schema.optionalKey(Schema.Struct({ parser: ToolParser }))
+}).pipe(
+  Schema.check(
+    Schema.makeFilter((rule) =>
+      rule.pool !== undefined && rule.backends !== undefined
+        ? "a rule has either a pool or backends, not both"
+        : undefined
+    )
+  )
+)
+export type ModelRule = typeof ModelRule.Type

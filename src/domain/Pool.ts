@@ -1,0 +1,102 @@
+/** A pool: backends that can stand in for each other, and how work is shared among them. */
+import { Schema } from "effect"
+import { HeaderValue, Name } from "./Names.ts"
+import { between, orElse, ratio, Timeouts } from "./Settings.ts"
+import { Span } from "./Units.ts"
+
+/** The ways to choose a backend; each is one file in `scheduler/strategies`. */
+export const StrategyName = Schema.Literals([
+  "round_robin",
+  "weighted_round_robin",
+  "random",
+  "least_inflight",
+  "least_loaded",
+  "latency_based",
+  "response_aware",
+  "failover",
+  "power_of_two",
+  "consistent_hash",
+  "prefix_aware"
+])
+export type StrategyName = typeof StrategyName.Type
+
+/** A backend's place in a pool. Lower `priority` first; the next tier serves only when the one before has none left. */
+export const PoolMember = Schema.Union([
+  Name,
+  Schema.Struct({
+    name: Name,
+    weight: Schema.optionalKey(between(1, 65_535)),
+    priority: between(0, 1000).pipe(orElse(0))
+  })
+]).annotate({ message: "expected a backend's name, or { name, weight, priority }" })
+export type PoolMember = typeof PoolMember.Type
+
+/**
+ * What keeps a client on its backend: the `X-Session-Key` header, the user, or the address, the first that is there.
+ * An entry lives for `ttl` after its last use; a backend that is busier than `maxImbalance` times the mean loses it.
+ */
+export const StickySettings = Schema.Struct({
+  by: Schema.Array(Schema.Literals(["header", "user", "ip"])).pipe(orElse(["header", "user", "ip"])),
+  ttl: Span.pipe(orElse("3m")),
+  maxEntries: between(1, 10_000_000).pipe(orElse(100_000)),
+  maxImbalance: Schema.Number.pipe(
+    Schema.check(Schema.isBetween({ minimum: 1, maximum: 1000 }, { message: "expected a number between 1 and 1000" })),
+    orElse(1.25)
+  )
+})
+export type StickySettings = typeof StickySettings.Type
+
+/** At most `maxConcurrent` requests at work, `maxQueue` waiting, none for longer than `queueTimeout`. */
+export const AdmissionSettings = Schema.Struct({
+  maxConcurrent: between(1, 1_000_000).pipe(orElse(16_384)),
+  maxQueue: between(0, 1_000_000).pipe(orElse(1024)),
+  queueTimeout: Span.pipe(orElse("30s"))
+})
+export type AdmissionSettings = typeof AdmissionSettings.Type
+
+/**
+ * `attempts` more tries after the first, each on another backend while there is one. The delay applies where the
+ * same backend must be asked again; `budget` is the share of recent requests that may be retries.
+ */
+export const RetrySettings = Schema.Struct({
+  attempts: between(0, 100).pipe(orElse(2)),
+  initialDelay: Span.pipe(orElse("100ms")),
+  maxDelay: Span.pipe(orElse("2s")),
+  budget: Schema.Number.pipe(
+    Schema.check(Schema.isBetween({ minimum: 0, maximum: 1 }, { message: "expected a number between 0 and 1" })),
+    orElse(0.2)
+  )
+})
+export type RetrySettings = typeof RetrySettings.Type
+
+/** A second attempt after the observed percentile of time to first byte, for at most `maxRatio` of the requests. */
+export const HedgeSettings = Schema.Struct({
+  after: Schema.Literals(["p50", "p75", "p90", "p95", "p99"]).pipe(orElse("p95")),
+  maxRatio: ratio(0.001).pipe(orElse(0.05))
+})
+export type HedgeSettings = typeof HedgeSettings.Type
+
+/** How connections from this pool to its backends are made. */
+export const ClientSettings = Schema.Struct({
+  userAgent: Schema.optionalKey(HeaderValue),
+  keepAlive: Span.pipe(orElse("30s")),
+  stream: Schema.Boolean.pipe(orElse(true)),
+  proxy: Schema.optionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)),
+  timeouts: Timeouts.pipe(orElse({}))
+})
+export type ClientSettings = typeof ClientSettings.Type
+
+/** One pool as a configuration describes it. */
+export const Pool = Schema.Struct({
+  name: Name,
+  backends: Schema.Array(PoolMember).pipe(
+    Schema.check(Schema.makeFilter((list) => (list.length > 0 ? undefined : "a pool needs at least one backend")))
+  ),
+  strategy: StrategyName.pipe(orElse("least_inflight")),
+  sticky: StickySettings.pipe(orElse({ by: ["header"] })),
+  admission: AdmissionSettings.pipe(orElse({})),
+  retry: RetrySettings.pipe(orElse({})),
+  hedge: Schema.optionalKey(HedgeSettings),
+  client: ClientSettings.pipe(orElse({}))
+})
+export type Pool = typeof Pool.Type

@@ -1,0 +1,67 @@
+/** Groups of settings that appear in more than one place of a configuration, with their defaults. */
+import { Effect, Schema } from "effect"
+import { Span } from "./Units.ts"
+
+/** A key that may be left out: `value` is then read as if it had been written. */
+export const orElse = <S extends Schema.Constraint>(value: S["Encoded"]) =>
+  Schema.withDecodingDefaultKey<S>(Effect.succeed(value))
+
+/** A whole number within bounds, both included. */
+export const between = (minimum: number, maximum: number) =>
+  Schema.Int.pipe(
+    Schema.check(
+      Schema.isBetween({ minimum, maximum }, { message: `expected a whole number between ${minimum} and ${maximum}` })
+    )
+  )
+
+/** A share, 0 excluded unless `zero`, 1 included. */
+export const ratio = (minimum: number) =>
+  Schema.Number.pipe(
+    Schema.check(Schema.isBetween({ minimum, maximum: 1 }, { message: `expected a number between ${minimum} and 1` }))
+  )
+
+/**
+ * Bounds on one attempt. `connect`: TCP and TLS; `firstByte`: until the response head; `idle`: silence between two
+ * reads of a body; `request`: the whole of an answer that does not stream. What is left out here is taken from the
+ * pool's client settings, then from {@link defaultTimeouts}.
+ */
+export const Timeouts = Schema.Struct({
+  connect: Schema.optionalKey(Span),
+  firstByte: Schema.optionalKey(Span),
+  idle: Schema.optionalKey(Span),
+  request: Schema.optionalKey(Span)
+})
+export type Timeouts = typeof Timeouts.Type
+
+/** The time-outs of an attempt where nothing is configured, in milliseconds. */
+export const defaultTimeouts = { connect: 10_000, firstByte: 120_000, idle: 60_000, request: 300_000 } as const
+
+/** When a backend's circuit opens (failures over calls within `window`) and for how long. */
+export const BreakerSettings = Schema.Struct({
+  threshold: ratio(0.01).pipe(orElse(0.5)),
+  minRequests: between(1, 1_000_000).pipe(orElse(10)),
+  window: Span.pipe(orElse("30s")),
+  cooldown: Span.pipe(orElse("30s"))
+})
+export type BreakerSettings = typeof BreakerSettings.Type
+
+/** How backends are probed; the defaults for every backend. */
+export const HealthDefaults = Schema.Struct({
+  interval: Span.pipe(orElse("5s")),
+  timeout: Span.pipe(orElse("2s")),
+  unhealthyAfter: between(1, 100).pipe(orElse(3)),
+  healthyAfter: between(1, 100).pipe(orElse(1))
+})
+export type HealthDefaults = typeof HealthDefaults.Type
+
+/** What one backend has different from {@link HealthDefaults}; `path` replaces its adapter's own probe. */
+export const HealthOverrides = Schema.Struct({
+  path: Schema.optionalKey(
+    Schema.String.pipe(Schema.check(Schema.isPattern(/^\/\S*$/, { message: "expected a path that begins with /" })))
+  ),
+  interval: Schema.optionalKey(Span),
+  timeout: Schema.optionalKey(Span),
+  unhealthyAfter: Schema.optionalKey(between(1, 100)),
+  healthyAfter: Schema.optionalKey(between(1, 100))
+})
+export type HealthOverrides = typeof HealthOverrides.Type
