@@ -74,6 +74,7 @@ export default defineConfig({
     "typescript/ban-ts-comment": "error",
     "no-console": "error",
     "no-shadow": "off",
+    "no-underscore-dangle": "off",
     "unicorn/no-array-for-each": "error"
   },
   overrides: [

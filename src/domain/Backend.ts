@@ -1,7 +1,7 @@
 /** A backend: one engine, or one cloud endpoint, that answers requests. */
 import { Schema } from "effect"
 import { HeaderName, HeaderValue, Name } from "./Names.ts"
-import { BreakerSettings, between, HealthOverrides, orElse, Timeouts } from "./Settings.ts"
+import { BreakerSettings, between, flag, HealthOverrides, orElse, Timeouts } from "./Settings.ts"
 
 /** The kinds of engine that Weir knows how to talk to; each is one file in `backend/adapters`. */
 export const AdapterKind = Schema.Literals([
@@ -87,6 +87,18 @@ export const Backend = Schema.Struct({
   timeouts: Timeouts.pipe(orElse({})),
   breaker: BreakerSettings.pipe(orElse({})),
   health: HealthOverrides.pipe(orElse({})),
-  enabled: Schema.Boolean.pipe(orElse(true))
-})
+  enabled: flag.pipe(orElse(true))
+}).pipe(
+  Schema.check(
+    Schema.makeFilter(({ adapter, auth }) =>
+      adapter === "huawei-apig" && auth.type !== "apig" && auth.type !== "header"
+        ? {
+            path: ["auth"],
+            issue:
+              "huawei-apig needs { type: apig, accessKey, secretKey }, or { type: header, name: X-Apig-AppCode, value }"
+          }
+        : undefined
+    )
+  )
+)
 export type Backend = typeof Backend.Type

@@ -2,7 +2,7 @@
 import { Schema } from "effect"
 import { IpNetwork } from "effect/net"
 import { Name } from "./Names.ts"
-import { between, orElse } from "./Settings.ts"
+import { between, flag, orElse } from "./Settings.ts"
 import { Span } from "./Units.ts"
 
 /** A network in CIDR form, or one address. */
@@ -35,12 +35,12 @@ export type IpRateLimit = typeof IpRateLimit.Type
 export const Listener = Schema.Struct({
   name: Name.pipe(orElse("public")),
   host: Schema.NonEmptyString.pipe(orElse("127.0.0.1")),
-  port: Schema.Port.pipe(orElse(8000)),
+  port: between(0, 65_535).pipe(orElse(8000)),
   pool: Schema.optionalKey(Name),
   routes: Schema.Array(PathRoute).pipe(orElse([])),
   rateLimit: Schema.optionalKey(IpRateLimit),
   connectTimeout: Span.pipe(orElse("10s")),
-  auth: Schema.optionalKey(Schema.Boolean),
+  auth: Schema.optionalKey(flag),
   trustedProxies: Schema.Array(Network).pipe(orElse([])),
   tls: Schema.optionalKey(Schema.Struct({ cert: Schema.NonEmptyString, key: Schema.NonEmptyString })),
   cors: Schema.Struct({ origins: Schema.Array(Schema.NonEmptyString).pipe(orElse([])) }).pipe(orElse({}))
@@ -50,8 +50,8 @@ export type Listener = typeof Listener.Type
 /** Where status, metrics and administration are served; without a port of its own, on the first listener. */
 export const Admin = Schema.Struct({
   host: Schema.NonEmptyString.pipe(orElse("127.0.0.1")),
-  port: Schema.optionalKey(Schema.Port),
-  token: Schema.optionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)),
-  publicMetrics: Schema.Boolean.pipe(orElse(true))
+  port: Schema.optionalKey(between(0, 65_535)),
+  token: Schema.optionalKey(Schema.RedactedFromValue(Schema.String)),
+  publicMetrics: flag.pipe(orElse(true))
 })
 export type Admin = typeof Admin.Type

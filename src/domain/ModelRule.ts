@@ -1,7 +1,7 @@
 /** A model rule: what happens to requests for the models whose whole name matches a regular expression. */
 import { Schema } from "effect"
 import { Name } from "./Names.ts"
-import { orElse } from "./Settings.ts"
+import { flag, orElse } from "./Settings.ts"
 
 /** The tool-call parsers of the engines, named as vLLM names them; `none`: the model cannot call tools. */
 export const ToolParser = Schema.NonEmptyString
@@ -15,7 +15,7 @@ export const ModelRule = Schema.Struct({
       Schema.check(Schema.makeFilter((list) => (list.length > 0 ? undefined : "a rule needs at least one backend")))
     )
   ),
-  instances: Schema.Boolean.pipe(orElse(false)),
+  instances: flag.pipe(orElse(false)),
   upstreamModel: Schema.optionalKey(Schema.NonEmptyString),
   fallbacks: Schema.Array(Schema.NonEmptyString).pipe(orElse([])),
   tools: Schema.optionalKey(Schema.Struct({ parser: ToolParser }))

@@ -1,7 +1,7 @@
 /** A pool: backends that can stand in for each other, and how work is shared among them. */
 import { Schema } from "effect"
 import { HeaderValue, Name } from "./Names.ts"
-import { between, orElse, ratio, Timeouts } from "./Settings.ts"
+import { between, decimal, flag, orElse, Timeouts } from "./Settings.ts"
 import { Span } from "./Units.ts"
 
 /** The ways to choose a backend; each is one file in `scheduler/strategies`. */
@@ -39,10 +39,7 @@ export const StickySettings = Schema.Struct({
   by: Schema.Array(Schema.Literals(["header", "user", "ip"])).pipe(orElse(["header", "user", "ip"])),
   ttl: Span.pipe(orElse("3m")),
   maxEntries: between(1, 10_000_000).pipe(orElse(100_000)),
-  maxImbalance: Schema.Number.pipe(
-    Schema.check(Schema.isBetween({ minimum: 1, maximum: 1000 }, { message: "expected a number between 1 and 1000" })),
-    orElse(1.25)
-  )
+  maxImbalance: decimal(1, 1000).pipe(orElse(1.25))
 })
 export type StickySettings = typeof StickySettings.Type
 
@@ -62,17 +59,14 @@ export const RetrySettings = Schema.Struct({
   attempts: between(0, 100).pipe(orElse(2)),
   initialDelay: Span.pipe(orElse("100ms")),
   maxDelay: Span.pipe(orElse("2s")),
-  budget: Schema.Number.pipe(
-    Schema.check(Schema.isBetween({ minimum: 0, maximum: 1 }, { message: "expected a number between 0 and 1" })),
-    orElse(0.2)
-  )
+  budget: decimal(0, 1).pipe(orElse(0.2))
 })
 export type RetrySettings = typeof RetrySettings.Type
 
 /** A second attempt after the observed percentile of time to first byte, for at most `maxRatio` of the requests. */
 export const HedgeSettings = Schema.Struct({
   after: Schema.Literals(["p50", "p75", "p90", "p95", "p99"]).pipe(orElse("p95")),
-  maxRatio: ratio(0.001).pipe(orElse(0.05))
+  maxRatio: decimal(0.001, 1).pipe(orElse(0.05))
 })
 export type HedgeSettings = typeof HedgeSettings.Type
 
@@ -80,7 +74,7 @@ export type HedgeSettings = typeof HedgeSettings.Type
 export const ClientSettings = Schema.Struct({
   userAgent: Schema.optionalKey(HeaderValue),
   keepAlive: Span.pipe(orElse("30s")),
-  stream: Schema.Boolean.pipe(orElse(true)),
+  stream: flag.pipe(orElse(true)),
   proxy: Schema.optionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)),
   timeouts: Timeouts.pipe(orElse({}))
 })
@@ -89,9 +83,7 @@ export type ClientSettings = typeof ClientSettings.Type
 /** One pool as a configuration describes it. */
 export const Pool = Schema.Struct({
   name: Name,
-  backends: Schema.Array(PoolMember).pipe(
-    Schema.check(Schema.makeFilter((list) => (list.length > 0 ? undefined : "a pool needs at least one backend")))
-  ),
+  backends: Schema.Array(PoolMember),
   strategy: StrategyName.pipe(orElse("least_inflight")),
   sticky: StickySettings.pipe(orElse({ by: ["header"] })),
   admission: AdmissionSettings.pipe(orElse({})),

@@ -1,24 +1,56 @@
 /** Groups of settings that appear in more than one place of a configuration, with their defaults. */
-import { Effect, Schema } from "effect"
+import { Effect, Option, Schema, SchemaGetter, SchemaIssue } from "effect"
 import { Span } from "./Units.ts"
 
-/** A key that may be left out: `value` is then read as if it had been written. */
-export const orElse = <S extends Schema.Constraint>(value: S["Encoded"]) =>
-  Schema.withDecodingDefaultKey<S>(Effect.succeed(value))
+/**
+ * A key that may be left out: `value` is then read as if it had been written. Unlike the library's own default, the
+ * input is not looked at before `schema` sees it, so that one pass finds every problem.
+ */
+export const orElse =
+  <S extends Schema.Constraint>(value: S["Encoded"]) =>
+  (schema: S) =>
+    Schema.optionalKey(Schema.Unknown).pipe(
+      Schema.decodeTo(schema, {
+        decode: SchemaGetter.compose(
+          SchemaGetter.transformOptional(Option.orElseSome((): unknown => value)),
+          SchemaGetter.passthrough<S["Encoded"], unknown>({ strict: false })
+        ),
+        encode: SchemaGetter.passthrough<unknown, S["Encoded"]>({ strict: false })
+      })
+    )
+
+/**
+ * A value read from a scalar. `${PORT}` in a file is always text, so text that spells a number or a truth value counts
+ * as one: `read` gets the scalar and answers `undefined` where it will not do.
+ */
+const fromScalar = <A>(target: Schema.Codec<A>, message: string, read: (input: unknown) => A | undefined) =>
+  Schema.Unknown.pipe(
+    Schema.decodeTo(target, {
+      decode: SchemaGetter.transformEffect((input) => {
+        const value = read(input)
+        return value === undefined ? Effect.fail(new SchemaIssue.InvalidValue({ message })) : Effect.succeed(value)
+      }),
+      encode: SchemaGetter.transform((value) => value)
+    })
+  )
+
+const numberBetween = (minimum: number, maximum: number, whole: boolean) =>
+  fromScalar(Schema.Number, `expected a ${whole ? "whole " : ""}number between ${minimum} and ${maximum}`, (input) => {
+    const value = typeof input === "string" && /^-?\d+(\.\d+)?$/.test(input) ? Number(input) : input
+    if (typeof value !== "number" || !(value >= minimum && value <= maximum)) return undefined
+    return !whole || Number.isInteger(value) ? value : undefined
+  })
 
 /** A whole number within bounds, both included. */
-export const between = (minimum: number, maximum: number) =>
-  Schema.Int.pipe(
-    Schema.check(
-      Schema.isBetween({ minimum, maximum }, { message: `expected a whole number between ${minimum} and ${maximum}` })
-    )
-  )
+export const between = (minimum: number, maximum: number) => numberBetween(minimum, maximum, true)
 
-/** A share, 0 excluded unless `zero`, 1 included. */
-export const ratio = (minimum: number) =>
-  Schema.Number.pipe(
-    Schema.check(Schema.isBetween({ minimum, maximum: 1 }, { message: `expected a number between ${minimum} and 1` }))
-  )
+/** A number within bounds, both included. */
+export const decimal = (minimum: number, maximum: number) => numberBetween(minimum, maximum, false)
+
+/** `true` or `false`. */
+export const flag = fromScalar(Schema.Boolean, "expected true or false", (input) =>
+  input === true || input === "true" ? true : input === false || input === "false" ? false : undefined
+)
 
 /**
  * Bounds on one attempt. `connect`: TCP and TLS; `firstByte`: until the response head; `idle`: silence between two
@@ -38,7 +70,7 @@ export const defaultTimeouts = { connect: 10_000, firstByte: 120_000, idle: 60_0
 
 /** When a backend's circuit opens (failures over calls within `window`) and for how long. */
 export const BreakerSettings = Schema.Struct({
-  threshold: ratio(0.01).pipe(orElse(0.5)),
+  threshold: decimal(0.01, 1).pipe(orElse(0.5)),
   minRequests: between(1, 1_000_000).pipe(orElse(10)),
   window: Span.pipe(orElse("30s")),
   cooldown: Span.pipe(orElse("30s"))

@@ -1,0 +1,128 @@
+/**
+ * From a file and the environment to one validated {@link GatewayConfig}.
+ *
+ * The file is found by `--config`, else `WEIR_CONFIG`, else `./weir.yaml`; with none of them the environment alone is
+ * used. Either everything is valid, or {@link ConfigInvalid} lists every problem with its place.
+ */
+
+import { parseEnv } from "node:util"
+import { Context, Effect, FileSystem, Layer, Path, Redacted, Result } from "effect"
+import type { GatewayConfig } from "../domain/GatewayConfig.ts"
+import type { Listener } from "../domain/Listener.ts"
+import { ConfigInvalid, formatPath } from "./ConfigInvalid.ts"
+import { checkReferences } from "./CrossReferences.ts"
+import { decodeConfig, type Issue } from "./Decoding.ts"
+import { type Overrides, overlay } from "./EnvironmentOverlay.ts"
+import { type Environment, interpolate } from "./Interpolation.ts"
+import { checkAvailable } from "./NotYet.ts"
+import { checkSafety } from "./SafeStart.ts"
+import { parseSource, type Source } from "./Source.ts"
+
+export { ConfigInvalid, formatProblem } from "./ConfigInvalid.ts"
+export type { Overrides } from "./EnvironmentOverlay.ts"
+export { printYaml, redactConfig } from "./Printer.ts"
+
+export interface LoadOptions {
+  /** `--config`: must exist. */
+  readonly file?: string
+  readonly overrides?: Overrides
+}
+
+export interface Loaded {
+  readonly config: GatewayConfig
+  /** The file that was read; `undefined`: the environment alone. */
+  readonly file: string | undefined
+}
+
+export class ConfigLoader extends Context.Service<
+  ConfigLoader,
+  {
+    /** Finds, reads and validates. Nothing is kept: calling it again reads everything again. */
+    readonly load: (options: LoadOptions) => Effect.Effect<Loaded, ConfigInvalid>
+  }
+>()("weir/config/ConfigLoader") {
+  /** `environment` are the real variables; a `.env` file in the working directory fills in what they leave open. */
+  static readonly layer = (environment: Environment) =>
+    Layer.effect(
+      ConfigLoader,
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* Path.Path
+
+        const readText = (file: string) =>
+          fs.readFileString(file).pipe(
+            Effect.mapError((error) => {
+              const message = error.reason._tag === "NotFound" ? "no such file" : `cannot be read: ${error.reason._tag}`
+              return new ConfigInvalid({ source: file, problems: [{ path: file, message }] })
+            })
+          )
+
+        const withDotEnv = Effect.fnUntraced(function* () {
+          const exists = yield* fs.exists(".env").pipe(Effect.orElseSucceed(() => false))
+          if (!exists) return environment
+          return { ...parseEnv(yield* readText(".env")), ...environment }
+        })
+
+        const find = Effect.fnUntraced(function* (options: LoadOptions, env: Environment) {
+          const named = options.file ?? (env["WEIR_CONFIG"] === "" ? undefined : env["WEIR_CONFIG"])
+          if (named !== undefined) return named
+          const standard = path.resolve("weir.yaml")
+          return (yield* fs.exists(standard).pipe(Effect.orElseSucceed(() => false))) ? standard : undefined
+        })
+
+        const load = Effect.fn("ConfigLoader.load")(function* (options: LoadOptions) {
+          const env = yield* withDotEnv()
+          const file = yield* find(options, env)
+          const source = file === undefined ? emptySource : yield* parseSource(file, yield* readText(file))
+          const config = yield* validate(file ?? "environment", source, env, options.overrides ?? {})
+          return { config, file }
+        })
+
+        return ConfigLoader.of({ load })
+      })
+    )
+}
+
+const emptySource: Source = { value: {}, lineOf: () => undefined }
+
+/** Everything after reading: a pure function of the data, the variables and the options. */
+export const validate = Effect.fnUntraced(function* (
+  name: string,
+  source: Source,
+  environment: Environment,
+  overrides: Overrides
+) {
+  const filled = interpolate(source.value, environment)
+  const laid = overlay(filled.value, environment, overrides)
+  const early: ReadonlyArray<Issue> = [...filled.issues, ...laid.issues]
+  const decoded = Result.map(yield* decodeConfig(laid.value), settle)
+  const found = Result.isFailure(decoded)
+    ? decoded.failure
+    : [...checkSafety(decoded.success), ...checkAvailable(decoded.success)]
+  const issues = [...found, ...checkReferences(laid.value)]
+  if (early.length === 0 && issues.length === 0 && Result.isSuccess(decoded)) return decoded.success
+  // What a missing variable leaves behind is no second problem.
+  const problems = [
+    ...early,
+    ...issues.filter(({ at }) => !early.some((e) => formatPath(e.at) === formatPath(at)))
+  ].map(({ at, message }) => {
+    const origin = laid.originOf(at)
+    const line = origin === undefined ? source.lineOf(at) : undefined
+    return { path: origin ?? formatPath(at), message, ...(line !== undefined && { line }) }
+  })
+  return yield* new ConfigInvalid({ source: name, problems })
+})
+
+/** What follows from the rest: a lone pool needs no mention, and an empty token is none. */
+const settle = (config: GatewayConfig): GatewayConfig => {
+  const only = config.pools.length === 1 ? config.pools[0]?.name : undefined
+  const withPool = (listener: Listener): Listener =>
+    listener.pool === undefined && only !== undefined ? { ...listener, pool: only } : listener
+  const [first, ...rest] = config.listeners
+  const { token, ...admin } = config.admin
+  return {
+    ...config,
+    listeners: [withPool(first), ...rest.map(withPool)],
+    admin: token === undefined || Redacted.value(token) === "" ? admin : { ...admin, token }
+  }
+}

@@ -1,0 +1,101 @@
+/** What the schema of one field cannot see: names that must be unique, and names that must exist. */
+import { type Issue, suggestion } from "./Decoding.ts"
+import { outlineOf } from "./Outline.ts"
+
+type Path = ReadonlyArray<PropertyKey>
+
+/** Every duplicate and every dangling reference in plain data, whatever else may be wrong with it. */
+export const checkReferences = (value: unknown): ReadonlyArray<Issue> => {
+  const outline = outlineOf(value)
+  const issues: Array<Issue> = []
+  const pools = outline.pools.map(({ name }) => name)
+
+  const known = (
+    kind: string,
+    names: ReadonlyArray<string | undefined>,
+    wanted: ReadonlyArray<readonly [string | undefined, Path]>
+  ) => {
+    const defined = names.filter((name) => name !== undefined)
+    for (const [name, at] of wanted) {
+      if (name !== undefined && !defined.includes(name)) issues.push({ at, message: unknownName(kind, name, defined) })
+    }
+  }
+  const unique = (what: string, values: ReadonlyArray<string | undefined>, at: (index: number) => Path) => {
+    for (const [index, value] of values.entries()) {
+      const first = values.indexOf(value)
+      if (value !== undefined && first < index) {
+        issues.push({ at: at(index), message: `duplicate ${what} (the same as in entry ${first})` })
+      }
+    }
+  }
+
+  unique("backend", outline.backends, (i) => ["backends", i, "name"])
+  unique("pool", pools, (i) => ["pools", i, "name"])
+  unique(
+    "listener",
+    outline.listeners.map(({ name }) => name),
+    (i) => ["listeners", i, "name"]
+  )
+  unique(
+    "address",
+    outline.listeners.map(({ address }) => address),
+    (i) => ["listeners", i, "port"]
+  )
+  unique(
+    "key name",
+    outline.keys.map(({ name }) => name),
+    (i) => ["keys", i, "name"]
+  )
+  // Two names for one secret would make it a matter of chance whose limits hold.
+  unique(
+    "key",
+    outline.keys.map(({ secret }) => secret),
+    (i) => ["keys", i]
+  )
+
+  for (const [p, { members, name }] of outline.pools.entries()) {
+    // A gateway may start without any backend and be given some later; its default pool is then empty too.
+    if (members.length === 0 && (name !== "default" || outline.backends.length > 0)) {
+      issues.push({ at: ["pools", p, "backends"], message: "a pool needs at least one backend" })
+    }
+    unique("member", members, (i) => ["pools", p, "backends", i])
+    known(
+      "backend",
+      outline.backends,
+      members.map((name, i) => [name, ["pools", p, "backends", i]])
+    )
+  }
+  for (const [l, { pool, routes }] of outline.listeners.entries()) {
+    known("pool", pools, [[pool, ["listeners", l, "pool"]]])
+    unique(
+      "path",
+      routes.map(({ path }) => path),
+      (i) => ["listeners", l, "routes", i, "path"]
+    )
+    known(
+      "pool",
+      pools,
+      routes.map((route, i) => [route.pool, ["listeners", l, "routes", i, "pool"]])
+    )
+  }
+  for (const [m, rule] of outline.models.entries()) {
+    known("pool", pools, [[rule.pool, ["models", m, "pool"]]])
+    known(
+      "backend",
+      outline.backends,
+      rule.backends.map((name, i) => [name, ["models", m, "backends", i]])
+    )
+  }
+  known("backend", outline.backends, [[outline.fallbackBackend, ["fallbackBackend"]]])
+  for (const [k, key] of outline.keys.entries()) {
+    const named = key.pools.map((name, i) => [name?.includes("*") ? undefined : name, ["keys", k, "pools", i]] as const)
+    known("pool", pools, named)
+  }
+  return issues
+}
+
+const unknownName = (kind: string, name: string, names: ReadonlyArray<string>): string => {
+  const nearest = suggestion(name, names)
+  const listed = names.length === 0 ? "there are none" : `known: ${names.join(", ")}`
+  return `unknown ${kind} ${name}${nearest === undefined ? "" : `; did you mean ${nearest}?`} (${listed})`
+}

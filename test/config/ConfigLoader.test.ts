@@ -1,0 +1,451 @@
+import { NodeServices } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Exit, FileSystem, Redacted } from "effect"
+import {
+  ConfigInvalid,
+  ConfigLoader,
+  type Overrides,
+  printYaml,
+  redactConfig,
+  validate
+} from "../../src/config/ConfigLoader.ts"
+import { parseSource } from "../../src/config/Source.ts"
+
+type Variables = Record<string, string>
+
+const load = Effect.fnUntraced(function* (text: string, environment: Variables = {}, overrides: Overrides = {}) {
+  const source = yield* parseSource("weir.yaml", text)
+  return yield* validate("weir.yaml", source, environment, overrides)
+})
+
+const problemsOf = (text: string, environment: Variables = {}) =>
+  Effect.map(Effect.flip(load(text, environment)), (error) => {
+    assert.instanceOf(error, ConfigInvalid)
+    return error.message.split("\n")
+  })
+
+const backend = "{ name: a, url: http://127.0.0.1:9001 }"
+
+describe("an empty configuration", () => {
+  it.effect("is valid: one listener on loopback, one empty pool", () =>
+    Effect.gen(function* () {
+      const config = yield* load("")
+      assert.deepStrictEqual(
+        config.listeners.map(({ host, pool, port }) => ({ host, pool, port })),
+        [{ host: "127.0.0.1", pool: "default", port: 8000 }]
+      )
+      assert.deepStrictEqual(
+        config.pools.map(({ backends, name, strategy }) => ({ backends, name, strategy })),
+        [{ backends: [], name: "default", strategy: "least_inflight" }]
+      )
+    })
+  )
+})
+
+describe("a file", () => {
+  it.effect("that is the contract's example, with its secrets in the environment, is valid as a whole", () =>
+    Effect.gen(function* () {
+      const config = yield* load(
+        `
+server: { workers: 1, shutdownGrace: 30s, reusePort: false }
+listeners:
+  - name: public
+    host: 127.0.0.1
+    port: 8000
+    pool: default
+    routes: [{ path: /v1/embeddings, pool: embeddings }]
+    rateLimit: { perSecond: 100, burst: 200 }
+    connectTimeout: 10s
+    auth: true
+    trustedProxies: []
+    cors: { origins: [] }
+admin: { host: 127.0.0.1, port: 9000, token: "\${WEIR_ADMIN_TOKEN:-}", publicMetrics: true }
+backends:
+  - name: gpu-1
+    adapter: vllm
+    url: http://10.0.0.1:8001
+    pathPrefix: /v1
+    auth: { type: basic, username: u, password: "\${GPU1_PASSWORD}" }
+    headers: [{ op: insert, name: X-Team, value: a }]
+    weight: 1
+    maxConcurrency: 16
+    models: [m1, m1-2]
+    timeouts: { connect: 10s, firstByte: 120s, idle: 60s, request: 300s }
+    breaker: { threshold: 0.5, minRequests: 10, window: 30s, cooldown: 30s }
+    health: { path: /health, interval: 5s, timeout: 2s, unhealthyAfter: 3, healthyAfter: 1 }
+    enabled: true
+  - { name: gpu-2, url: http://10.0.0.2:8001 }
+pools:
+  - name: default
+    backends: [gpu-1, { name: gpu-2, weight: 4, priority: 1 }]
+    strategy: least_inflight
+    sticky: { by: [header, user, ip], ttl: 3m, maxEntries: 100000, maxImbalance: 1.25 }
+    admission: { maxConcurrent: 256, maxQueue: 1024, queueTimeout: 30s }
+    retry: { attempts: 2, initialDelay: 100ms, maxDelay: 2s, budget: 0.2 }
+    client: { userAgent: Weir/1, keepAlive: 30s, stream: true, timeouts: { idle: 1h } }
+  - { name: embeddings, backends: [gpu-2] }
+models:
+  - { match: gpt-4o, pool: default, upstreamModel: qwen2.5-72b, fallbacks: [qwen2.5-7b] }
+fallbackBackend: gpu-2
+keys:
+  - { name: team-a, key: "\${TEAM_A_KEY}", limits: { requestsPerMinute: 60, tokensPerMinute: 100000, concurrent: 8 }, models: ["*"], pools: ["*"], priority: 0 }
+  - { name: team-b, sha256: ${"3f".repeat(32)} }
+limits: { maxBodyBytes: 16MiB, maxHeaderBytes: 16KiB }
+health: { interval: 5s, timeout: 2s, unhealthyAfter: 3, healthyAfter: 1 }
+telemetry:
+  serviceName: weir
+  traces: { endpoint: http://127.0.0.1:4318, sampleRatio: 0.1 }
+  logs: { level: info, format: json }
+security: { allowPrivateBackends: true, denyNetworks: [] }
+state: { store: memory, path: ./data, url: redis://127.0.0.1:6379 }
+`,
+        { GPU1_PASSWORD: "pw", TEAM_A_KEY: "sk-a" }
+      )
+      const first = config.backends[0]
+      assert.strictEqual(first?.timeouts.firstByte && Duration.toMillis(first.timeouts.firstByte), 120_000)
+      assert.strictEqual(config.limits.maxBodyBytes, 16 * 1024 * 1024)
+      const key = config.keys[0]?.key
+      assert.strictEqual(key && Redacted.value(key), "sk-a")
+      assert.isUndefined(config.admin.token)
+    })
+  )
+
+  it.effect("may be JSON", () =>
+    Effect.gen(function* () {
+      const config = yield* load(JSON.stringify({ backends: [{ name: "a", url: "http://127.0.0.1:9001" }] }))
+      assert.deepStrictEqual(config.pools[0]?.backends, ["a"])
+    })
+  )
+
+  it.effect("has every problem reported at once, with path, line, and the nearest known key", () =>
+    Effect.gen(function* () {
+      const problems = yield* problemsOf(`listenrs: []
+backends:
+  - nam: x
+    url: foo
+    weight: 0
+    auth: { type: beer }
+    timeouts: { connect: 10x }
+  - name: y
+    url: http://10.0.0.1/
+    header: []
+pools:
+  - name: p
+    strategy: least_inflght
+    backends: [yy]
+`)
+      const starts = [
+        "listenrs: unknown key; did you mean listeners?",
+        "backends[0].nam: unknown key; did you mean name?",
+        "backends[0].name: is required",
+        "backends[0].url: expected an address",
+        "backends[0].weight: expected a whole number between 1 and 65535 (line 5)",
+        "backends[0].auth: expected an auth with a type",
+        "backends[0].timeouts.connect: expected a duration",
+        "backends[1].header: unknown key; did you mean headers?",
+        'pools[0].strategy: expected "round_robin"',
+        "pools[0].backends[0]: unknown backend yy; did you mean y? (known: y) (line 14)"
+      ]
+      for (const start of starts)
+        assert.isTrue(
+          problems.some((p) => p.startsWith(start)),
+          `${start}\n${problems.join("\n")}`
+        )
+      assert.strictEqual(problems.length, starts.length, problems.join("\n"))
+    })
+  )
+
+  it.effect("that is not YAML says so with the line", () =>
+    Effect.gen(function* () {
+      const problems = yield* problemsOf("backends:\n  - name: [a\n")
+      assert.match(problems[0] ?? "", /\(line \d+\)$/)
+    })
+  )
+
+  it.effect("whose root is a list is refused, not crashed on", () =>
+    Effect.gen(function* () {
+      assert.match((yield* problemsOf("- a\n- b\n")).join("\n"), /expected object/)
+    })
+  )
+
+  it.effect("with a prototype key has an unknown key, nothing more", () =>
+    Effect.gen(function* () {
+      const problems = yield* problemsOf('{"__proto__": {"backends": []}, "constructor": 1}')
+      assert.strictEqual(problems.filter((p) => p.includes("unknown key")).length, 2, problems.join("\n"))
+    })
+  )
+
+  const invalid: ReadonlyArray<readonly [string, string, RegExp]> = [
+    ["a duplicate backend", `backends: [${backend}, ${backend}]`, /^backends\[1\]\.name: duplicate backend/],
+    [
+      "a duplicate pool",
+      "backends: [{name: a, url: 'http://b'}]\npools: [{name: p, backends: [a]}, {name: p, backends: [a]}]",
+      /^pools\[1\]\.name: duplicate/
+    ],
+    [
+      "an unknown pool of a listener",
+      `backends: [${backend}]\nlisteners: [{pool: dfault}]`,
+      /^listeners\[0\]\.pool: unknown pool dfault; did you mean default\?/
+    ],
+    [
+      "an unknown backend in a rule",
+      `backends: [${backend}]\nmodels: [{match: x, backends: [b]}]`,
+      /^models\[0\]\.backends\[0\]: unknown backend b/
+    ],
+    [
+      "a rule without backends",
+      `backends: [${backend}]\nmodels: [{match: x, backends: []}]`,
+      /^models\[0\]\.backends: a rule needs/
+    ],
+    ["a pool without members", "pools: [{name: p, backends: []}]", /^pools\[0\]\.backends: a pool needs/],
+    [
+      "a weight above 65535",
+      "backends: [{name: a, url: 'http://b', weight: 65536}]",
+      /^backends\[0\]\.weight: .*65535/
+    ],
+    ["an unknown fallback", "fallbackBackend: a", /^fallbackBackend: unknown backend a \(there are none\)/],
+    ["two listeners on one address", "listeners: [{name: a}, {name: b}]", /^listeners\[1\]\.port: duplicate address/],
+    ["a key without a secret", "keys: [{name: a}]", /^keys\[0\]: needs either key or sha256/],
+    ["one secret for two keys", "keys: [{name: a, key: k}, {name: b, key: k}]", /^keys\[1\]: duplicate key/],
+    [
+      "a header value with a line break",
+      'backends: [{name: a, url: "http://b", headers: [{op: insert, name: x, value: "a\\nb"}]}]',
+      /^backends\[0\]\.headers\[0\]\.value: expected a header value/
+    ],
+    [
+      "credentials in an address",
+      "backends: [{name: a, url: 'http://u:p@b'}]",
+      /^backends\[0\]\.url: credentials belong into auth/
+    ],
+    [
+      "huawei-apig without a signature",
+      "backends: [{name: a, url: 'http://b', adapter: huawei-apig}]",
+      /^backends\[0\]\.auth: huawei-apig needs/
+    ],
+    ["a feature that is not there yet", "server: {workers: 4}", /^server\.workers: this version of Weir has no/]
+  ]
+  for (const [what, text, expected] of invalid) {
+    it.effect(`with ${what} is refused`, () =>
+      Effect.gen(function* () {
+        const problems = yield* problemsOf(text)
+        assert.match(problems[0] ?? "", expected)
+        assert.strictEqual(problems.length, 1, problems.join("\n"))
+      })
+    )
+  }
+})
+
+describe("${VAR} in a string", () => {
+  it.effect("is replaced, with a default where there is one", () =>
+    Effect.gen(function* () {
+      const config = yield* load(
+        "backends: [{ name: '${N:-fallback}', url: 'http://${HOST}:${PORT:-1}', weight: '${W}' }]",
+        { HOST: "h", W: "7" }
+      )
+      assert.deepStrictEqual(
+        config.backends.map(({ name, url, weight }) => ({ name, url, weight })),
+        [{ name: "fallback", url: "http://h:1", weight: 7 }]
+      )
+    })
+  )
+
+  it.effect("that is missing is one error that names the variable and the path", () =>
+    Effect.gen(function* () {
+      const problems = yield* problemsOf("backends:\n  - name: a\n    url: ${NOWHERE}\n")
+      assert.deepStrictEqual(problems, ["backends[0].url: the environment variable NOWHERE is not set (line 3)"])
+    })
+  )
+})
+
+describe("the environment", () => {
+  it.effect("alone is enough: addresses, a key, a strategy, bounds", () =>
+    Effect.gen(function* () {
+      const config = yield* load("", {
+        WEIR_BACKENDS: "http://10.0.0.1:8001, http://10.0.0.2:8001/v1",
+        WEIR_API_KEY: "sk",
+        WEIR_STRATEGY: "round_robin",
+        WEIR_MAX_CONCURRENT: "5",
+        WEIR_MAX_QUEUE: "6",
+        WEIR_MAX_RETRIES: "7",
+        WEIR_PORT: "1234",
+        WEIR_LOG_LEVEL: "debug"
+      })
+      assert.deepStrictEqual(
+        config.backends.map(({ name }) => name),
+        ["10.0.0.1:8001", "10.0.0.2:8001"]
+      )
+      assert.strictEqual(config.pools[0]?.strategy, "round_robin")
+      assert.strictEqual(config.pools[0]?.admission.maxConcurrent, 5)
+      assert.strictEqual(config.pools[0]?.admission.maxQueue, 6)
+      assert.strictEqual(config.pools[0]?.retry.attempts, 7)
+      assert.strictEqual(config.listeners[0].port, 1234)
+      assert.strictEqual(config.telemetry.logs.level, "debug")
+      assert.strictEqual(config.keys[0]?.name, "default")
+      assert.strictEqual(config.admin.token && Redacted.value(config.admin.token), "sk")
+    })
+  )
+
+  it.effect("can hold backends as JSON in the form of the file", () =>
+    Effect.gen(function* () {
+      const config = yield* load("", { WEIR_BACKENDS: '[{"name":"a","url":"http://b","weight":3}]' })
+      assert.strictEqual(config.backends[0]?.weight, 3)
+    })
+  )
+
+  it.effect("is blamed by name for a bad value", () =>
+    Effect.gen(function* () {
+      const problems = yield* problemsOf("", { WEIR_PORT: "99999", WEIR_STRATEGY: "fastest", WEIR_BACKENDS: "[oops" })
+      assert.deepStrictEqual(problems.map((p) => p.split(":")[0]).toSorted(), [
+        "WEIR_BACKENDS",
+        "WEIR_PORT",
+        "WEIR_STRATEGY"
+      ])
+    })
+  )
+
+  it.effect("gives way to options of the command line", () =>
+    Effect.gen(function* () {
+      const config = yield* load("", { WEIR_PORT: "1" }, { port: 2, host: "localhost" })
+      assert.strictEqual(config.listeners[0].port, 2)
+      assert.strictEqual(config.listeners[0].host, "localhost")
+    })
+  )
+})
+
+describe("a start is refused", () => {
+  const refused: ReadonlyArray<readonly [string, string, RegExp]> = [
+    [
+      "a listener beyond loopback without keys",
+      "listeners: [{host: 0.0.0.0}]\nadmin: {token: t}",
+      /^listeners\[0\]\.host: listens beyond/
+    ],
+    ["auth without any key", "listeners: [{auth: true}]", /^listeners\[0\]\.auth: asks for a key/],
+    [
+      "an admin surface beyond loopback without a token",
+      "keys: [{name: a, key: k}]\nlisteners: [{host: 0.0.0.0}]",
+      /^admin\.token: the admin surface/
+    ],
+    [
+      "an admin port beyond loopback without a token",
+      "admin: {host: 0.0.0.0, port: 9000}",
+      /^admin\.host: the admin surface/
+    ],
+    ...[
+      "169.254.169.254",
+      "[fd00:ec2::254]",
+      "[::ffff:169.254.169.254]",
+      "2852039166",
+      "0xa9.0xfe.0xa9.0xfe",
+      "0251.0376.0251.0376",
+      "169.254.170.2",
+      "100.100.100.200",
+      "metadata.google.internal",
+      "metadata.google.internal.",
+      "[64:ff9b::a9fe:a9fe]"
+    ].map(
+      (host) =>
+        [
+          `the metadata address ${host}`,
+          `backends: [{name: a, url: 'http://${host}/x'}]`,
+          /^backends\[0\]\.url: refused/
+        ] as const
+    ),
+    [
+      "a private backend where none is allowed",
+      "security: {allowPrivateBackends: false}\nbackends: [{name: a, url: 'http://192.168.1.1'}]",
+      /^backends\[0\]\.url: refused/
+    ],
+    [
+      "a backend in a denied network",
+      "security: {denyNetworks: [192.0.2.0/24]}\nbackends: [{name: a, url: 'http://192.0.2.9'}]",
+      /^backends\[0\]\.url: refused/
+    ]
+  ]
+  for (const [what, text, expected] of refused) {
+    it.effect(`for ${what}`, () =>
+      Effect.gen(function* () {
+        const problems = yield* problemsOf(text)
+        assert.match(problems[0] ?? "", expected)
+        assert.strictEqual(problems.length, 1, problems.join("\n"))
+      })
+    )
+  }
+
+  it.effect("but an open listener that says so on purpose is not", () =>
+    Effect.gen(function* () {
+      assert.isTrue(
+        Exit.isSuccess(yield* Effect.exit(load("listeners: [{host: 0.0.0.0, auth: false}]\nadmin: {token: t}")))
+      )
+    })
+  )
+})
+
+describe("a printed configuration", () => {
+  it.effect("holds no secret, and loads again", () =>
+    Effect.gen(function* () {
+      const config = yield* load(
+        "backends: [{name: a, url: 'http://b', auth: {type: bearer, token: hunter2}}]\nkeys: [{name: k, key: hunter2}]"
+      )
+      const printed = printYaml(config)
+      assert.notInclude(printed + JSON.stringify(redactConfig(config)), "hunter2")
+      assert.include(printed, "<redacted>")
+      const again = yield* load(printed)
+      assert.deepStrictEqual(redactConfig(again), redactConfig(config))
+    })
+  )
+})
+
+describe("finding the file", () => {
+  const inFolder = <A, E>(
+    files: Record<string, string>,
+    environment: Variables,
+    use: (loader: ConfigLoader["Service"], folder: string) => Effect.Effect<A, E>
+  ) =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const folder = yield* fs.makeTempDirectoryScoped()
+      for (const [name, text] of Object.entries(files)) yield* fs.writeFileString(`${folder}/${name}`, text)
+      const before = process.cwd()
+      yield* Effect.acquireRelease(
+        Effect.sync(() => process.chdir(folder)),
+        () => Effect.sync(() => process.chdir(before))
+      )
+      return yield* Effect.flatMap(ConfigLoader, (loader) => use(loader, folder)).pipe(
+        Effect.provide(ConfigLoader.layer(environment))
+      )
+    }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
+
+  it.effect("prefers the option, then WEIR_CONFIG, then ./weir.yaml", () =>
+    inFolder(
+      { "weir.yaml": "listeners: [{port: 1}]", "b.yaml": "listeners: [{port: 2}]", "c.yaml": "listeners: [{port: 3}]" },
+      { WEIR_CONFIG: "b.yaml" },
+      (loader) =>
+        Effect.gen(function* () {
+          assert.strictEqual((yield* loader.load({ file: "c.yaml" })).config.listeners[0].port, 3)
+          assert.strictEqual((yield* loader.load({})).config.listeners[0].port, 2)
+        })
+    )
+  )
+
+  it.effect("takes variables from .env, but real ones win", () =>
+    inFolder(
+      { "weir.yaml": "listeners: [{port: '${P}', name: '${N}'}]", ".env": "P=5\nN=from-file\n" },
+      { N: "real" },
+      (loader) =>
+        Effect.gen(function* () {
+          const { config } = yield* loader.load({})
+          assert.strictEqual(config.listeners[0].port, 5)
+          assert.strictEqual(config.listeners[0].name, "real")
+        })
+    )
+  )
+
+  it.effect("says which named file is not there", () =>
+    inFolder({}, {}, (loader) =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(loader.load({ file: "nowhere.yaml" }))
+        assert.strictEqual(error.message, "nowhere.yaml: no such file")
+      })
+    )
+  )
+})
