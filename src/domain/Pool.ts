@@ -80,6 +80,9 @@ export const ClientSettings = Schema.Struct({
 })
 export type ClientSettings = typeof ClientSettings.Type
 
+/** How connections are made to a backend that is in no pool. */
+export const defaultClient: ClientSettings = Schema.decodeSync(ClientSettings)({})
+
 /** One pool as a configuration describes it. */
 export const Pool = Schema.Struct({
   name: Name,

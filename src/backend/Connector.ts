@@ -1,0 +1,42 @@
+/** How connections are opened: TCP and TLS, and never to an address that the egress policy refuses. */
+import { type LookupAddress, lookup as resolve } from "node:dns"
+import type { LookupFunction } from "node:net"
+import { buildConnector } from "undici"
+import type { EgressPolicy } from "../domain/EgressPolicy.ts"
+import { UpstreamFailed } from "./UpstreamTransport.ts"
+
+/**
+ * The policy is asked for the name before it is resolved and for every address that it resolves to, at each connect:
+ * what a name meant when the configuration was read is no promise.
+ */
+export const makeConnector = (policy: EgressPolicy, timeout: number): buildConnector.connector => {
+  const connect = buildConnector({ timeout, allowH2: false, lookup: guardedLookup(policy), autoSelectFamily: true })
+  return (options, callback) => {
+    const reason = policy.refuseHost(options.hostname)
+    if (reason === undefined) connect(options, callback)
+    else callback(refused(reason), null)
+  }
+}
+
+const refused = (reason: string) => new UpstreamFailed({ kind: "refused", detail: `the address ${reason}` })
+
+const guardedLookup =
+  (policy: EgressPolicy): LookupFunction =>
+  (hostname, options, callback) => {
+    resolve(hostname, { ...options, all: true }, (error, addresses) => {
+      if (error !== null) return callback(error, [])
+      const reason = addresses.map(({ address }) => policy.refuseAddress(address)).find((found) => found !== undefined)
+      if (reason !== undefined) return callback(refused(reason), [])
+      answer(addresses, options.all === true, callback)
+    })
+  }
+
+const answer = (
+  addresses: ReadonlyArray<LookupAddress>,
+  all: boolean,
+  callback: Parameters<LookupFunction>[2]
+): void => {
+  const [first] = addresses
+  if (all || first === undefined) callback(null, [...addresses])
+  else callback(null, first.address, first.family)
+}

@@ -1,0 +1,140 @@
+/** From a client's request to what goes on the wire to one backend: path, headers, credentials. */
+import { Redacted } from "effect"
+import type { Backend, BackendAuth, HeaderOperation } from "../domain/Backend.ts"
+import { sign, signingDate } from "./ApigSigner.ts"
+import type { UpstreamBody } from "./UpstreamTransport.ts"
+
+/** A request after the client's hop-by-hop headers and credentials were taken off. */
+export interface Outgoing {
+  readonly method: string
+  /** As the client sent it, without the query. */
+  readonly path: string
+  /** With its question mark, or empty. */
+  readonly query: string
+  /** Names and values in turn. */
+  readonly headers: ReadonlyArray<string>
+  readonly body: UpstreamBody
+}
+
+/** What of a backend's configuration is the same for every request. */
+export interface Prepared {
+  /** Where paths below `/v1` go. */
+  readonly apiPath: string
+  /** Where all others go. */
+  readonly rootPath: string
+  readonly host: string
+  readonly credential: readonly [name: string, value: string] | undefined
+}
+
+export const prepare = (backend: Backend): Prepared => {
+  const url = new URL(backend.url)
+  const path = url.pathname.replace(/\/+$/, "")
+  const prefix = (backend.pathPrefix ?? (path === "" ? "/v1" : "")).replace(/\/+$/, "")
+  return {
+    apiPath: path + prefix,
+    rootPath: path.replace(/\/v1$/, ""),
+    host: url.host,
+    credential: credentialOf(backend.auth)
+  }
+}
+
+/** The backend's path for a client's path: `/v1` is replaced by the address's path and the prefix. */
+export const targetPath = ({ apiPath, rootPath }: Prepared, path: string): string => {
+  if (path.startsWith("/v1/")) return apiPath + path.slice(3)
+  return path === "/v1" ? apiPath || "/" : rootPath + path
+}
+
+const credentialOf = (auth: BackendAuth): Prepared["credential"] => {
+  switch (auth.type) {
+    case "bearer":
+      return ["authorization", `Bearer ${Redacted.value(auth.token)}`]
+    case "basic":
+      return ["authorization", `Basic ${basicCredentials(auth)}`]
+    case "header":
+      return [auth.name.toLowerCase(), Redacted.value(auth.value)]
+    case "apig":
+    case "none":
+      return undefined
+  }
+}
+
+const basicCredentials = (auth: Extract<BackendAuth, { type: "basic" }>): string => {
+  if (auth.credentials !== undefined) return Redacted.value(auth.credentials)
+  const password = auth.password === undefined ? "" : Redacted.value(auth.password)
+  return Buffer.from(`${auth.username ?? ""}:${password}`, "utf8").toString("base64")
+}
+
+/** The headers that go out: operations in their order, then the credential, which nothing of the client's survives. */
+export const outgoingHeaders = (
+  backend: Backend,
+  prepared: Prepared,
+  outgoing: Outgoing,
+  path: string,
+  epochMillis: number
+): ReadonlyArray<string> => {
+  const { auth, headers: operations } = backend
+  if (operations.length === 0 && prepared.credential === undefined && auth.type !== "apig") return outgoing.headers
+  const headers = [...outgoing.headers]
+  for (const operation of operations) apply(headers, operation)
+  if (prepared.credential !== undefined) replace(headers, ...prepared.credential)
+  if (auth.type === "apig") addSignature(headers, auth, prepared, outgoing, path, epochMillis)
+  return headers
+}
+
+const apply = (headers: Array<string>, operation: HeaderOperation): void => {
+  switch (operation.op) {
+    case "insert":
+      if (valueOf(headers, operation.name) === undefined) headers.push(operation.name, Redacted.value(operation.value))
+      return
+    case "replace":
+      return replace(headers, operation.name, Redacted.value(operation.value))
+    case "remove":
+      return remove(headers, operation.name)
+  }
+}
+
+/** What Huawei's gateway looks at beyond its own headers, where the request has it. */
+const alsoSigned = ["content-type", "x-stage", "x-project-id", "x-security-token"]
+
+const addSignature = (
+  headers: Array<string>,
+  auth: Extract<BackendAuth, { type: "apig" }>,
+  { host }: Prepared,
+  { body, method }: Outgoing,
+  path: string,
+  epochMillis: number
+): void => {
+  remove(headers, "authorization")
+  remove(headers, "x-sdk-date")
+  remove(headers, "x-sdk-content-sha256")
+  const date = signingDate(epochMillis)
+  const signed: Array<readonly [string, string]> = [["host", host]]
+  for (const name of alsoSigned) {
+    const value = valueOf(headers, name)
+    if (value !== undefined) signed.push([name, value])
+  }
+  const atHand = body === undefined || body instanceof Uint8Array
+  if (!atHand) {
+    headers.push("x-sdk-content-sha256", "UNSIGNED-PAYLOAD")
+    signed.push(["x-sdk-content-sha256", "UNSIGNED-PAYLOAD"])
+  }
+  const request = { method, path, headers: signed, body: atHand ? body : undefined, date }
+  const authorization = sign(request, Redacted.value(auth.accessKey), Redacted.value(auth.secretKey))
+  headers.push("x-sdk-date", date, "authorization", authorization)
+}
+
+const valueOf = (headers: ReadonlyArray<string>, name: string): string | undefined => {
+  const wanted = name.toLowerCase()
+  for (let i = 0; i < headers.length; i += 2) if (headers[i]?.toLowerCase() === wanted) return headers[i + 1]
+  return undefined
+}
+
+const remove = (headers: Array<string>, name: string): void => {
+  const wanted = name.toLowerCase()
+  for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === wanted) headers.splice(i, 2)
+}
+
+const replace = (headers: Array<string>, name: string, value: string): void => {
+  remove(headers, name)
+  headers.push(name, value)
+}

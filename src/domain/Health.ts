@@ -1,0 +1,59 @@
+/** The states that a backend can be in, as `/health`, `/stats` and the admin API name them. */
+
+export type HealthStatus =
+  /** Not probed yet: routable, but not counted as ready. */
+  | "unknown"
+  | "healthy"
+  /** Alive, but at its limit or saturated: routable last. */
+  | "busy"
+  /** Alive, but failing or far slower than its peers: routable last. */
+  | "degraded"
+  /** Alive, but still loading its model. */
+  | "warming"
+  /** Asked us to stay away until its Retry-After is over. */
+  | "rate_limited"
+  /** Refused the credentials of a probe: a fault of the configuration, not of the engine. */
+  | "misconfigured"
+  | "unhealthy"
+  /** Finishes what it has and gets nothing new. */
+  | "draining"
+  | "disabled"
+
+/** Where in the order of choice a status puts a backend: first, last, or not at all. */
+export type Standing = "first" | "last" | "out"
+
+export const standingOf = (status: HealthStatus): Standing => {
+  switch (status) {
+    case "unknown":
+    case "healthy":
+      return "first"
+    case "busy":
+    case "degraded":
+      return "last"
+    case "warming":
+    case "rate_limited":
+    case "misconfigured":
+    case "unhealthy":
+    case "draining":
+    case "disabled":
+      return "out"
+  }
+}
+
+/** What a backend says of a model that it serves. */
+export interface ModelInfo {
+  readonly id: string
+  readonly created: number
+  readonly ownedBy: string
+  readonly maxModelLen?: number
+}
+
+/** An engine's own account of its load, from its metrics. */
+export interface EngineLoad {
+  readonly running: number
+  readonly waiting: number
+  /** Share of the KV cache in use, 0 to 1. */
+  readonly kvCacheUsage: number
+  /** Monotonic milliseconds at which it was read. */
+  readonly at: number
+}

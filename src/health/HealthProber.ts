@@ -1,0 +1,167 @@
+/**
+ * Keeps what is known of each backend true: one scheduled fiber a backend asks it how it is, which models it has and
+ * how much it has to do. A backend that hangs delays nobody else's probe.
+ */
+import { Cause, Clock, Context, Duration, Effect, FiberMap, Latch, Layer, Random, Schema, Stream } from "effect"
+import { BackendAdapter, type ProbeAnswer, type ProbeKind } from "../backend/BackendAdapter.ts"
+import { BodyEnd, type UpstreamResponse, UpstreamTransport } from "../backend/UpstreamTransport.ts"
+import type { HealthStatus, ModelInfo } from "../domain/Health.ts"
+import { monotonicMillis } from "../domain/Time.ts"
+import { type BackendEntry, type BackendState, Registry } from "../registry/Registry.ts"
+
+export class HealthProber extends Context.Service<
+  HealthProber,
+  {
+    /** Probes one backend now, outside its schedule; returns when what was found has been noted. */
+    readonly probe: (name: string) => Effect.Effect<void>
+  }
+>()("weir/health/HealthProber") {
+  static readonly layer = Layer.effect(
+    HealthProber,
+    Effect.gen(function* () {
+      const registry = yield* Registry
+      const adapters = yield* BackendAdapter
+      const transport = yield* UpstreamTransport
+      const clock = yield* Clock.Clock
+      const now = () => monotonicMillis(clock)
+
+      const ask = Effect.fnUntraced(
+        function* (backend: BackendEntry, kind: ProbeKind) {
+          const outgoing = adapters.probe(backend.config, kind)
+          if (outgoing === undefined) return undefined
+          const member = { backend, weight: 1, priority: 0, capacity: 1, timeouts: probeTimeouts(backend) }
+          const response = yield* transport.send(adapters.prepare(member, backend.client, outgoing), () => {})
+          return yield* readAnswer(response).pipe(Effect.ensuring(Effect.sync(response.cancel)))
+        },
+        (effect, backend) =>
+          effect.pipe(
+            Effect.timeout(backend.probing.timeout),
+            Effect.orElseSucceed(() => undefined)
+          )
+      )
+
+      const lookAtHealth = Effect.fnUntraced(function* (backend: BackendEntry) {
+        const answer = yield* ask(backend, "health")
+        const adapter = adapters.of(backend.config)
+        const found: HealthStatus = answer === undefined ? "unhealthy" : adapter.health(answer)
+        note(backend, found)
+        return answer
+      })
+
+      const note = (backend: BackendEntry, found: HealthStatus) => {
+        const { probing, state } = backend
+        state.health.probed(found, probing, probing.interval * probing.unhealthyAfter, now())
+        state.outcomes.record(found === "healthy", now())
+      }
+
+      const lookAtModels = Effect.fnUntraced(function* (backend: BackendEntry, health: ProbeAnswer | undefined) {
+        if (backend.models !== undefined || health === undefined) return
+        const paths = [adapters.probe(backend.config, "health")?.path, adapters.probe(backend.config, "models")?.path]
+        const answer = paths[0] === paths[1] ? health : yield* ask(backend, "models")
+        if (answer === undefined || answer.status !== 200) return
+        const models = adapters.of(backend.config).models(answer)
+        if (models !== undefined && backend.state.setModels(byId(models))) registry.modelsChanged()
+      })
+
+      const lookAtLoad = Effect.fnUntraced(function* (backend: BackendEntry) {
+        const sentBefore = backend.state.sentSinceLoad
+        const answer = yield* ask(backend, "load")
+        const load = answer && adapters.of(backend.config).load(answer, now())
+        if (load === undefined) return
+        backend.state.load = load
+        backend.state.sentSinceLoad -= sentBefore
+      })
+
+      const probe = Effect.fn("HealthProber.probe")(function* (name: string) {
+        const backend = registry.current().backends.get(name)
+        if (backend === undefined || !backend.config.enabled) return
+        const before = backend.state.health.status
+        const health = yield* lookAtHealth(backend)
+        yield* lookAtModels(backend, health)
+        if (health !== undefined) yield* lookAtLoad(backend)
+        const after = backend.state.health.status
+        if (after !== before) yield* Effect.logInfo("backend changed", { backend: name, from: before, to: after })
+      })
+
+      /** Probes on and on: after each interval (jittered), or at once when traffic says that something is wrong. */
+      const watch = Effect.fnUntraced(function* (name: string, state: BackendState) {
+        const suspicion = Latch.makeUnsafe(false)
+        state.health.onSuspicion(() => suspicion.openUnsafe())
+        for (;;) {
+          suspicion.closeUnsafe()
+          // A defect in one probe must not end the watch over this backend.
+          yield* probe(name).pipe(Effect.catchCause((cause) => logDefect(name, cause)))
+          const backend = registry.current().backends.get(name)
+          if (backend === undefined) return
+          const jitter = yield* Random.nextBetween(0.8, 1.2)
+          yield* Effect.raceFirst(Effect.sleep(Duration.millis(backend.probing.interval * jitter)), suspicion.await)
+        }
+      })
+
+      const watched = new Map<string, BackendState>()
+      const fibers = yield* FiberMap.make<string>()
+      yield* registry.changes.pipe(
+        Stream.runForEach(({ backends }) =>
+          Effect.gen(function* () {
+            for (const name of watched.keys()) {
+              if (backends.has(name)) continue
+              watched.delete(name)
+              yield* FiberMap.remove(fibers, name)
+            }
+            for (const { name, state } of backends.values()) {
+              if (watched.get(name) === state) continue
+              watched.set(name, state)
+              yield* FiberMap.run(fibers, name, watch(name, state))
+            }
+          })
+        ),
+        Effect.forkScoped
+      )
+
+      return HealthProber.of({ probe })
+    })
+  )
+}
+
+const logDefect = (backend: string, cause: Cause.Cause<unknown>) =>
+  Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.logError("probe failed", { backend }, cause)
+
+const probeTimeouts = ({ probing: { timeout } }: BackendEntry) => ({
+  connect: timeout,
+  firstByte: timeout,
+  firstByteOfWhole: timeout,
+  idle: timeout,
+  request: timeout
+})
+
+const byId = (models: ReadonlyArray<ModelInfo>): ReadonlyMap<string, ModelInfo> =>
+  new Map(models.map((model) => [model.id, model]))
+
+/** More than any list of models or page of metrics has; the rest of a longer answer is not read. */
+const maxAnswerBytes = 4 * 1024 * 1024
+
+const readAnswer = Effect.fnUntraced(function* (response: UpstreamResponse) {
+  const chunks: Array<Uint8Array> = []
+  let size = 0
+  while (size <= maxAnswerBytes) {
+    const read = yield* response.read
+    if (read instanceof BodyEnd) {
+      if (read.failure !== undefined) return yield* read.failure
+      break
+    }
+    for (const piece of read) {
+      chunks.push(piece)
+      size += piece.length
+    }
+  }
+  const text = Buffer.concat(chunks).toString("utf8")
+  const answer: ProbeAnswer = { status: response.status, body: asJson(text) }
+  return answer
+})
+
+const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
+
+const asJson = (text: string): unknown => {
+  const parsed = decodeJson(text)
+  return parsed._tag === "Some" ? parsed.value : text
+}

@@ -1,0 +1,228 @@
+/**
+ * From a request to an answer: attempt after attempt, each on another backend while there is one, until one of them is
+ * worth keeping or no more may be made. Nothing is committed to the client here: an answer that breaks off before its
+ * first output is an attempt that failed.
+ */
+import { Duration, Effect } from "effect"
+import type { Outgoing } from "../backend/BackendAdapter.ts"
+import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
+import {
+  DeadlineExceeded,
+  type GatewayError,
+  NoHealthyBackend,
+  UpstreamError,
+  UpstreamTimeout
+} from "../domain/Errors.ts"
+import type { Attempted, Entry } from "../resilience/Admission.ts"
+import { Lease, type NoLease } from "../scheduler/Scheduler.ts"
+import { EndJudge } from "./EndJudge.ts"
+import type { Dialect } from "./Endpoint.ts"
+import type { Flight } from "./Flight.ts"
+import type { ProxyServices } from "./ProxyServices.ts"
+import { restFor } from "./RetryAfter.ts"
+
+/** What is to be sent, and how often that may be done. */
+export interface Mission {
+  readonly flight: Flight
+  readonly outgoing: Outgoing
+  readonly dialect: Dialect
+  readonly choices: number
+  /** Whether it may be sent again after such a failure (`undefined`: after an answer), and its body is still there. */
+  readonly repeatable: (failure: UpstreamFailed | undefined) => boolean
+  /** What the request waits for: requests of one group can take each other's place. */
+  readonly group: string
+  /** Lower first. */
+  readonly priority: number
+}
+
+/** A head, and as much of the body as was read before anything had to be decided. */
+export interface Answer {
+  readonly response: UpstreamResponse
+  readonly held: ReadonlyArray<Uint8Array>
+  /** Whether `held` is all of it. */
+  readonly complete: boolean
+  /** For an answer that is a stream of events. */
+  readonly judge: EndJudge | undefined
+}
+
+/** An attempt that is not worth keeping, if another one can be made. */
+class AttemptFailed {
+  readonly _tag = "AttemptFailed"
+  /** Whether a backend that was not tried can be asked at once; the retry schedule reads it. */
+  elsewhere = false
+  readonly reason: string
+  readonly failure: UpstreamFailed | undefined
+  /** What the backend said, if it said anything; its body was not read. */
+  readonly response: UpstreamResponse | undefined
+  constructor(reason: string, failure: UpstreamFailed | undefined, response: UpstreamResponse | undefined) {
+    this.reason = reason
+    this.failure = failure
+    this.response = response
+  }
+}
+
+/** An answer of at most this many bytes is read to its end before the client gets any of it. */
+const holdBytes = 1024 * 1024
+
+export const makeAttempts = (services: ProxyServices) => {
+  const { adapters, admission, deadlines, metrics, retry, scheduler, transport } = services
+
+  const entryFor = ({ flight, group, priority }: Mission): Entry<Lease, GatewayError> => {
+    const { admission: bounds, retry: policy } = flight.pool.config
+    const patience = Duration.toMillis(policy.maxDelay)
+    const attempt = (): Attempted<Lease, GatewayError> => {
+      const picked = scheduler.pick(flight, deadlines.now())
+      if (picked instanceof Lease) {
+        flight.board(picked)
+        return { _tag: "Granted", value: picked }
+      }
+      const worthWaiting = picked.reason === "saturated" || picked.until - deadlines.now() <= patience
+      return worthWaiting ? { _tag: "Wait" } : { _tag: "Refused", error: nobody(picked, deadlines.now()) }
+    }
+    return {
+      pool: flight.pool.name,
+      maxConcurrent: bounds.maxConcurrent,
+      maxQueue: bounds.maxQueue,
+      queueTimeout: Duration.toMillis(bounds.queueTimeout),
+      group,
+      priority,
+      deadline: flight.deadline,
+      attempt,
+      admitted: flight.permitted
+    }
+  }
+
+  /** One backend is asked once. */
+  const attempt = Effect.fnUntraced(function* (mission: Mission, entry: Entry<Lease, GatewayError>) {
+    const { flight } = mission
+    const asked = flight.now()
+    if (asked >= flight.deadline) return yield* pastDeadline()
+    const { member } = yield* flight.attempts === 0 ? admission.enter(entry) : admission.enterAgain(entry)
+    flight.queued += flight.now() - asked
+    flight.depart(member)
+    flight.awaitHead(member)
+    const request = adapters.prepare(member, flight.pool.config.client, mission.outgoing)
+    const response = yield* Effect.catch(transport.send(request, flight.onStart), (failure) => broken(flight, failure))
+    flight.arrive(response)
+    const { state } = member.backend
+    const verdict = adapters.classify(member.backend.config, response.status)
+    if (verdict === "back_pressure") {
+      state.restUntil = flight.now() + restFor(response.headers)
+      flight.judge("ignored")
+      return yield* Effect.fail(new AttemptFailed(String(response.status), undefined, response))
+    }
+    if (verdict === "backend_fault") {
+      flight.judge("failure")
+      return yield* Effect.fail(new AttemptFailed(String(response.status), undefined, response))
+    }
+    const answer = yield* readAnswer(mission, response)
+    state.health.delivered(flight.now())
+    state.latency.record(flight.headAt - flight.sentAt, flight.headAt)
+    metrics.upstreamDuration(flight.pool.name, state.name)((flight.headAt - flight.sentAt) / 1000)
+    flight.judge("success")
+    return answer
+  })
+
+  /** The transport failed before anything was committed. */
+  const broken = (flight: Flight, failure: UpstreamFailed) =>
+    Effect.suspend((): Effect.Effect<never, AttemptFailed | DeadlineExceeded> => {
+      const backend = flight.lease?.member.backend
+      if (flight.expired === "deadline") return Effect.fail(pastDeadline())
+      if (failure.kind === "request_body") return Effect.fail(new AttemptFailed(failure.kind, failure, undefined))
+      if (backend !== undefined) {
+        metrics.upstreamErrors(flight.pool.name, backend.name, failure.kind)(1)
+        if (failure.kind !== "timeout") backend.state.health.broke(backend.probing)
+      }
+      flight.judge("failure")
+      return Effect.fail(new AttemptFailed(failure.kind, failure, undefined))
+    })
+
+  /** Events until the first output, other bodies to their end if that is near. */
+  const readAnswer = Effect.fnUntraced(function* (mission: Mission, response: UpstreamResponse) {
+    const { flight } = mission
+    const events = isEventStream(response)
+    const judge = events ? new EndJudge(mission.dialect, mission.choices) : undefined
+    const held: Array<Uint8Array> = []
+    let size = 0
+    for (;;) {
+      const read = yield* response.read
+      if (read instanceof BodyEnd) {
+        const cut = read.failure ?? (events && judge?.outputs === 0 ? nothingSaid : undefined)
+        return cut === undefined ? { response, held, complete: true, judge } : yield* broken(flight, cut)
+      }
+      for (const piece of read) {
+        held.push(piece)
+        size += piece.length
+        judge?.push(piece)
+      }
+      if (size >= holdBytes || (judge !== undefined && judge.outputs > 0)) {
+        return { response, held, complete: false, judge }
+      }
+    }
+  })
+
+  /** Whether another attempt is made; if so, everything of this one is given back. */
+  const again = (mission: Mission, failed: AttemptFailed): boolean => {
+    const { flight } = mission
+    const { retry: policy } = flight.pool.config
+    const state = flight.lease?.member.backend.state
+    if (!mission.repeatable(failed.failure) || flight.attempts > policy.attempts || deadlines.now() >= flight.deadline)
+      return false
+    const tried = state === undefined ? flight.tried : [...flight.tried, state]
+    const elsewhere = isWorthAsking(flight, tried)
+    if (!elsewhere && !isWorthAsking(flight, [])) return false
+    if (!retry.take(flight.pool, admission.active(flight.pool.name))) return false
+    failed.elsewhere = elsewhere
+    flight.tried = elsewhere ? tried : []
+    flight.expired = undefined
+    flight.disembark()
+    metrics.retries(flight.pool.name, failed.reason)(1)
+    return true
+  }
+
+  const isWorthAsking = (flight: Flight, tried: Flight["tried"]): boolean => {
+    const { candidates, pool, session } = flight
+    const outlook = scheduler.outlook({ candidates, pool, session, tried }, deadlines.now())
+    if (outlook === "ready" || outlook.reason === "saturated") return true
+    return outlook.until - deadlines.now() <= Duration.toMillis(pool.config.retry.maxDelay)
+  }
+
+  /** What the last attempt is worth when there is no other: its answer as it came, else the gateway's own. */
+  const settle = (mission: Mission, failed: AttemptFailed): Effect.Effect<Answer, GatewayError> =>
+    failed.response === undefined
+      ? Effect.fail(noAnswer(failed.failure))
+      : Effect.catch(readAnswer(mission, failed.response), (error) =>
+          Effect.fail(error instanceof AttemptFailed ? noAnswer(error.failure) : error)
+        )
+
+  return (mission: Mission): Effect.Effect<Answer, GatewayError> => {
+    const entry = entryFor(mission)
+    return Effect.suspend(() => attempt(mission, entry)).pipe(
+      Effect.retry({
+        schedule: retry.schedule(mission.flight.pool),
+        while: (error) => error instanceof AttemptFailed && again(mission, error)
+      }),
+      Effect.catch((error) => (error instanceof AttemptFailed ? settle(mission, error) : Effect.fail(error)))
+    )
+  }
+}
+
+const isEventStream = ({ headers }: UpstreamResponse): boolean => {
+  const type = headers["content-type"]
+  return typeof type === "string" && type.startsWith("text/event-stream")
+}
+
+const nothingSaid = new UpstreamFailed({ kind: "reset", detail: "the stream ended before its first event" })
+
+const pastDeadline = () => new DeadlineExceeded({ message: "The request's deadline has passed." })
+
+const noAnswer = (failure: UpstreamFailed | undefined): GatewayError =>
+  failure?.kind === "timeout"
+    ? new UpstreamTimeout({ message: "The backend did not answer in time." })
+    : new UpstreamError({ message: "The backend could not be reached, or broke off before it answered." })
+
+const nobody = ({ reason, until }: NoLease, now: number): NoHealthyBackend => {
+  const seconds = reason === "resting" ? Math.ceil((until - now) / 1000) : 5
+  const message = "No backend is available for this request at the moment."
+  return new NoHealthyBackend({ message, retryAfter: Math.min(60, Math.max(1, seconds)) })
+}

@@ -1,0 +1,96 @@
+/**
+ * The few fields of a request that routing needs, read once. The bytes themselves travel on untouched; only a model
+ * that has to be renamed is replaced in place, so that nothing else of the body can change on the way.
+ */
+import { isUtf8 } from "node:buffer"
+import { InvalidJson, InvalidRequest, ModelRequired } from "../domain/Errors.ts"
+import type { Endpoint } from "./Endpoint.ts"
+import { topLevelMember } from "./JsonMember.ts"
+
+export interface Envelope {
+  readonly model: string
+  readonly stream: boolean
+  /** How many choices were asked for: a stream is complete when as many have ended. */
+  readonly choices: number
+  /** What the request will use of a token limit, roughly: a token for every four bytes, and what it asks for. */
+  readonly tokenEstimate: number
+}
+
+export type EnvelopeError = InvalidJson | InvalidRequest | ModelRequired
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** Reads a body that was sent to an endpoint. What only the engine can judge is left to the engine. */
+export const readEnvelope = (endpoint: Endpoint, body: Uint8Array): Envelope | EnvelopeError => {
+  const fields = parse(body)
+  if (fields instanceof InvalidJson || fields instanceof InvalidRequest) return fields
+  const { model, n, stream } = fields
+  if (model === undefined || model === null || model === "") {
+    return new ModelRequired({ message: "The request must name a model.", param: "model" })
+  }
+  if (typeof model !== "string") return wrongType("model", "a string")
+  if (stream !== undefined && stream !== null && typeof stream !== "boolean") return wrongType("stream", "a boolean")
+  const wrong = endpoint.dialect === "none" ? undefined : wrongList(fields)
+  if (wrong !== undefined) return wrong
+  return {
+    model,
+    stream: stream === true,
+    choices: typeof n === "number" && n > 1 ? n : 1,
+    tokenEstimate: Math.ceil(body.length / 4) + requestedTokens(fields)
+  }
+}
+
+const parse = (body: Uint8Array): Fields | InvalidJson | InvalidRequest => {
+  if (!isUtf8(body)) return new InvalidJson({ message: "The body is not valid UTF-8." })
+  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8")
+  const value = parseJson(text)
+  if (value === invalid) return new InvalidJson({ message: "The body is not valid JSON." })
+  if (!isFields(value)) return new InvalidRequest({ message: "The body must be a JSON object." })
+  // Engines do not agree on which of two equal keys counts; what was checked here must be what is served there.
+  return mayRepeatModel(text) && topLevelMember(body, "model").repeated
+    ? new InvalidRequest({ message: "The body names its model more than once.", param: "model" })
+    : value
+}
+
+const invalid = Symbol("not JSON")
+
+/** `JSON.parse` throws, and that is all there is to know: its message quotes the client's text. */
+const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return invalid
+  }
+}
+
+const isFields = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** A cheap look before the exact one: the word twice, or spelled with escapes. */
+const mayRepeatModel = (text: string): boolean => {
+  const first = text.indexOf('"model"')
+  return text.indexOf('"model"', first + 1) > 0 || /\\u00[4-7]/i.test(text)
+}
+
+const wrongType = (param: string, expected: string) =>
+  new InvalidRequest({ message: `"${param}" must be ${expected}.`, param })
+
+const wrongList = (fields: Fields): InvalidRequest | undefined => {
+  for (const param of ["messages", "tools"]) {
+    const value = fields[param]
+    if (value !== undefined && value !== null && !Array.isArray(value)) return wrongType(param, "an array")
+  }
+  return undefined
+}
+
+const requestedTokens = (fields: Fields): number => {
+  const asked = fields["max_completion_tokens"] ?? fields["max_output_tokens"] ?? fields["max_tokens"]
+  return typeof asked === "number" && asked > 0 ? asked : 0
+}
+
+/** The same body with another model; every byte but the name is as it was. */
+export const withModel = (body: Uint8Array, model: string): Uint8Array => {
+  const { end, start } = topLevelMember(body, "model")
+  if (start < 0) return body
+  return Buffer.concat([body.subarray(0, start), Buffer.from(JSON.stringify(model), "utf8"), body.subarray(end)])
+}

@@ -1,0 +1,200 @@
+/**
+ * One request in flight: what it holds, how long it may take, what became of it. Whatever a request takes (a lease, a
+ * permit, a share of a limit, an exchange with a backend) is noted here in the moment that it is taken, and given back
+ * by `land`, which runs once, however the request ends.
+ */
+import { type Abort, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
+import type { BackendState, Member, PoolEntry } from "../registry/Registry.ts"
+import type { CallResult } from "../resilience/CircuitBreaker.ts"
+import type { Timed } from "../resilience/Deadlines.ts"
+import type { KeyUse } from "../resilience/RateLimiter.ts"
+import type { Candidates, Lease } from "../scheduler/Scheduler.ts"
+import type { ProxyServices } from "./ProxyServices.ts"
+import type { Usage } from "./Usage.ts"
+
+/** Which bound was reached: the client's own, or one of the backend's. */
+export type Expired = "deadline" | "first_byte" | "idle" | "request"
+
+const never = Number.POSITIVE_INFINITY
+
+/** Mutable by nature: written by the one fiber of its request, and by the deadlines. */
+export class Flight implements Timed {
+  readonly #services: ProxyServices
+  readonly pool: PoolEntry
+  readonly candidates: Candidates
+  readonly session: string | undefined
+  /** Monotonic milliseconds. */
+  readonly receivedAt: number
+  /** Monotonic milliseconds; `Infinity` without. */
+  readonly deadline: number
+  readonly streaming: boolean
+
+  attempts = 0
+  /** Backends that must not be asked again. */
+  tried: ReadonlyArray<BackendState> = []
+  lease: Lease | undefined
+  sentAt = 0
+  headAt = 0
+  /** Milliseconds spent waiting for a place, over all attempts. */
+  queued = 0
+  /** Milliseconds that backends took, over all attempts that have ended. */
+  upstream = 0
+  expired: Expired | undefined
+  usage: Usage | undefined
+  /** Tokens that were streamed, where nobody told how many. */
+  outputs = 0
+  keyUse: KeyUse | undefined
+  dueAt = never
+
+  #dueFor: Expired = "deadline"
+  /** When the attempt as a whole must be over. */
+  #wholeBy = never
+  #permitted = false
+  #trial = false
+  #judged = true
+  #abort: Abort | undefined
+  #response: UpstreamResponse | undefined
+  #landed = false
+
+  constructor(
+    services: ProxyServices,
+    options: {
+      readonly pool: PoolEntry
+      readonly candidates: Candidates
+      readonly session: string | undefined
+      readonly receivedAt: number
+      readonly deadline: number
+      readonly streaming: boolean
+    }
+  ) {
+    this.#services = services
+    this.pool = options.pool
+    this.candidates = options.candidates
+    this.session = options.session
+    this.receivedAt = options.receivedAt
+    this.deadline = options.deadline
+    this.streaming = options.streaming
+    services.deadlines.add(this)
+  }
+
+  now(): number {
+    return this.#services.deadlines.now()
+  }
+
+  /** A place in the pool was given. */
+  readonly permitted = (): void => {
+    this.#permitted = true
+  }
+
+  /** A backend was chosen; from here on it is counted. */
+  board(lease: Lease): void {
+    this.lease = lease
+    this.#trial = this.#services.breaker.begin(lease.member.backend)
+    this.#judged = false
+  }
+
+  /** The attempt goes out. */
+  depart(member: Member): void {
+    const { state } = member.backend
+    this.attempts++
+    this.sentAt = this.now()
+    this.headAt = 0
+    this.#response = undefined
+    state.requests++
+    state.sentSinceLoad++
+    this.#services.metrics.upstreamRequests(this.pool.name, state.name)(1)
+  }
+
+  readonly onStart = (abort: Abort): void => {
+    this.#abort = abort
+  }
+
+  /** The backend has answered with a head. */
+  arrive(response: UpstreamResponse): void {
+    this.headAt = this.now()
+    this.#response = response
+  }
+
+  /** From now on the head of an answer is awaited, or the whole of one that does not stream. */
+  awaitHead({ timeouts }: Member): void {
+    const bounded = !this.streaming || !this.pool.config.client.stream
+    this.#wholeBy = bounded ? this.sentAt + timeouts.request : never
+    this.#within(this.streaming ? timeouts.firstByte : timeouts.firstByteOfWhole, "first_byte", this.sentAt)
+  }
+
+  /** The next piece of a body is awaited; `events`: its silence counts, else only the whole does. */
+  awaitPiece(member: Member, events: boolean): void {
+    if (events) this.#within(member.timeouts.idle, "idle", this.now())
+    else this.#within(never, "idle", 0)
+  }
+
+  /** Nothing is awaited from the backend; only the request's own deadline counts. */
+  atEase(): void {
+    this.#dueFor = "deadline"
+    this.dueAt = this.deadline
+  }
+
+  #within(limit: number, reason: Expired, from: number): void {
+    const due = Math.min(from + limit, this.#wholeBy, this.deadline)
+    this.dueAt = due
+    this.#dueFor = due === this.deadline ? "deadline" : due === this.#wholeBy ? "request" : reason
+  }
+
+  readonly expire = (): void => {
+    this.expired = this.#dueFor
+    this.#abort?.(new UpstreamFailed({ kind: "timeout", detail: this.#dueFor }))
+  }
+
+  /** What this attempt says of its backend; the first word counts. */
+  judge(result: CallResult): void {
+    const backend = this.lease?.member.backend
+    if (backend === undefined || this.#judged) return
+    this.#judged = true
+    const now = this.now()
+    this.#services.breaker.end(backend, this.#trial, result)
+    if (result === "ignored") return
+    backend.state.outcomes.record(result === "success", now)
+    if (result === "failure") backend.state.failures++
+  }
+
+  /** An exchange that had counted as a success broke off all the same. */
+  brokeOff(): void {
+    const backend = this.lease?.member.backend
+    if (backend === undefined) return
+    const now = this.now()
+    backend.state.failures++
+    backend.state.outcomes.record(false, now)
+    this.#services.breaker.brokeOff(backend)
+  }
+
+  /** The attempt is over without an answer that anybody keeps: its backend is free, the request goes on. */
+  disembark(): void {
+    this.judge("ignored")
+    this.#response?.cancel()
+    this.#response = undefined
+    this.#abort = undefined
+    this.upstream += this.now() - this.sentAt
+    this.#release()
+    this.atEase()
+  }
+
+  /** Everything is given back. Calling it again is harmless. */
+  land(): void {
+    if (this.#landed) return
+    this.#landed = true
+    const { admission, deadlines } = this.#services
+    deadlines.remove(this)
+    this.#response?.cancel()
+    this.judge("ignored")
+    this.keyUse?.settle(this.usage === undefined ? undefined : this.usage.prompt + this.usage.completion)
+    this.#release()
+    if (this.#permitted) admission.leave(this.pool.name, this.pool.config.admission.maxConcurrent)
+  }
+
+  #release(): void {
+    if (this.lease === undefined) return
+    this.lease.release()
+    this.lease = undefined
+    this.#services.admission.poke()
+  }
+}

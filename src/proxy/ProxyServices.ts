@@ -1,0 +1,29 @@
+/** What the data plane works with, gathered once. */
+import { Effect } from "effect"
+import { BackendAdapter } from "../backend/BackendAdapter.ts"
+import { UpstreamTransport } from "../backend/UpstreamTransport.ts"
+import { Registry } from "../registry/Registry.ts"
+import { Admission } from "../resilience/Admission.ts"
+import { CircuitBreaker } from "../resilience/CircuitBreaker.ts"
+import { Deadlines } from "../resilience/Deadlines.ts"
+import { RateLimiter } from "../resilience/RateLimiter.ts"
+import { RetryPolicy } from "../resilience/RetryPolicy.ts"
+import { Scheduler } from "../scheduler/Scheduler.ts"
+import { Metrics } from "../telemetry/Telemetry.ts"
+
+export const gatherServices = Effect.gen(function* () {
+  return {
+    registry: yield* Registry,
+    scheduler: yield* Scheduler,
+    admission: yield* Admission,
+    breaker: yield* CircuitBreaker,
+    deadlines: yield* Deadlines,
+    limiter: yield* RateLimiter,
+    retry: yield* RetryPolicy,
+    adapters: yield* BackendAdapter,
+    transport: yield* UpstreamTransport,
+    metrics: yield* Metrics
+  }
+})
+
+export type ProxyServices = Effect.Success<typeof gatherServices>

@@ -1,0 +1,24 @@
+/** How long a backend asks to be left alone. */
+import type { UpstreamHeaders } from "../backend/UpstreamTransport.ts"
+
+/** Where it does not say. */
+const unspecified = 1_000
+
+/** No backend may send itself away for longer. */
+const longest = 300_000
+
+/** Milliseconds, from `retry-after-ms`, or `retry-after` in seconds or as a date (compared with the answer's `date`). */
+export const restFor = (headers: UpstreamHeaders): number => {
+  const rest = asked(headers)
+  return rest === undefined || !Number.isFinite(rest) ? unspecified : Math.min(longest, Math.max(0, rest))
+}
+
+const asked = (headers: UpstreamHeaders): number | undefined => {
+  const millis = headers["retry-after-ms"]
+  if (typeof millis === "string" && /^\d+$/.test(millis)) return Number(millis)
+  const value = headers["retry-after"]
+  if (typeof value !== "string") return undefined
+  if (/^\d+(\.\d+)?$/.test(value)) return Number(value) * 1000
+  const date = headers["date"]
+  return Date.parse(value) - (typeof date === "string" ? Date.parse(date) : Date.now())
+}

@@ -1,0 +1,29 @@
+/** The token counts that a backend tells, read from the end of an answer without parsing all of it. */
+
+export interface Usage {
+  readonly prompt: number
+  readonly completion: number
+  /** How much of the prompt came from the backend's prefix cache. */
+  readonly cached: number
+}
+
+const needle = Buffer.from('"usage"', "latin1")
+
+/** More than any usage object has. */
+const span = 1024
+
+/** The last usage object in `bytes`; `undefined` where there is none, or it is `null`. */
+export const readUsage = (bytes: Buffer): Usage | undefined => {
+  for (let at = bytes.lastIndexOf(needle); at >= 0; at = at === 0 ? -1 : bytes.lastIndexOf(needle, at - 1)) {
+    const text = bytes.toString("latin1", at + needle.length, at + needle.length + span)
+    if (!/^\s*:\s*\{/.test(text)) continue
+    return {
+      prompt: read(text, /"(?:prompt|input)_tokens"\s*:\s*(\d+)/),
+      completion: read(text, /"(?:completion|output)_tokens"\s*:\s*(\d+)/),
+      cached: read(text, /"(?:cached_tokens|cache_read_input_tokens)"\s*:\s*(\d+)/)
+    }
+  }
+  return undefined
+}
+
+const read = (text: string, pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? 0)

@@ -1,0 +1,66 @@
+/**
+ * What is true of one backend right now. One object for the life of the backend, shared by every snapshot that holds
+ * it and written in place: load is counted at the choice, on every request, and a copy of it would be a lie.
+ *
+ * Who writes what: the scheduler `inflight`; the circuit breaker `circuit`; the prober `models` and `load`; the proxy the
+ * counters of outcomes; the prober and the proxy both feed `health`. Everybody reads.
+ */
+import type { EngineLoad, ModelInfo } from "../domain/Health.ts"
+import { HealthMachine } from "./HealthMachine.ts"
+import { LatencyTrack } from "./LatencyTrack.ts"
+import { SlidingWindow } from "./SlidingWindow.ts"
+
+export type CircuitPhase = "closed" | "open" | "half_open"
+
+/** The circuit as the scheduler needs to see it; its statistics are the breaker's own affair. */
+export interface Circuit {
+  phase: CircuitPhase
+  /** Monotonic milliseconds from which an open circuit lets a trial through. */
+  openUntil: number
+  /** Whether the one trial of a half-open circuit is under way. */
+  trialRunning: boolean
+}
+
+const errorWindow = 60_000
+
+export class BackendState {
+  readonly name: string
+  readonly health = new HealthMachine()
+  readonly circuit: Circuit = { phase: "closed", openUntil: 0, trialRunning: false }
+  /** Time to the response head, of answers that count. */
+  readonly latency = new LatencyTrack()
+  /** Time to the first output of streams. */
+  readonly firstToken = new LatencyTrack()
+  /** Outcomes of requests and probes over the last minute. */
+  readonly outcomes = new SlidingWindow(errorWindow)
+
+  /** Requests that were given to this backend and have not ended. Never negative. */
+  inflight = 0
+  /** Attempts since the start of the process. */
+  requests = 0
+  failures = 0
+  /** Monotonic milliseconds until which the backend asked to be left alone. */
+  restUntil = 0
+  load: EngineLoad | undefined = undefined
+  /** Attempts that began since `load` was read: what the engine's own figures cannot know yet. */
+  sentSinceLoad = 0
+
+  #models: ReadonlyMap<string, ModelInfo> | undefined = undefined
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  /** What discovery found; `undefined` while it has found nothing. */
+  get models(): ReadonlyMap<string, ModelInfo> | undefined {
+    return this.#models
+  }
+
+  /** Answers whether the set of names changed. */
+  setModels(models: ReadonlyMap<string, ModelInfo> | undefined): boolean {
+    const before = this.#models
+    this.#models = models
+    if (before === undefined || models === undefined) return before !== models
+    return before.size !== models.size || [...models.keys()].some((id) => !before.has(id))
+  }
+}

@@ -1,0 +1,46 @@
+/** How long a backend takes: a moving average for choosing, and percentiles of the recent past for people. */
+
+const smoothing = 0.2
+const kept = 256
+
+/** Milliseconds in, milliseconds out. Mutable by design: it is written on every request. */
+export class LatencyTrack {
+  readonly #samples = new Float64Array(kept)
+  #count = 0
+  #average = 0
+  #lastAt = 0
+
+  record(millis: number, now: number): void {
+    this.#average = this.#count === 0 ? millis : this.#average + smoothing * (millis - this.#average)
+    this.#samples[this.#count % kept] = millis
+    this.#count++
+    this.#lastAt = now
+  }
+
+  /** Exponentially weighted moving average (factor 0.2, the first sample as it is); 0 without samples. */
+  get average(): number {
+    return this.#average
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  /** When the newest sample was taken, in monotonic milliseconds. */
+  get lastAt(): number {
+    return this.#lastAt
+  }
+
+  /** Percentiles (each 0 to 1) of the last 256 samples, by linear interpolation; zeros without samples. */
+  percentiles(...shares: ReadonlyArray<number>): ReadonlyArray<number> {
+    const size = Math.min(this.#count, kept)
+    const sorted = this.#samples.slice(0, size).toSorted()
+    return shares.map((share) => interpolate(sorted, share * (size - 1)))
+  }
+}
+
+const interpolate = (sorted: Float64Array, position: number): number => {
+  const below = sorted[Math.floor(position)] ?? 0
+  const above = sorted[Math.ceil(position)] ?? below
+  return below + (above - below) * (position - Math.floor(position))
+}

@@ -1,0 +1,62 @@
+/**
+ * Time-outs for what happens on every request. Setting a timer for each would cost more than the rest of the gateway;
+ * here a due time is a number in a set, moved by writing it, and one fiber looks through the set every 20 ms.
+ */
+import { Clock, Context, Effect, Latch, Layer } from "effect"
+import { monotonicMillis } from "../domain/Time.ts"
+
+/** Something that must be told when its time has come. */
+export interface Timed {
+  /** Monotonic milliseconds; may be moved at any time. `Infinity`: not due. Set to that before `expire` is called. */
+  dueAt: number
+  readonly expire: (now: number) => void
+}
+
+const resolution = "20 millis"
+
+export class Deadlines extends Context.Service<
+  Deadlines,
+  {
+    /** Monotonic milliseconds by the clock that due times are measured with. */
+    readonly now: () => number
+    readonly add: (timed: Timed) => void
+    readonly remove: (timed: Timed) => void
+  }
+>()("weir/resilience/Deadlines") {
+  /** Due times are met to 20 ms, never early. */
+  static readonly layer = Layer.effect(
+    Deadlines,
+    Effect.gen(function* () {
+      const clock = yield* Clock.Clock
+      const watched = new Set<Timed>()
+      const busy = Latch.makeUnsafe(false)
+
+      const look = () => {
+        const now = monotonicMillis(clock)
+        for (const timed of watched) {
+          if (timed.dueAt > now) continue
+          timed.dueAt = Number.POSITIVE_INFINITY
+          timed.expire(now)
+        }
+        if (watched.size === 0) busy.closeUnsafe()
+      }
+      yield* busy.await.pipe(
+        Effect.andThen(Effect.sleep(resolution)),
+        Effect.andThen(Effect.sync(look)),
+        Effect.forever,
+        Effect.forkScoped
+      )
+
+      return Deadlines.of({
+        now: () => monotonicMillis(clock),
+        add: (timed) => {
+          if (watched.size === 0) busy.openUnsafe()
+          watched.add(timed)
+        },
+        remove: (timed) => {
+          watched.delete(timed)
+        }
+      })
+    })
+  )
+}

@@ -1,0 +1,79 @@
+/** When another attempt may be made, and after what delay. */
+import { Context, Duration, Effect, Layer, Predicate, Schedule } from "effect"
+import type { PoolEntry } from "../registry/Registry.ts"
+import { SlidingWindow } from "../registry/Registry.ts"
+import { Deadlines } from "./Deadlines.ts"
+
+const budgetWindow = 10_000
+
+/** Retries that are always allowed within the window, so that a quiet pool can fail over too. */
+const floor = 100
+
+export class RetryPolicy extends Context.Service<
+  RetryPolicy,
+  {
+    /** To be told of every request, since the budget is a share of them. */
+    readonly requested: (pool: PoolEntry) => void
+    /**
+     * Takes one retry from the pool's budget, if it has one left: `budget` of the requests of the last ten seconds,
+     * and beyond that a hundred or as many as are in flight. The death of a backend fails all that it had at once,
+     * and all of them must find another one; what the budget stops is the storm that goes on after that.
+     */
+    readonly take: (pool: PoolEntry, inflight: number) => boolean
+    /**
+     * The attempts of one request as a schedule over its failures. Where a failure says `elsewhere: true`, another
+     * backend is asked at once; the same one only after a delay that doubles from `initialDelay` to `maxDelay`,
+     * jittered.
+     */
+    readonly schedule: (pool: PoolEntry) => Schedule.Schedule<unknown, unknown>
+  }
+>()("weir/resilience/RetryPolicy") {
+  static readonly layer = Layer.effect(
+    RetryPolicy,
+    Effect.gen(function* () {
+      const { now } = yield* Deadlines
+      // By pool name: a "success" is a request, a "failure" a retry.
+      const budgets = new Map<string, SlidingWindow>()
+      const budgetOf = (pool: PoolEntry): SlidingWindow => {
+        const known = budgets.get(pool.name)
+        if (known !== undefined) return known
+        const made = new SlidingWindow(budgetWindow)
+        budgets.set(pool.name, made)
+        return made
+      }
+      const schedules = new WeakMap<PoolEntry, Schedule.Schedule<unknown, unknown>>()
+
+      return RetryPolicy.of({
+        requested: (pool) => budgetOf(pool).record(true, now()),
+        take: (pool, inflight) => {
+          const window = budgetOf(pool)
+          const retries = window.failures(now())
+          const requests = window.total(now()) - retries
+          if (retries >= Math.max(floor, inflight) + pool.config.retry.budget * requests) return false
+          window.record(false, now())
+          return true
+        },
+        schedule: (pool) => {
+          const known = schedules.get(pool)
+          if (known !== undefined) return known
+          const made = makeSchedule(pool)
+          schedules.set(pool, made)
+          return made
+        }
+      })
+    })
+  )
+}
+
+const makeSchedule = ({ config: { retry } }: PoolEntry): Schedule.Schedule<unknown, unknown> =>
+  Schedule.exponential(retry.initialDelay).pipe(
+    Schedule.jittered,
+    Schedule.setInputType<unknown>(),
+    Schedule.modifyDelay(({ duration, input }) =>
+      Effect.succeed(isElsewhere(input) ? Duration.zero : Duration.min(duration, retry.maxDelay))
+    ),
+    Schedule.upTo({ times: retry.attempts })
+  )
+
+const isElsewhere = (failure: unknown): boolean =>
+  Predicate.hasProperty(failure, "elsewhere") && failure.elsewhere === true

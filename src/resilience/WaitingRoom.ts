@@ -1,0 +1,123 @@
+/**
+ * One pool's doors: how many requests are at work, and who waits for what. Plain and synchronous; `Admission` makes
+ * effects of it.
+ *
+ * Who waits does so in a line for each group (what it waits for: a model's candidates) and priority, so that a full
+ * model holds up nobody who wants another one.
+ */
+
+/** What an attempt to enter finds. */
+export type Attempted<A, E> =
+  | { readonly _tag: "Granted"; readonly value: A }
+  | { readonly _tag: "Wait" }
+  | { readonly _tag: "Refused"; readonly error: E }
+
+export interface Waiter {
+  readonly group: string
+  /** Lower first; within one priority, who came first. */
+  readonly priority: number
+  readonly order: number
+  /** Already counted as at work: a request that looks for its next backend. */
+  readonly holdsPermit: boolean
+  /** Looks again, and if something came of it tells the one who waits. Answers whether it did. */
+  readonly tryEnter: () => "entered" | "gone" | "wait"
+}
+
+interface Line {
+  readonly group: string
+  readonly priority: number
+  readonly waiters: Set<Waiter>
+}
+
+const rateSpan = 10_000
+
+export class WaitingRoom {
+  active = 0
+  waiting = 0
+  readonly #lines = new Map<string, Line>()
+  #departures = 0
+  #departuresSince = 0
+
+  /** Whether somebody waits for the same with the same or a better claim: a newcomer must not overtake them. */
+  isBehind(group: string, priority: number): boolean {
+    if (this.waiting === 0) return false
+    for (const line of this.#lines.values()) {
+      if (line.group === group && line.priority <= priority) return true
+    }
+    return false
+  }
+
+  enqueue(waiter: Waiter): void {
+    const key = `${waiter.priority} ${waiter.group}`
+    let line = this.#lines.get(key)
+    if (line === undefined) {
+      line = { group: waiter.group, priority: waiter.priority, waiters: new Set() }
+      this.#lines.set(key, line)
+    }
+    line.waiters.add(waiter)
+    this.waiting++
+  }
+
+  remove(waiter: Waiter): void {
+    const key = `${waiter.priority} ${waiter.group}`
+    const line = this.#lines.get(key)
+    if (line?.waiters.delete(waiter) !== true) return
+    this.waiting--
+    if (line.waiters.size === 0) this.#lines.delete(key)
+  }
+
+  /** Lets in whoever can be let in now, best claim first. */
+  admit(maxConcurrent: number): void {
+    if (this.waiting === 0) return
+    const stuck = new Set<Line>()
+    for (;;) {
+      const next = this.#best(stuck, this.active < maxConcurrent)
+      if (next === undefined) return
+      const [line, waiter] = next
+      if (waiter.tryEnter() === "wait") stuck.add(line)
+      else this.remove(waiter)
+    }
+  }
+
+  /** Somebody has left: what the rate of leaving is measured by. */
+  departed(now: number): void {
+    this.#age(now)
+    this.#departures++
+  }
+
+  /** Whole seconds, 1 to 60, after which a place is likely: the length of the line over the rate of leaving. */
+  retryAfter(now: number, otherwise: number): number {
+    this.#age(now)
+    const seconds = this.#departures === 0 ? otherwise : ((this.waiting + 1) * rateSpan) / 1000 / this.#departures
+    return Math.min(60, Math.max(1, Math.ceil(seconds)))
+  }
+
+  /** Half of what is older than ten seconds is forgotten: a rate without a list of times. */
+  #age(now: number): void {
+    const spans = Math.floor((now - this.#departuresSince) / rateSpan)
+    if (spans < 1) return
+    this.#departures = spans > 20 ? 0 : Math.floor(this.#departures / 2 ** spans)
+    this.#departuresSince += spans * rateSpan
+  }
+
+  #best(stuck: ReadonlySet<Line>, hasPermit: boolean): readonly [Line, Waiter] | undefined {
+    let best: readonly [Line, Waiter] | undefined
+    for (const line of this.#lines.values()) {
+      if (stuck.has(line)) continue
+      const head = firstThat(line.waiters, (waiter) => hasPermit || waiter.holdsPermit)
+      if (head === undefined) continue
+      const better =
+        best === undefined ||
+        line.priority < best[0].priority ||
+        (line.priority === best[0].priority && head.order < best[1].order)
+      if (better) best = [line, head]
+    }
+    return best
+  }
+}
+
+/** Without a permit to give, only those who have one can move: they may stand behind others. */
+const firstThat = (waiters: Set<Waiter>, holds: (waiter: Waiter) => boolean): Waiter | undefined => {
+  for (const waiter of waiters) if (holds(waiter)) return waiter
+  return undefined
+}

@@ -1,0 +1,175 @@
+/** Which backend gets the next request. Synchronous throughout: between looking and counting nothing can come in. */
+import { Context, Duration, Effect, Layer } from "effect"
+import type { StrategyName } from "../domain/Pool.ts"
+import { type BackendState, type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
+import { AffinityTable } from "./Affinity.ts"
+import { type Candidates, CandidateTable } from "./Candidates.ts"
+import { Lease, type StickyOutcome } from "./Lease.ts"
+import { makeStrategy } from "./Strategies.ts"
+import type { Choice, Strategy } from "./Strategy.ts"
+
+export type { Candidates } from "./Candidates.ts"
+export { Lease, type StickyOutcome } from "./Lease.ts"
+
+export interface PickRequest {
+  readonly pool: PoolEntry
+  readonly candidates: Candidates
+  /** What makes requests belong together, already with the model in it; `undefined`: nothing does. */
+  readonly session: string | undefined
+  /** Backends that this request must not be sent to again. */
+  readonly tried: ReadonlyArray<BackendState>
+}
+
+/** Why there is no lease. */
+export class NoLease {
+  /** `saturated`: somebody will have room; `resting`: somebody will be back at `until`; `unavailable`: nobody is there. */
+  readonly reason: "saturated" | "resting" | "unavailable"
+  /** Monotonic milliseconds of the earliest return, for `resting`. */
+  readonly until: number
+  constructor(reason: NoLease["reason"], until: number) {
+    this.reason = reason
+    this.until = until
+  }
+}
+
+export class Scheduler extends Context.Service<
+  Scheduler,
+  {
+    /** The members of a pool that may serve a model (or, without one, any request). */
+    readonly candidates: (pool: PoolEntry, model: string | undefined) => Candidates
+    /** Chooses and counts in one step. `now`: monotonic milliseconds. */
+    readonly pick: (request: PickRequest, now: number) => Lease | NoLease
+    /** What `pick` would find, without choosing anybody. */
+    readonly outlook: (request: PickRequest, now: number) => "ready" | NoLease
+  }
+>()("weir/scheduler/Scheduler") {
+  static readonly layer = Layer.effect(
+    Scheduler,
+    Effect.gen(function* () {
+      const registry = yield* Registry
+      const table = new CandidateTable(registry.modelsVersion)
+      // By pool name, so that turns and sessions survive a new snapshot.
+      const desks = new Map<string, PoolDesk>()
+      const deskOf = (pool: PoolEntry): PoolDesk => {
+        const desk = desks.get(pool.name)
+        if (desk !== undefined && desk.fits(pool)) return desk
+        const made = new PoolDesk(pool)
+        desks.set(pool.name, made)
+        return made
+      }
+      return Scheduler.of({
+        candidates: (pool, model) => table.forModel(pool, model),
+        pick: (request, now) => deskOf(request.pool).pick(request, now),
+        outlook: (request, now) =>
+          request.candidates.all.some((member) => isUsable(member, request, now)) ? "ready" : explain(request, now)
+      })
+    })
+  )
+}
+
+/** What a pool remembers between choices. */
+class PoolDesk {
+  readonly #strategyName: StrategyName
+  readonly #sticky: PoolEntry["config"]["sticky"]
+  readonly #strategy: Strategy
+  readonly #affinity: AffinityTable
+
+  constructor({ config }: PoolEntry) {
+    this.#strategyName = config.strategy
+    this.#sticky = config.sticky
+    this.#strategy = makeStrategy(config.strategy)
+    this.#affinity = new AffinityTable(Duration.toMillis(config.sticky.ttl), config.sticky.maxEntries)
+  }
+
+  /** Whether a pool's settings still are those that this desk was made for. */
+  fits({ config: { sticky, strategy } }: PoolEntry): boolean {
+    return (
+      strategy === this.#strategyName &&
+      (sticky === this.#sticky ||
+        (Duration.equals(sticky.ttl, this.#sticky.ttl) && sticky.maxEntries === this.#sticky.maxEntries))
+    )
+  }
+
+  pick(request: PickRequest, now: number): Lease | NoLease {
+    const { session } = request
+    const preferred = session === undefined ? undefined : this.#preferred(request, session, now)
+    const chosen = preferred ?? this.#choose(request, now)
+    if (chosen === undefined) return explain(request, now)
+    let sticky: StickyOutcome | undefined
+    if (session !== undefined) {
+      const known = this.#affinity.lookup(session, now)
+      sticky = known === undefined ? "miss" : known === chosen.backend.name ? "hit" : "moved"
+      this.#affinity.bind(session, chosen.backend.name, now)
+    }
+    return new Lease(chosen, sticky)
+  }
+
+  /** The session's backend, if it can take the request and is not far busier than the others. */
+  #preferred(request: PickRequest, session: string, now: number): Member | undefined {
+    const { candidates, pool } = request
+    const name = this.#affinity.lookup(session, now)
+    if (name === undefined) return undefined
+    const member = candidates.all.find(({ backend }) => backend.name === name)
+    if (member === undefined || !isUsable(member, request, now)) return undefined
+    return isOverloaded(member, candidates.all, pool.config.sticky.maxImbalance) ? undefined : member
+  }
+
+  /** Tier by tier among those in good standing, then tier by tier among those that are asked last. */
+  #choose(request: PickRequest, now: number): Member | undefined {
+    const { tiers } = request.candidates
+    for (const standing of ["first", "last"] as const) {
+      const choice: Choice = {
+        now,
+        usable: (member) => member.backend.state.health.standing === standing && isUsable(member, request, now)
+      }
+      for (const tier of tiers) {
+        const member = this.#strategy.choose(tier, choice)
+        if (member !== undefined) return member
+      }
+    }
+    return undefined
+  }
+}
+
+const isUsable = (member: Member, { tried }: PickRequest, now: number): boolean => {
+  const { state } = member.backend
+  return (
+    state.inflight < member.capacity &&
+    state.health.standing !== "out" &&
+    member.backend.config.enabled &&
+    now >= state.restUntil &&
+    circuitPermits(state, now) &&
+    !tried.includes(state)
+  )
+}
+
+/** Closed; or open for long enough, or half open, with nobody trying it yet. */
+const circuitPermits = ({ circuit }: BackendState, now: number): boolean =>
+  circuit.phase === "closed" || (now >= circuit.openUntil && !circuit.trialRunning)
+
+/**
+ * More than `maxImbalance` times its fair share of what is in flight. Two requests more than that are never too many:
+ * on a quiet pool every count is far from the mean, and moving would cost the session its cache for nothing.
+ */
+const isOverloaded = (member: Member, all: ReadonlyArray<Member>, maxImbalance: number): boolean => {
+  let inflight = 1
+  let weight = 0
+  for (const other of all) {
+    inflight += other.backend.state.inflight
+    weight += other.weight
+  }
+  return member.backend.state.inflight + 1 > (maxImbalance * inflight * member.weight) / weight + 2
+}
+
+/** Only asked where nobody could be chosen, so it may take its time. */
+const explain = (request: PickRequest, now: number): NoLease => {
+  let until = Number.POSITIVE_INFINITY
+  for (const { backend, capacity } of request.candidates.all) {
+    const { circuit, health, inflight, restUntil } = backend.state
+    if (health.standing === "out" || !backend.config.enabled || request.tried.includes(backend.state)) continue
+    const back = Math.max(restUntil, circuit.phase === "closed" ? 0 : circuit.openUntil)
+    if (back > now) until = Math.min(until, back)
+    else if (inflight >= capacity || circuit.trialRunning) return new NoLease("saturated", now)
+  }
+  return until === Number.POSITIVE_INFINITY ? new NoLease("unavailable", until) : new NoLease("resting", until)
+}

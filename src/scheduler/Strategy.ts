@@ -1,0 +1,19 @@
+/** The one interface behind which every way of choosing stands. */
+import type { Member } from "../registry/Registry.ts"
+
+/** What a strategy may know when it chooses. */
+export interface Choice {
+  /** Monotonic milliseconds. */
+  readonly now: number
+  /** Whether this member can take the request now: standing, circuit, rest, capacity, and not tried before. */
+  readonly usable: (member: Member) => boolean
+}
+
+/** One instance serves one pool and may keep state between choices. */
+export interface Strategy {
+  /**
+   * The member that gets the request, or `undefined` where none is usable. `members` are of one priority tier, in
+   * configured order; the same array object stands for the same candidates. Must not allocate what lives on.
+   */
+  readonly choose: (members: ReadonlyArray<Member>, choice: Choice) => Member | undefined
+}

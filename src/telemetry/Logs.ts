@@ -1,0 +1,127 @@
+/**
+ * Logs: one line for each event, on stderr, as JSON or for a person to read. Lines are gathered within one turn of the
+ * event loop and written together; what is a warning or worse is written at once.
+ */
+import {
+  Cause,
+  Context,
+  Effect,
+  type LogLevel as EffectLogLevel,
+  Layer,
+  Logger,
+  Option,
+  References,
+  Tracer
+} from "effect"
+import type { LogLevel, Telemetry } from "../domain/GatewayConfig.ts"
+import { redact, scrub } from "./Redaction.ts"
+
+type Fields = Readonly<Record<string, unknown>>
+type Settings = Telemetry["logs"]
+
+/** For what is logged on every request: no fiber is asked, no annotations are gathered. */
+export class AccessLog extends Context.Service<
+  AccessLog,
+  {
+    /** Whether lines of this kind are wanted at all; ask before building one. */
+    readonly enabled: boolean
+    readonly write: (message: string, fields: Fields) => void
+  }
+>()("weir/telemetry/AccessLog") {
+  static readonly layerOff = Layer.succeed(AccessLog, { enabled: false, write: () => {} })
+}
+
+const effectLevels: Record<LogLevel, EffectLogLevel.LogLevel> = {
+  trace: "Trace",
+  debug: "Debug",
+  info: "Info",
+  warn: "Warn",
+  error: "Error",
+  none: "None"
+}
+
+/** Replaces the default logger and provides the access log; `write` gets whole lines. */
+export const layerLogs = (settings: Settings, write: (text: string) => void): Layer.Layer<AccessLog> => {
+  const format = settings.format === "json" ? jsonLine : prettyLine
+  const sink = makeSink(write)
+  const logger = Logger.make<unknown, void>(({ cause, date, fiber, logLevel, message }) => {
+    const level = logLevel.toLowerCase()
+    const { fields, text } = splitMessage(message)
+    const span = Context.getOption(fiber.context, Tracer.ParentSpan)
+    const line = format(date, level, text, {
+      ...fiber.getRef(References.CurrentLogAnnotations),
+      ...fields,
+      ...(Option.isSome(span) && { traceId: span.value.traceId }),
+      ...(cause.reasons.length > 0 && { cause: scrub(Cause.pretty(cause)) })
+    })
+    sink(line, logLevel === "Warn" || logLevel === "Error" || logLevel === "Fatal")
+  })
+  const enabled = settings.level === "trace" || settings.level === "debug" || settings.level === "info"
+  return Layer.mergeAll(
+    Logger.layer([logger]),
+    Layer.succeed(References.MinimumLogLevel, effectLevels[settings.level]),
+    Layer.succeed(AccessLog, {
+      enabled,
+      write: (message, fields) => sink(format(new Date(), "info", message, fields), false)
+    })
+  )
+}
+
+/** `Effect.log("text", { key: value })`: strings are the message, objects are fields. */
+const splitMessage = (message: unknown): { readonly text: string; readonly fields: Fields } => {
+  const parts: ReadonlyArray<unknown> = Array.isArray(message) ? message : [message]
+  const text = parts
+    .filter((part) => typeof part !== "object" || part === null)
+    .map(String)
+    .join(" ")
+  const fields: Record<string, unknown> = {}
+  for (const part of parts) {
+    if (part instanceof Error) fields["error"] = redact(part)
+    else if (typeof part === "object" && part !== null) Object.assign(fields, part)
+  }
+  return { text, fields }
+}
+
+const jsonLine = (date: Date, level: string, message: string, fields: Fields): string =>
+  `${JSON.stringify({ timestamp: date.toISOString(), level, message: scrub(message), ...asObject(redact(fields)) })}\n`
+
+const prettyLine = (date: Date, level: string, message: string, fields: Fields): string => {
+  const pairs = Object.entries(asObject(redact(fields))).map(
+    ([key, value]) => ` ${key}=${typeof value === "string" && !/\s/.test(value) ? value : JSON.stringify(value)}`
+  )
+  return `${date.toISOString().slice(11, 23)} ${level.toUpperCase().padEnd(5)} ${scrub(message)}${pairs.join("")}\n`
+}
+
+const asObject = (value: unknown): object => (typeof value === "object" && value !== null ? value : {})
+
+/** Gathers lines until the end of this turn of the event loop, or until `urgent`. */
+const makeSink = (write: (text: string) => void) => {
+  let pending = ""
+  const flush = () => {
+    if (pending === "") return
+    const text = pending
+    pending = ""
+    write(text)
+  }
+  return (line: string, urgent: boolean): void => {
+    if (pending === "" && !urgent) setImmediate(flush)
+    pending += line
+    if (urgent || pending.length > 65_536) flush()
+  }
+}
+
+/** Where nothing is configured yet: what goes wrong before the configuration is read is told in the same form. */
+export const defaultLogs: Settings = { level: "info", format: "json" }
+
+/** Writes to stderr. A reader that has gone away must not bring the gateway down. */
+export const writeToStderr = (text: string): void => {
+  if (process.stderr.writable) process.stderr.write(text)
+}
+
+export const layerStderr = (settings: Settings): Layer.Layer<AccessLog> =>
+  Layer.unwrap(
+    Effect.sync(() => {
+      process.stderr.on("error", () => {})
+      return layerLogs(settings, writeToStderr)
+    })
+  )

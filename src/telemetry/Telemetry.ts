@@ -1,0 +1,4 @@
+/** The face of the room: traces, metrics, logs. Every other room may use what is named here. */
+export { AccessLog, defaultLogs, layerLogs, layerStderr, writeToStderr } from "./Logs.ts"
+export { Metrics } from "./Metrics.ts"
+export { redact, scrub } from "./Redaction.ts"
