@@ -61,7 +61,7 @@ const boundary = (room: string) => {
 }
 
 export default defineConfig({
-  plugins: ["typescript", "import", "unicorn", "vitest", "node", "promise"],
+  plugins: ["typescript", "import", "unicorn", "vitest", "node"],
   categories: { correctness: "error", suspicious: "error" },
   ignorePatterns: ["dist/**", "node_modules/**"],
   rules: {

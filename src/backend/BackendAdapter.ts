@@ -64,7 +64,8 @@ export class BackendAdapter extends Context.Service<
             method: outgoing.method,
             path,
             headers: outgoingHeaders(backend, ready, outgoing, path, clock.currentTimeMillisUnsafe()),
-            body: outgoing.body
+            body: outgoing.body,
+            readable: outgoing.readable
           }
         },
         probe: (backend, kind) => {
@@ -77,7 +78,14 @@ export class BackendAdapter extends Context.Service<
   )
 }
 
-const emptyGet: Outgoing = { method: "GET", path: "/", query: "", headers: ["accept", "*/*"], body: undefined }
+const emptyGet: Outgoing = {
+  method: "GET",
+  path: "/",
+  query: "",
+  headers: ["accept", "*/*"],
+  body: undefined,
+  readable: true
+}
 
 const probePath = (adapter: Adapter, backend: Backend, kind: ProbeKind): string | undefined => {
   const models = adapter.modelsPath === undefined ? undefined : `/v1${adapter.modelsPath}`

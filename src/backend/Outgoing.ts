@@ -14,6 +14,8 @@ export interface Outgoing {
   /** Names and values in turn. */
   readonly headers: ReadonlyArray<string>
   readonly body: UpstreamBody
+  /** Whether the answer must come without a content coding; it is decoded if the backend compresses all the same. */
+  readonly readable: boolean
 }
 
 /** What of a backend's configuration is the same for every request. */

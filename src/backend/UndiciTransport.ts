@@ -1,13 +1,14 @@
 /** The transport that really connects: one pool of connections for each backend and way to reach it. */
 
 import { Readable } from "node:stream"
-import { Duration, Effect, Layer, Redacted, Stream } from "effect"
+import { Duration, Effect, Exit, Layer, Redacted, Stream } from "effect"
 import { type Dispatcher, Pool, ProxyAgent } from "undici"
 import type { Backend } from "../domain/Backend.ts"
 import { type EgressPolicy, makeEgressPolicy } from "../domain/EgressPolicy.ts"
 import type { ClientSettings } from "../domain/Pool.ts"
 import { Registry } from "../registry/Registry.ts"
 import { makeConnector } from "./Connector.ts"
+import { decodeContent } from "./ContentDecoding.ts"
 import { Exchange } from "./Exchange.ts"
 import {
   type UpstreamBody,
@@ -52,7 +53,7 @@ export const layerUndici = Layer.effect(
     return UpstreamTransport.of({
       send: (request, started) =>
         Effect.callback<UpstreamResponse, UpstreamFailed>((resume) => {
-          const exchange = new Exchange(resume)
+          const exchange = new Exchange((head) => resume(request.readable ? Exit.map(head, decodeContent) : head))
           started(exchange.abort)
           const { dispatcher, origin } = knownLine(request)
           dispatcher.dispatch(

@@ -38,6 +38,8 @@ export interface UpstreamRequest {
   /** Names and values in turn, as they go on the wire; `host` and `content-length` are added. */
   readonly headers: ReadonlyArray<string>
   readonly body: UpstreamBody
+  /** Whether an answer that comes compressed is decoded. */
+  readonly readable: boolean
 }
 
 /** Bytes at hand, or bytes that come in while they are sent on. */

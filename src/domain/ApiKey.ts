@@ -32,3 +32,22 @@ export const ApiKey = Schema.Struct({
   )
 )
 export type ApiKey = typeof ApiKey.Type
+
+/** `*` stands for any run of characters. */
+export const allows = (patterns: ReadonlyArray<string>, name: string): boolean =>
+  patterns.some((pattern) => pattern === "*" || pattern === name || (pattern.includes("*") && globs(pattern, name)))
+
+/** Piece by piece, so that no name can make a pattern run long. */
+const globs = (pattern: string, name: string): boolean => {
+  const pieces = pattern.split("*")
+  const first = pieces.shift() ?? ""
+  const last = pieces.pop() ?? ""
+  if (name.length < first.length + last.length || !name.startsWith(first) || !name.endsWith(last)) return false
+  let rest = name.slice(first.length, name.length - last.length)
+  for (const piece of pieces) {
+    const at = rest.indexOf(piece)
+    if (at < 0) return false
+    rest = rest.slice(at + piece.length)
+  }
+  return true
+}

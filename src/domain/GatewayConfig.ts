@@ -74,3 +74,6 @@ export const GatewayConfig = Schema.Struct({
   state: State.pipe(orElse({}))
 })
 export type GatewayConfig = typeof GatewayConfig.Type
+
+/** For configurations that the program itself makes; what people write goes through the loader, which explains. */
+export const parseGatewayConfig = Schema.decodeUnknownEffect(GatewayConfig)

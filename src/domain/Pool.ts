@@ -95,3 +95,6 @@ export const Pool = Schema.Struct({
   client: ClientSettings.pipe(orElse({}))
 })
 export type Pool = typeof Pool.Type
+
+/** The settings of the pool that is meant where none is configured. */
+export const implicitPool: Pool = Schema.decodeSync(Pool)({ name: "default", backends: [] })

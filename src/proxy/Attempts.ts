@@ -102,7 +102,8 @@ export const makeAttempts = (services: ProxyServices) => {
     flight.depart(member)
     flight.awaitHead(member)
     const request = adapters.prepare(member, flight.pool.config.client, mission.outgoing)
-    const response = yield* Effect.catch(transport.send(request, flight.onStart), (failure) => broken(flight, failure))
+    const sent = transport.send(request, flight.onStart)
+    const response = yield* Effect.catch(sent, (failure) => broken(flight, failure))
     flight.arrive(response)
     const { state } = member.backend
     const verdict = adapters.classify(member.backend.config, response.status)

@@ -25,3 +25,6 @@ const endpoints: ReadonlyMap<string, Endpoint> = new Map([
 
 /** The endpoint at a path (without its query); `undefined` for what is passed through. */
 export const endpointAt = (path: string): Endpoint | undefined => endpoints.get(path)
+
+/** All of them, for whoever answers what else is asked at their paths. */
+export const endpointRoutes: ReadonlySet<string> = new Set(endpoints.keys())

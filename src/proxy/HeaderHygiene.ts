@@ -52,7 +52,8 @@ export const upwardHeaders = (
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const original = raw[i] ?? ""
     const name = original.toLowerCase()
-    if (notUpward.has(name) || named?.has(name) === true) continue
+    // HTTP/2 names the request line among the headers.
+    if (name.startsWith(":") || notUpward.has(name) || named?.has(name) === true) continue
     if (name === "accept-encoding" && options.readable) continue
     if (name === "user-agent" && options.userAgent !== undefined) continue
     headers.push(original, raw[i + 1] ?? "")

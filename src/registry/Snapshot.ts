@@ -3,7 +3,7 @@
  * A snapshot never changes; a request keeps the one that it began with.
  */
 
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import { Duration, Redacted } from "effect"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import type { Backend } from "../domain/Backend.ts"
@@ -158,7 +158,7 @@ const resolveTimeouts = (own: Timeouts, pool: Timeouts): AttemptTimeouts => {
 }
 
 /** The form in which keys are held and compared: nothing that could be sent again. */
-export const digestOfSecret = (secret: string): string => createHash("sha256").update(secret, "utf8").digest("hex")
+export const digestOfSecret = (secret: string): string => hash("sha256", secret, "hex")
 
 const digestOf = (key: ApiKey): string =>
   key.key === undefined ? (key.sha256 ?? "").toLowerCase() : digestOfSecret(Redacted.value(key.key))

@@ -25,7 +25,7 @@ export class RetryPolicy extends Context.Service<
      * backend is asked at once; the same one only after a delay that doubles from `initialDelay` to `maxDelay`,
      * jittered.
      */
-    readonly schedule: (pool: PoolEntry) => Schedule.Schedule<unknown, unknown>
+    readonly schedule: (pool: PoolEntry) => Schedule.Schedule<unknown>
   }
 >()("weir/resilience/RetryPolicy") {
   static readonly layer = Layer.effect(
@@ -41,7 +41,7 @@ export class RetryPolicy extends Context.Service<
         budgets.set(pool.name, made)
         return made
       }
-      const schedules = new WeakMap<PoolEntry, Schedule.Schedule<unknown, unknown>>()
+      const schedules = new WeakMap<PoolEntry, Schedule.Schedule<unknown>>()
 
       return RetryPolicy.of({
         requested: (pool) => budgetOf(pool).record(true, now()),
@@ -65,7 +65,7 @@ export class RetryPolicy extends Context.Service<
   )
 }
 
-const makeSchedule = ({ config: { retry } }: PoolEntry): Schedule.Schedule<unknown, unknown> =>
+const makeSchedule = ({ config: { retry } }: PoolEntry): Schedule.Schedule<unknown> =>
   Schedule.exponential(retry.initialDelay).pipe(
     Schedule.jittered,
     Schedule.setInputType<unknown>(),

@@ -1,15 +1,22 @@
 /** Which backend gets the next request. Synchronous throughout: between looking and counting nothing can come in. */
 import { Context, Duration, Effect, Layer } from "effect"
+import type { ApiKey } from "../domain/ApiKey.ts"
+import type { GatewayError } from "../domain/Errors.ts"
+import type { ModelInfo } from "../domain/Health.ts"
+import type { Listener } from "../domain/Listener.ts"
 import type { StrategyName } from "../domain/Pool.ts"
-import { type BackendState, type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
+import { type BackendState, type Member, type PoolEntry, Registry, type Snapshot } from "../registry/Registry.ts"
 import { AffinityTable } from "./Affinity.ts"
 import { type Candidates, CandidateTable } from "./Candidates.ts"
 import { Lease, type StickyOutcome } from "./Lease.ts"
+import { listModels } from "./ModelCatalog.ts"
+import { type Route, type RouteRequest, route } from "./Routing.ts"
 import { makeStrategy } from "./Strategies.ts"
 import type { Choice, Strategy } from "./Strategy.ts"
 
 export type { Candidates } from "./Candidates.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
+export type { Route } from "./Routing.ts"
 
 export interface PickRequest {
   readonly pool: PoolEntry
@@ -35,8 +42,10 @@ export class NoLease {
 export class Scheduler extends Context.Service<
   Scheduler,
   {
-    /** The members of a pool that may serve a model (or, without one, any request). */
-    readonly candidates: (pool: PoolEntry, model: string | undefined) => Candidates
+    /** Where a request goes: the pool, and those of its members that may serve it. */
+    readonly route: (request: RouteRequest) => Route | GatewayError
+    /** What clients of a listener (with a key) can ask for, each name once. */
+    readonly models: (snapshot: Snapshot, listener: Listener, key: ApiKey | undefined) => ReadonlyArray<ModelInfo>
     /** Chooses and counts in one step. `now`: monotonic milliseconds. */
     readonly pick: (request: PickRequest, now: number) => Lease | NoLease
     /** What `pick` would find, without choosing anybody. */
@@ -58,7 +67,8 @@ export class Scheduler extends Context.Service<
         return made
       }
       return Scheduler.of({
-        candidates: (pool, model) => table.forModel(pool, model),
+        route: (request) => route(table, request),
+        models: listModels,
         pick: (request, now) => deskOf(request.pool).pick(request, now),
         outlook: (request, now) =>
           request.candidates.all.some((member) => isUsable(member, request, now)) ? "ready" : explain(request, now)

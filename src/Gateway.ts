@@ -1,0 +1,51 @@
+/** The program: every service as a layer, composed in this one place. */
+import { Duration, Effect, Layer } from "effect"
+import { BackendAdapter } from "./backend/BackendAdapter.ts"
+import { layerUndici } from "./backend/UndiciTransport.ts"
+import type { UpstreamTransport } from "./backend/UpstreamTransport.ts"
+import type { GatewayConfig } from "./domain/GatewayConfig.ts"
+import { HealthProber } from "./health/HealthProber.ts"
+import { Draining, layer as layerHttp, type OnListening } from "./http/HttpSurface.ts"
+import { Proxy } from "./proxy/Proxy.ts"
+import { Registry } from "./registry/Registry.ts"
+import { Admission } from "./resilience/Admission.ts"
+import { CircuitBreaker } from "./resilience/CircuitBreaker.ts"
+import { Deadlines } from "./resilience/Deadlines.ts"
+import { RateLimiter } from "./resilience/RateLimiter.ts"
+import { RetryPolicy } from "./resilience/RetryPolicy.ts"
+import { Scheduler } from "./scheduler/Scheduler.ts"
+import { Exposition, layerStderr, Metrics } from "./telemetry/Telemetry.ts"
+
+const layerTelemetry = (config: GatewayConfig) =>
+  Layer.mergeAll(Metrics.layer, Exposition.layer(config.telemetry)).pipe(Layer.provideMerge(Exposition.layerFigures))
+
+/** The data plane and what it decides with, over a transport that may as well be a scripted one. */
+export const layerCore = (config: GatewayConfig, transport: Layer.Layer<UpstreamTransport, never, Registry>) =>
+  Proxy.layer.pipe(
+    Layer.provideMerge(HealthProber.layer),
+    Layer.provideMerge(
+      Layer.mergeAll(Scheduler.layer, Admission.layer, CircuitBreaker.layer, RateLimiter.layer, RetryPolicy.layer)
+    ),
+    Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, Deadlines.layer, transport)),
+    Layer.provideMerge(Registry.layerMemory(config))
+  )
+
+/** The whole gateway, serving until its scope closes. */
+export const layerGateway = (config: GatewayConfig, onListening: OnListening) => {
+  // Built last, so its finaliser runs first: the end begins while everything still stands.
+  const drain = Layer.effectDiscard(
+    Effect.gen(function* () {
+      const draining = yield* Draining
+      const { reusePort, shutdownGrace } = config.server
+      // Where another process has the port too, the sockets must go at once, so that it gets what comes in.
+      yield* Effect.addFinalizer(() => draining.drain(reusePort ? Duration.zero : shutdownGrace))
+    })
+  )
+  return drain.pipe(
+    Layer.provideMerge(layerHttp(onListening)),
+    Layer.provideMerge(Draining.layer),
+    Layer.provideMerge(layerCore(config, layerUndici)),
+    Layer.provideMerge(layerTelemetry(config)),
+    Layer.provideMerge(layerStderr(config.telemetry.logs))
+  )
+}

@@ -1,0 +1,11 @@
+import { Effect } from "effect"
+import { Exposition } from "../telemetry/Telemetry.ts"
+import { text } from "./Answer.ts"
+import type { OwnRoute } from "./OwnRoutes.ts"
+
+/** `GET /metrics`, without a token where `admin.publicMetrics` says so. */
+export const metricsRoute = (exposition: Exposition["Service"], isPublic: boolean): OwnRoute => ({
+  route: "/metrics",
+  access: isPublic ? "public" : "admin",
+  methods: { GET: () => Effect.map(exposition.text, (body) => text(body, Exposition.contentType)) }
+})

@@ -1,0 +1,39 @@
+/** What the gateway answers itself: a table from path to method to answer. */
+import { Effect } from "effect"
+import type { HttpServerResponse } from "effect/http"
+import type { ApiKey } from "../domain/ApiKey.ts"
+import { type GatewayError, NotFound } from "../domain/Errors.ts"
+import type { Listener } from "../domain/Listener.ts"
+import type { Snapshot } from "../registry/Registry.ts"
+import type { Incoming } from "./Incoming.ts"
+
+/** Who may ask: anybody, whoever has a key where keys are asked for, or whoever has the admin token. */
+export type Access = "public" | "client" | "admin"
+
+export interface OwnRequest {
+  readonly incoming: Incoming
+  readonly snapshot: Snapshot
+  readonly listener: Listener
+  /** Whose request it is, where a key was asked for. */
+  readonly key: ApiKey | undefined
+}
+
+export interface OwnRoute {
+  /** A label for metrics. */
+  readonly route: string
+  readonly access: Access
+  /** By method, HEAD as GET; `*` for all others. */
+  readonly methods: Readonly<Partial<Record<string, (request: OwnRequest) => Answering>>>
+}
+
+/** Where nothing is passed through, everything else is not there. */
+export const nothingHere: OwnRoute = {
+  route: "other",
+  access: "public",
+  methods: { "*": () => Effect.fail(new NotFound({ message: "Nothing is served at this path." })) }
+}
+
+export type Answering = Effect.Effect<HttpServerResponse.HttpServerResponse, GatewayError>
+
+/** Finds the route of a path (without its query). */
+export type FindRoute = (path: string) => OwnRoute | undefined

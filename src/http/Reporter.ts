@@ -1,0 +1,69 @@
+/** What is written down of every request when it has ended: metrics and one line in the log. */
+import { Cause, Exit } from "effect"
+import type { GatewayError } from "../domain/Errors.ts"
+import type { Listener } from "../domain/Listener.ts"
+import { endpointAt, type RequestReport } from "../proxy/Proxy.ts"
+import type { Deadlines } from "../resilience/Deadlines.ts"
+import type { AccessLog, Metrics } from "../telemetry/Telemetry.ts"
+import type { Incoming } from "./Incoming.ts"
+import type { OwnRoute } from "./OwnRoutes.ts"
+
+export interface Reporter {
+  /** The answer is the gateway's own error. */
+  readonly refused: (listener: Listener, error: GatewayError) => void
+  /** Everything was sent, or given up. */
+  readonly ended: (
+    incoming: Incoming,
+    listener: Listener,
+    own: OwnRoute | undefined,
+    report: RequestReport,
+    exit: Exit.Exit<unknown, unknown>
+  ) => void
+}
+
+const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+
+/** The status that stands for a client that left before it got one (as nginx has it). */
+const clientGone = 499
+
+export const makeReporter = (
+  metrics: Metrics["Service"],
+  log: AccessLog["Service"],
+  deadlines: Deadlines["Service"]
+): Reporter => ({
+  refused: (listener, error) => {
+    metrics.httpErrors(listener.name, error.code, String(error.status))(1)
+  },
+  ended: (incoming, listener, own, report, exit) => {
+    const left = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+    if (left) report.end ??= "client_gone"
+    if (left && report.end !== "complete") report.end = "client_gone"
+    const { headersSent, statusCode } = incoming.response
+    const status = left && !headersSent ? clientGone : statusCode
+    const route = own?.route ?? endpointAt(incoming.path)?.route ?? "other"
+    const millis = deadlines.now() - report.receivedAt
+    const method = methods.has(incoming.method) ? incoming.method : "other"
+    metrics.httpRequests(listener.name, route, method, String(status))(1)
+    metrics.httpDuration(listener.name, route)(millis / 1000)
+    if (report.attempts > 0) metrics.overhead(Math.max(0, millis - report.queued - report.upstream) / 1000)
+    if (log.enabled && own === undefined) {
+      log.write("request", {
+        requestId: incoming.id,
+        listener: listener.name,
+        method: incoming.method,
+        path: incoming.path,
+        status,
+        durationMs: rounded(millis),
+        pool: report.pool,
+        backend: report.backend,
+        model: report.model,
+        attempts: report.attempts,
+        queuedMs: rounded(report.queued),
+        firstOutputMs: report.firstOutput === undefined ? undefined : rounded(report.firstOutput),
+        end: report.end
+      })
+    }
+  }
+})
+
+const rounded = (millis: number): number => Math.round(millis * 10) / 10

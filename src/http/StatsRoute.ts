@@ -1,0 +1,59 @@
+/** `/stats`: what is known of each backend, for whoever has the admin token. */
+import { Effect } from "effect"
+import { type BackendEntry, type Snapshot, statusOf } from "../registry/Registry.ts"
+import type { Admission } from "../resilience/Admission.ts"
+import type { Deadlines } from "../resilience/Deadlines.ts"
+import { json } from "./Answer.ts"
+import type { OwnRoute } from "./OwnRoutes.ts"
+
+export interface StatsServices {
+  readonly admission: Admission["Service"]
+  readonly deadlines: Deadlines["Service"]
+}
+
+export const statsRoute = (services: StatsServices): OwnRoute => ({
+  route: "/stats",
+  access: "admin",
+  methods: { GET: ({ snapshot }) => Effect.sync(() => json(stats(snapshot, services))) }
+})
+
+const stats = ({ backends, pools }: Snapshot, { admission, deadlines }: StatsServices) => ({
+  active_requests: sum([...pools.keys()].map(admission.active)),
+  queue_depth: sum([...pools.keys()].map(admission.depth)),
+  pools: [...pools.values()].map(({ config, members, name }) => ({
+    name,
+    strategy: config.strategy,
+    backends: members.map(({ backend }) => backend.name),
+    active: admission.active(name),
+    queued: admission.depth(name)
+  })),
+  backends: [...backends.values()].map((backend) => describe(backend, deadlines.now()))
+})
+
+const describe = (backend: BackendEntry, now: number) => {
+  const { circuit, failures, firstToken, inflight, latency, load, models, outcomes, requests } = backend.state
+  const [p50, p95, p99] = latency.percentiles(0.5, 0.95, 0.99)
+  const [ttft50, ttft95, ttft99] = firstToken.percentiles(0.5, 0.95, 0.99)
+  return {
+    name: backend.name,
+    adapter: backend.config.adapter,
+    enabled: backend.config.enabled,
+    health: statusOf(backend, now),
+    circuit: circuit.phase,
+    inflight,
+    requests,
+    failures,
+    error_rate: outcomes.failureRate(now),
+    latency_ms: { ewma: latency.average, p50, p95, p99 },
+    ttft_ms: { ewma: firstToken.average, p50: ttft50, p95: ttft95, p99: ttft99 },
+    weight: backend.config.weight,
+    max_concurrency: backend.config.maxConcurrency ?? null,
+    models: [...(backend.models ?? models?.keys() ?? [])],
+    load:
+      load === undefined
+        ? null
+        : { running: load.running, waiting: load.waiting, kv_cache_usage: load.kvCacheUsage, age_ms: now - load.at }
+  }
+}
+
+const sum = (values: ReadonlyArray<number>): number => values.reduce((total, value) => total + value, 0)

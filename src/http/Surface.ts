@@ -1,0 +1,171 @@
+/**
+ * What one listener answers: its own routes, and everything else through the proxy. Each request passes the same gates
+ * in the same order: browser, address limit, key, body.
+ *
+ * Paths are looked up in a table instead of an `HttpRouter`: what is passed through must keep its path byte for byte,
+ * with any method, and a router that merges slashes and decodes segments decides on another path than it forwards.
+ */
+import { Duration, Effect, Scope } from "effect"
+import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import type { ApiKey } from "../domain/ApiKey.ts"
+import { type GatewayError, InvalidApiKey, MethodNotAllowed, ShuttingDown } from "../domain/Errors.ts"
+import type { Listener } from "../domain/Listener.ts"
+import { endpointAt, endpointRoutes, type Proxy, RequestReport, type UpstreamBody } from "../proxy/Proxy.ts"
+import type { Registry, Snapshot } from "../registry/Registry.ts"
+import type { Deadlines } from "../resilience/Deadlines.ts"
+import type { RateLimiter } from "../resilience/RateLimiter.ts"
+import type { Metrics } from "../telemetry/Telemetry.ts"
+import { failure } from "./Answer.ts"
+import { asksForKey, authenticate, authenticateAdmin } from "./Authentication.ts"
+import { corsHeaders, isPreflight, preflightHeaders, refuseBrowser } from "./BrowserGuard.ts"
+import type { makeClientAddress } from "./ClientAddress.ts"
+import type { Draining } from "./Draining.ts"
+import { type Incoming, readIncoming } from "./Incoming.ts"
+import type { FindRoute, OwnRoute } from "./OwnRoutes.ts"
+import type { Reporter } from "./Reporter.ts"
+import { hasBody, readBody, streamBody } from "./RequestBody.ts"
+
+export interface SurfaceServices {
+  readonly registry: Registry["Service"]
+  readonly proxy: Proxy["Service"]
+  readonly limiter: RateLimiter["Service"]
+  readonly deadlines: Deadlines["Service"]
+  readonly draining: Draining["Service"]
+  readonly metrics: Metrics["Service"]
+  readonly reporter: Reporter
+  readonly clientAddress: ReturnType<typeof makeClientAddress>
+}
+
+type Response = HttpServerResponse.HttpServerResponse
+
+/** `listenerOf` finds the listener's settings in the snapshot of the moment: they may change, its address does not. */
+export const makeSurface = (
+  services: SurfaceServices,
+  listenerOf: (snapshot: Snapshot) => Listener,
+  find: FindRoute
+) => {
+  const { clientAddress, deadlines, draining, limiter, metrics, proxy, registry, reporter } = services
+
+  const bodyOf = (incoming: Incoming, snapshot: Snapshot): Effect.Effect<UpstreamBody, GatewayError> => {
+    const bounds = { limit: snapshot.config.limits.maxBodyBytes, patience: bodyPatience }
+    const routed = incoming.method === "POST" && endpointAt(incoming.path) !== undefined
+    if (!routed && !hasBody(incoming)) return Effect.succeed(undefined)
+    const type = incoming.header("content-type") ?? ""
+    return routed || /^application\/([\w.+-]+\+)?json\b/i.test(type)
+      ? readBody(incoming, bounds, deadlines)
+      : Effect.succeed(streamBody(incoming, bounds))
+  }
+
+  /** What a backend answers. */
+  const answerProxied = Effect.fnUntraced(function* (
+    incoming: Incoming,
+    snapshot: Snapshot,
+    listener: Listener,
+    key: ApiKey | undefined,
+    report: RequestReport
+  ) {
+    if (endpointRoutes.has(incoming.path) && incoming.method !== "POST") return yield* wrongMethod(["POST"])
+    const body = yield* bodyOf(incoming, snapshot)
+    const { header, id, method, path, query } = incoming
+    const { rawHeaders } = incoming.message
+    const answer = yield* proxy.handle({
+      id,
+      snapshot,
+      listener,
+      key,
+      method,
+      path,
+      query,
+      rawHeaders,
+      header,
+      body,
+      report
+    })
+    if (answer.cookies.length > 0) incoming.response.setHeader("set-cookie", [...answer.cookies])
+    const { contentLength, headers, status } = answer
+    return answer.body instanceof Uint8Array
+      ? HttpServerResponse.uint8Array(answer.body, { status, headers })
+      : HttpServerResponse.stream(answer.body, { status, headers, contentLength })
+  })
+
+  /** Everything between the arrival of a head and the answer. */
+  const pass = (
+    incoming: Incoming,
+    snapshot: Snapshot,
+    listener: Listener,
+    own: OwnRoute | undefined,
+    report: RequestReport
+  ): Effect.Effect<Response, GatewayError, Scope.Scope> => {
+    const access = own?.access ?? "client"
+    const keyed = asksForKey(snapshot, listener)
+    const open = access === "admin" ? snapshot.config.admin.token === undefined : !keyed
+    const refused = refuseBrowser(incoming, listener, open)
+    if (refused !== undefined) return Effect.fail(refused)
+    if (isPreflight(incoming)) return Effect.succeed(HttpServerResponse.empty({ headers: preflightHeaders(incoming) }))
+    if (access !== "public") {
+      const limited = limiter.takeAddress(listener, clientAddress(incoming, listener))
+      if (limited !== undefined) {
+        metrics.rateLimited(listener.name, "ip")(1)
+        return Effect.fail(limited)
+      }
+    }
+    if (access === "admin") {
+      const denied = authenticateAdmin(snapshot, incoming.header)
+      if (denied !== undefined) return Effect.fail(denied)
+    }
+    const key = access === "client" && keyed ? authenticate(snapshot, incoming.header) : undefined
+    if (key instanceof InvalidApiKey) return Effect.fail(key)
+    if (own !== undefined) return answerOwn(own, incoming, snapshot, listener, key)
+    if (draining.isDraining() && draining.isLate(incoming.message.socket)) return Effect.fail(stopping())
+    return answerProxied(incoming, snapshot, listener, key, report)
+  }
+
+  return Effect.gen(function* () {
+    const incoming = readIncoming(yield* HttpServerRequest.HttpServerRequest, deadlines.now())
+    const snapshot = registry.current()
+    const listener = listenerOf(snapshot)
+    const own = find(incoming.path)
+    const report = new RequestReport(incoming.receivedAt)
+    const ended = draining.begin()
+    const scope = yield* Effect.scope
+    yield* Scope.addFinalizerExit(scope, (exit) =>
+      Effect.sync(() => {
+        ended()
+        reporter.ended(incoming, listener, own, report, exit)
+      })
+    )
+    const response = yield* Effect.catch(pass(incoming, snapshot, listener, own, report), (error) =>
+      Effect.sync(() => {
+        reporter.refused(listener, error)
+        return failure(error, incoming.path)
+      })
+    )
+    return HttpServerResponse.setHeaders(response, {
+      "x-request-id": incoming.id,
+      ...corsHeaders(incoming, listener),
+      ...(draining.isDraining() && { connection: "close" })
+    })
+  })
+}
+
+/** What the gateway answers itself. */
+const answerOwn = (
+  own: OwnRoute,
+  incoming: Incoming,
+  snapshot: Snapshot,
+  listener: Listener,
+  key: ApiKey | undefined
+): Effect.Effect<Response, GatewayError> => {
+  const { methods } = own
+  const handler = methods[incoming.method] ?? (incoming.method === "HEAD" ? methods["GET"] : undefined) ?? methods["*"]
+  if (handler !== undefined) return handler({ incoming, snapshot, listener, key })
+  return Effect.fail(wrongMethod(Object.keys(methods).flatMap((name) => (name === "GET" ? ["GET", "HEAD"] : [name]))))
+}
+
+/** Milliseconds that a client may let us wait for the next piece of its body. */
+const bodyPatience = Duration.toMillis("10 seconds")
+
+const wrongMethod = (allowed: ReadonlyArray<string>) =>
+  new MethodNotAllowed({ message: "This method is not allowed here.", allow: allowed.join(", ") })
+
+const stopping = () => new ShuttingDown({ message: "The gateway is about to stop. Please try again.", retryAfter: 1 })

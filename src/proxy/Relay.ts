@@ -1,0 +1,192 @@
+/**
+ * From an answer to what the client gets: headers cleaned, the body byte for byte as it comes, while an observer times
+ * it and watches whether the end is a real one.
+ */
+import { Cause, Effect, Stream } from "effect"
+import { BodyEnd, type Chunks, UpstreamFailed } from "../backend/UpstreamTransport.ts"
+import type { BackendEntry } from "../registry/Registry.ts"
+import type { Answer, Mission } from "./Attempts.ts"
+import type { EndJudge } from "./EndJudge.ts"
+import { downwardHeaders } from "./HeaderHygiene.ts"
+import type { ProxyServices } from "./ProxyServices.ts"
+import type { RequestReport, StreamEnd } from "./RequestReport.ts"
+import { errorEvent } from "./StreamError.ts"
+import { readUsage } from "./Usage.ts"
+
+export interface ProxyResponse {
+  readonly status: number
+  /** Names in lower case. */
+  readonly headers: Record<string, string>
+  readonly cookies: ReadonlyArray<string>
+  /** All of it, or a stream whose failure means: break the connection, the rest will not come. */
+  readonly body: Uint8Array | Stream.Stream<Uint8Array, UpstreamFailed>
+  /** Of a body that is a stream, where it is known. */
+  readonly contentLength: number | undefined
+}
+
+export const makeRelay =
+  ({ metrics }: ProxyServices) =>
+  (mission: Mission, answer: Answer, report: RequestReport): ProxyResponse => {
+    const { flight } = mission
+    const { response } = answer
+    const backend = flight.lease?.member.backend
+    const { cookies, headers } = downwardHeaders(response.headers)
+    headers["x-routed-node"] = backend?.name ?? ""
+    headers["x-weir-attempts"] = String(flight.attempts)
+    if (flight.lease?.sticky !== undefined) headers["x-weir-sticky"] = flight.lease.sticky
+    headers["server-timing"] =
+      `queue;dur=${flight.queued.toFixed(1)}, upstream;dur=${(flight.headAt - flight.sentAt).toFixed(1)}`
+    if ((response.status === 429 || response.status === 503) && headers["retry-after"] === undefined) {
+      headers["retry-after"] = "1"
+    }
+    const model = labelOf(backend, report.model)
+
+    const observed = (judge: EndJudge | undefined) => {
+      flight.usage = judge?.usage() ?? readUsage(Buffer.concat(answer.held.slice(-2)))
+      const completion = flight.usage?.completion ?? judge?.outputs ?? 0
+      if (flight.usage !== undefined) metrics.tokens(flight.pool.name, model, "prompt")(flight.usage.prompt)
+      if (completion > 0) metrics.tokens(flight.pool.name, model, "completion")(completion)
+    }
+    const ended = (end: StreamEnd) => {
+      report.end = end
+      flight.atEase()
+      flight.upstream += flight.now() - flight.sentAt
+      observed(answer.judge)
+    }
+
+    if (answer.judge === undefined) {
+      if (answer.complete) {
+        ended("complete")
+        return { status: response.status, headers, cookies, body: concat(answer.held), contentLength: undefined }
+      }
+      const declared = Number(response.headers["content-length"] ?? Number.NaN)
+      return {
+        status: response.status,
+        headers,
+        cookies,
+        body: Stream.fromPull(Effect.succeed(plainPull(mission, answer, ended))),
+        contentLength:
+          Number.isFinite(declared) && response.headers["content-encoding"] === undefined ? declared : undefined
+      }
+    }
+
+    headers["cache-control"] = "no-cache"
+    headers["x-accel-buffering"] = "no"
+    report.firstOutput = flight.now() - report.receivedAt
+    metrics.firstToken(flight.pool.name, model)(report.firstOutput / 1000)
+    backend?.state.firstToken.record(flight.now() - flight.sentAt, flight.now())
+    const gap = metrics.interToken(flight.pool.name, model)
+    return {
+      status: response.status,
+      headers,
+      cookies,
+      body: Stream.fromPull(
+        Effect.succeed(
+          eventPull(mission, answer, answer.judge, gap, (end) => {
+            ended(end)
+            metrics.streamEnds(flight.pool.name, end)(1)
+          })
+        )
+      ),
+      contentLength: undefined
+    }
+  }
+
+type Pull<E> = Effect.Effect<Chunks, E | Cause.Done>
+
+/** A body of which only the connection tells whether it is complete: if not, the client's connection is broken too. */
+const plainPull = (mission: Mission, answer: Answer, ended: (end: StreamEnd) => void): Pull<UpstreamFailed> => {
+  const { flight } = mission
+  let held: ReadonlyArray<Uint8Array> = answer.held
+  const onRead = (read: Chunks | BodyEnd): Pull<UpstreamFailed> => {
+    flight.atEase()
+    if (!(read instanceof BodyEnd)) return Effect.succeed(read)
+    if (read.failure === undefined) {
+      ended("complete")
+      return Cause.done()
+    }
+    ended(flight.expired === undefined ? "upstream_truncated" : "upstream_timeout")
+    flight.brokeOff()
+    return Effect.fail(read.failure)
+  }
+  return Effect.suspend(() => {
+    const [first, ...rest] = held
+    held = []
+    if (first !== undefined) return Effect.succeed([first, ...rest] as const)
+    awaitPiece(mission, false)
+    return Effect.flatMapEager(answer.response.read, onRead)
+  })
+}
+
+/** Events: a cut ends in an event that says so, and in an orderly end of the response. */
+const eventPull = (
+  mission: Mission,
+  answer: Answer,
+  judge: EndJudge,
+  gap: (seconds: number) => void,
+  ended: (end: StreamEnd) => void
+): Pull<UpstreamFailed> => {
+  const { dialect, flight } = mission
+  let held: ReadonlyArray<Uint8Array> = answer.held
+  let over = false
+  let lastAt = flight.now()
+
+  const finish = (end: BodyEnd | undefined): Pull<UpstreamFailed> => {
+    const outcome = judgeEnd(judge, end?.failure, flight.expired !== undefined)
+    ended(outcome)
+    over = true
+    if (outcome === "complete") return Cause.done()
+    if (outcome !== "upstream_timeout") flight.brokeOff()
+    // What is passed through by path speaks a dialect that we do not know: there the connection must tell.
+    if (dialect === "none") return Effect.fail(end?.failure ?? cutOff)
+    return Effect.succeed([errorEvent(dialect, outcome, judge.atLineEnd)])
+  }
+  const onRead = (read: Chunks | BodyEnd): Pull<UpstreamFailed> => {
+    if (read instanceof BodyEnd) return finish(read)
+    const now = flight.now()
+    gap((now - lastAt) / 1000)
+    lastAt = now
+    const state = flight.lease?.member.backend.state
+    if (state !== undefined) state.health.lastDelivery = now
+    flight.atEase()
+    for (const piece of read) judge.push(piece)
+    return Effect.succeed(read)
+  }
+  return Effect.suspend(() => {
+    const [first, ...rest] = held
+    held = []
+    if (first !== undefined) return Effect.succeed([first, ...rest] as const)
+    if (over) return Cause.done()
+    if (answer.complete) return finish(undefined)
+    awaitPiece(mission, true)
+    return Effect.flatMapEager(answer.response.read, onRead)
+  })
+}
+
+const awaitPiece = ({ flight }: Mission, events: boolean) => {
+  if (flight.lease !== undefined) flight.awaitPiece(flight.lease.member, events)
+}
+
+const cutOff = new UpstreamFailed({ kind: "reset", detail: "the stream ended without its end" })
+
+const judgeEnd = (
+  judge: EndJudge,
+  failure: UpstreamFailed | undefined,
+  expired: boolean
+): Exclude<StreamEnd, "client_gone"> => {
+  if (judge.saidAll) return "complete"
+  if (failure === undefined) return judge.verdict() === "truncated" ? "upstream_truncated" : "complete"
+  if (expired) return "upstream_timeout"
+  return failure.kind === "reset" ? "upstream_truncated" : "upstream_error"
+}
+
+const concat = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const [first] = pieces
+  return pieces.length === 1 && first !== undefined ? first : Buffer.concat(pieces)
+}
+
+/** A label only for what a backend really serves: no client makes a series. */
+const labelOf = (backend: BackendEntry | undefined, model: string | undefined): string => {
+  if (backend === undefined || model === undefined) return "other"
+  return (backend.models?.has(model) ?? backend.state.models?.has(model) ?? false) ? model : "other"
+}

@@ -1,0 +1,24 @@
+/** What became of one request, written down on the way and read at its end: for the log, the metrics, the response. */
+
+export type StreamEnd = "complete" | "upstream_truncated" | "upstream_timeout" | "upstream_error" | "client_gone"
+
+/** Mutable by nature; one for each request. */
+export class RequestReport {
+  /** Monotonic milliseconds. */
+  readonly receivedAt: number
+  model: string | undefined
+  pool: string | undefined
+  backend: string | undefined
+  attempts = 0
+  /** Milliseconds. */
+  queued = 0
+  /** Milliseconds spent waiting for backends. */
+  upstream = 0
+  /** Milliseconds from the request to the first output of a stream. */
+  firstOutput: number | undefined
+  end: StreamEnd | undefined
+
+  constructor(receivedAt: number) {
+    this.receivedAt = receivedAt
+  }
+}

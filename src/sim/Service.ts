@@ -1,0 +1,78 @@
+/** The way of every request through one server: the books, the key, the faults of the head, then its route. */
+import { Effect, Layer, Option, Redacted } from "effect"
+import { HttpRouter, HttpServerRequest, type HttpServerResponse } from "effect/http"
+import { delayOf, sendWhole } from "./BodyFaults.ts"
+import { controlRoutes } from "./ControlRoutes.ts"
+import type { Controls } from "./Controls.ts"
+import { echoRoutes } from "./EchoRoutes.ts"
+import { Exchange, openExchange } from "./Exchange.ts"
+import { generationRoutes } from "./GenerationRoutes.ts"
+import type { Instance } from "./Instance.ts"
+import { makeLedger } from "./Ledger.ts"
+import { Refusal, refusalResponse } from "./Refusal.ts"
+import { tokenRoutes } from "./TokenRoutes.ts"
+import { vectorRoutes } from "./VectorRoutes.ts"
+import { watchRoutes } from "./WatchRoutes.ts"
+import { insteadOfAnswer } from "./WireFaults.ts"
+
+/** The whole HTTP surface of one instance. */
+export const makeService = Effect.fnUntraced(function* (instance: Instance, controls: Controls) {
+  const router = yield* HttpRouter.toHttpEffect(
+    Layer.mergeAll(
+      HttpRouter.addAll(generationRoutes(instance)),
+      HttpRouter.addAll(vectorRoutes(instance)),
+      HttpRouter.addAll(tokenRoutes(instance)),
+      HttpRouter.addAll(watchRoutes(instance)),
+      HttpRouter.addAll(echoRoutes),
+      HttpRouter.addAll(controlRoutes(controls))
+    )
+  )
+  // Steering is not part of what is steered.
+  const unbooked = makeLedger()
+
+  return Effect.gen(function* () {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const path = request.url.split("?")[0] ?? request.url
+    const control = path.startsWith("/sim/")
+    const exchange = yield* openExchange(request, path, control ? unbooked : instance.ledger)
+    const routed = router.pipe(
+      Effect.provideService(Exchange, exchange),
+      Effect.catchTag("HttpServerError", ({ reason }) =>
+        Effect.succeed(refusalResponse(reason._tag === "RouteNotFound" ? unknownRoute(exchange) : unreadable, path))
+      )
+    )
+    if (control) return yield* routed
+    if (!isAllowed(instance, exchange)) return refusalResponse(wrongKey, path)
+    return yield* withFaultOfHead(instance, exchange, routed)
+  }).pipe(Effect.interruptible)
+})
+
+/** On inference endpoints few faults are decided this early; everywhere else all are. */
+const withFaultOfHead = Effect.fnUntraced(function* <E, R>(
+  instance: Instance,
+  exchange: Exchange["Service"],
+  routed: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+) {
+  const fault = yield* instance.faults.pick({ path: exchange.path, phase: "head", stream: false })
+  if (fault !== undefined) exchange.entry.meet(fault.kind)
+  const instead = insteadOfAnswer(instance, exchange, fault)
+  if (instead !== undefined) return yield* instead
+  const delay = delayOf(fault)
+  if (Option.isSome(delay)) yield* Effect.sleep(delay.value)
+  return sendWhole(instance, exchange, yield* routed, fault, 1)
+})
+
+/** Anthropic's clients send their key in a header of its own. */
+const isAllowed = ({ settings }: Instance, { incoming, path }: Exchange["Service"]): boolean => {
+  if (settings.apiKey === undefined || path === "/health") return true
+  const key = Redacted.value(settings.apiKey)
+  const { authorization, "x-api-key": own } = incoming.headers
+  return authorization === `Bearer ${key}` || (path === "/v1/messages" && own === key)
+}
+
+const wrongKey = new Refusal({ status: 401, code: "invalid_api_key", message: "Incorrect API key provided." })
+
+const unreadable = new Refusal({ status: 400, code: "invalid_request", message: "the request could not be read" })
+
+const unknownRoute = ({ incoming, path }: Exchange["Service"]): Refusal =>
+  new Refusal({ status: 404, code: "not_found", message: `Unknown request URL: ${incoming.method ?? "GET"} ${path}` })

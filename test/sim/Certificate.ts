@@ -1,0 +1,21 @@
+/** A certificate for nobody: self-signed, for a name that cannot exist. Of no use outside these tests. */
+
+export const cert = `-----BEGIN CERTIFICATE-----
+MIIBgjCCASmgAwIBAgIUQ59yTpuxSYFyg112VGSiMGHem7cwCgYIKoZIzj0EAwIw
+FjEUMBIGA1UEAwwLc2ltLmludmFsaWQwIBcNMjYxMTIxMDU1OTQ5WhgPMjEyNjEw
+MjgwNTU5NDlaMBYxFDASBgNVBAMMC3NpbS5pbnZhbGlkMFkwEwYHKoZIzj0CAQYI
+KoZIzj0DAQcDQgAEQ2O5Mj2JK0+J27bu8gzQykW11tvQf7qdOgWQbh4r79mnVYDz
+fscJKplz/cxaPOUiiWyiooQp+7DKsM+g/cxl06NTMFEwHQYDVR0OBBYEFP3YQd7z
+y+bGIfaXjrsZXkZFMO88MB8GA1UdIwQYMBaAFP3YQd7zy+bGIfaXjrsZXkZFMO88
+MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDRwAwRAIgcykBISLKmdCWx2Gt
+hcfN5PlHtndxHBSNU0n7sNx9gc0CIB0g0PBvqhoxnpeD0nGqvfbw3zCfIT4oSbkt
+lXAENlg/
+-----END CERTIFICATE-----
+`
+
+export const key = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgsq91DSjEXKxtDpQS
+90TdDtVObSa8c04CMaKg2E8/9zihRANCAARDY7kyPYkrT4nbtu7yDNDKRbXW29B/
+up06BZBuHivv2adVgPN+xwkqmXP9zFo85SKJbKKihCn7sMqwz6D9zGXT
+-----END PRIVATE KEY-----
+`
