@@ -8,10 +8,10 @@ const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly kn
   domain: { faces: ["*"], knows: [] },
   telemetry: { faces: ["Telemetry"], knows: ["domain"] },
   config: { faces: ["ConfigLoader"], knows: ["domain"] },
-  registry: { faces: ["Registry"], knows: ["domain", "telemetry"] },
+  registry: { faces: ["Registry", "BackendGauges"], knows: ["domain", "telemetry"] },
   scheduler: { faces: ["Scheduler"], knows: ["domain", "telemetry", "registry"] },
   resilience: {
-    faces: ["Admission", "CircuitBreaker", "Deadlines", "RateLimiter", "RetryPolicy"],
+    faces: ["Admission", "CircuitBreaker", "Deadlines", "QueueGauges", "RateLimiter", "RetryPolicy"],
     knows: ["domain", "telemetry", "registry"]
   },
   backend: { faces: ["BackendAdapter", "UpstreamTransport"], knows: ["domain", "telemetry", "registry"] },

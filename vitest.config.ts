@@ -1,12 +1,28 @@
-import { defineConfig } from "vitest/config"
+import { configDefaults, defineConfig } from "vitest/config"
 
-/** One project for what npm alone can run; the suites that need more have scripts of their own in package.json. */
+/** What needs more than npm has a project of its own and a script of its own in package.json. */
+const apart = ["engine", "services", "chaos", "bench"]
+
+const project = (name: string, include: ReadonlyArray<string>, exclude: ReadonlyArray<string> = []) => ({
+  test: {
+    name,
+    include: [...include],
+    exclude: [...configDefaults.exclude, ...exclude],
+    pool: "forks" as const,
+    testTimeout: 30_000,
+    hookTimeout: 60_000
+  }
+})
+
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    exclude: ["test/engine/**", "test/services/**", "test/chaos/**", "test/bench/**"],
-    pool: "forks",
-    testTimeout: 20_000,
-    hookTimeout: 30_000
+    projects: [
+      project(
+        "weir",
+        ["test/**/*.test.ts"],
+        apart.map((folder) => `test/${folder}/**`)
+      ),
+      ...apart.map((folder) => project(folder, [`test/${folder}/**/*.test.ts`]))
+    ]
   }
 })

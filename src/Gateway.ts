@@ -7,17 +7,22 @@ import type { GatewayConfig } from "./domain/GatewayConfig.ts"
 import { HealthProber } from "./health/HealthProber.ts"
 import { Draining, layer as layerHttp, type OnListening } from "./http/HttpSurface.ts"
 import { Proxy } from "./proxy/Proxy.ts"
+import { layerBackendGauges } from "./registry/BackendGauges.ts"
 import { Registry } from "./registry/Registry.ts"
 import { Admission } from "./resilience/Admission.ts"
 import { CircuitBreaker } from "./resilience/CircuitBreaker.ts"
 import { Deadlines } from "./resilience/Deadlines.ts"
+import { layerQueueGauges } from "./resilience/QueueGauges.ts"
 import { RateLimiter } from "./resilience/RateLimiter.ts"
 import { RetryPolicy } from "./resilience/RetryPolicy.ts"
 import { Scheduler } from "./scheduler/Scheduler.ts"
-import { Exposition, layerStderr, Metrics } from "./telemetry/Telemetry.ts"
+import { Exposition, layerProcessFigures, layerStderr, Metrics } from "./telemetry/Telemetry.ts"
 
 const layerTelemetry = (config: GatewayConfig) =>
-  Layer.mergeAll(Metrics.layer, Exposition.layer(config.telemetry)).pipe(Layer.provideMerge(Exposition.layerFigures))
+  Layer.mergeAll(layerProcessFigures, Exposition.layer(config.telemetry)).pipe(
+    Layer.provideMerge(Metrics.layer),
+    Layer.provideMerge(Exposition.layerFigures)
+  )
 
 /** The data plane and what it decides with, over a transport that may as well be a scripted one. */
 export const layerCore = (config: GatewayConfig, transport: Layer.Layer<UpstreamTransport, never, Registry>) =>
@@ -44,6 +49,7 @@ export const layerGateway = (config: GatewayConfig, onListening: OnListening) =>
   return drain.pipe(
     Layer.provideMerge(layerHttp(onListening)),
     Layer.provideMerge(Draining.layer),
+    Layer.provideMerge(Layer.merge(layerBackendGauges, layerQueueGauges)),
     Layer.provideMerge(layerCore(config, layerUndici)),
     Layer.provideMerge(layerTelemetry(config)),
     Layer.provideMerge(layerStderr(config.telemetry.logs))

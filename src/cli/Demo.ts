@@ -38,7 +38,7 @@ export const demo = Command.make(
         pools: [{ name: "default", backends: engines.map(({ name }) => name) }],
         telemetry: { logs: { level: "warn", format: "pretty" } }
       })
-      yield* run(
+      return yield* run(
         settings,
         simulators.map(({ url }) => url)
       )
@@ -58,7 +58,7 @@ const run = Effect.fnUntraced(function* (settings: GatewayConfig, urls: Readonly
   const showing = Layer.effectDiscard(
     Effect.suspend(() => show(address, urls)).pipe(Effect.provide(FetchHttpClient.layer))
   )
-  yield* Layer.launch(showing.pipe(Layer.provide(gateway)))
+  return yield* Layer.launch(showing.pipe(Layer.provide(gateway)))
 })
 
 const show = Effect.fnUntraced(function* (gateway: string, urls: ReadonlyArray<string>) {

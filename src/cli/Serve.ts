@@ -30,6 +30,6 @@ export const serve = Command.make(
       })
       .pipe(Effect.catch(({ problems }) => fail(problems.map(formatProblem).join("\n"))))
     const gateway = layerGateway(loaded.config, (surface) => Effect.logInfo("listening", surface))
-    yield* Layer.launch(gateway).pipe(Effect.catchTag("ServeError", (error) => fail(cannotListen(error))))
+    return yield* Layer.launch(gateway).pipe(Effect.catchTag("ServeError", (error) => fail(cannotListen(error))))
   })
 ).pipe(Command.withDescription("Run the gateway (what happens without a sub-command)"))

@@ -53,7 +53,7 @@ export const sim = Command.make(
       seed: Option.getOrUndefined(given.seed),
       apiKey: Option.getOrUndefined(given.apiKey)
     })
-    yield* Layer.launch(announce.pipe(Layer.provide(simulator))).pipe(
+    return yield* Layer.launch(announce.pipe(Layer.provide(simulator))).pipe(
       Effect.catchTag("ServeError", (error) => fail(cannotListen(error)))
     )
   })

@@ -1,6 +1,6 @@
 /** The command line: one file a sub-command. */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Effect, Exit, Runtime } from "effect"
+import { Cause, Effect, Exit, Layer, Runtime } from "effect"
 import { CliError, Command } from "effect/cli"
 import { ConfigLoader } from "../config/ConfigLoader.ts"
 import { version } from "../domain/Version.ts"
@@ -34,7 +34,6 @@ const exitStatus: Runtime.Teardown = (exit, onExit) => {
 
 export const main = (args: ReadonlyArray<string>, environment: Readonly<Record<string, string | undefined>>): void =>
   Command.runWith(weir, { version })(withCommand(args)).pipe(
-    Effect.provide(ConfigLoader.layer(environment)),
-    Effect.provide(NodeServices.layer),
+    Effect.provide(ConfigLoader.layer(environment).pipe(Layer.provideMerge(NodeServices.layer))),
     NodeRuntime.runMain({ disableErrorReporting: true, teardown: exitStatus })
   )

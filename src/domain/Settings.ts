@@ -35,7 +35,7 @@ const fromScalar = <A>(target: Schema.Codec<A>, message: string, read: (input: u
   )
 
 const numberBetween = (minimum: number, maximum: number, whole: boolean) =>
-  fromScalar(Schema.Number, `expected a ${whole ? "whole " : ""}number between ${minimum} and ${maximum}`, (input) => {
+  fromScalar(Schema.Finite, `expected a ${whole ? "whole " : ""}number between ${minimum} and ${maximum}`, (input) => {
     const value = typeof input === "string" && /^-?\d+(\.\d+)?$/.test(input) ? Number(input) : input
     if (typeof value !== "number" || !(value >= minimum && value <= maximum)) return undefined
     return !whole || Number.isInteger(value) ? value : undefined

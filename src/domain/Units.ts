@@ -3,29 +3,28 @@ import { ByteSize, Duration, Effect, Option, Schema, SchemaGetter, SchemaIssue }
 
 const shortUnit = { ms: "millis", s: "seconds", m: "minutes", h: "hours", d: "days" } as const
 
-const isShortUnit = (unit: string): unit is keyof typeof shortUnit => unit in shortUnit
+const isShortUnit = (unit: string): unit is keyof typeof shortUnit => Object.hasOwn(shortUnit, unit)
+
+const decodeWords = Schema.decodeOption(Schema.DurationFromString)
 
 const parseDuration = (input: string | number): Option.Option<Duration.Duration> => {
   if (typeof input === "number") {
-    return Number.isFinite(input) && input >= 0 ? Option.some(Duration.seconds(input)) : Option.none()
+    return input >= 0 ? Option.some(Duration.seconds(input)) : Option.none()
   }
   const [, amount, unit] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(input.trim()) ?? []
   if (amount === undefined || unit === undefined) return Option.none()
   if (unit === "") return Option.some(Duration.seconds(Number(amount)))
   if (isShortUnit(unit)) return Duration.fromInput(`${Number(amount)} ${shortUnit[unit]}`)
-  return Schema.decodeUnknownOption(Schema.DurationFromString)(`${amount} ${unit}`)
+  return decodeWords(`${amount} ${unit}`)
 }
 
 const durationHint = "expected a duration such as 500ms, 30s, 5m or 1h (a bare number is seconds)"
 
 /** A duration as the contract writes it: `500ms`, `30s`, `5m`, `1h`, `30 seconds`, or a bare number of seconds. */
-export const Span = Schema.Union([Schema.String, Schema.Number]).pipe(
+export const Span = Schema.Union([Schema.String, Schema.Finite]).pipe(
   Schema.decodeTo(Schema.Duration, {
     decode: SchemaGetter.transformEffect((input) =>
-      Option.match(parseDuration(input), {
-        onNone: () => Effect.fail(new SchemaIssue.InvalidValue({ message: durationHint })),
-        onSome: (duration) => Effect.succeed(duration)
-      })
+      Effect.fromOption(parseDuration(input), () => new SchemaIssue.InvalidValue({ message: durationHint }))
     ),
     encode: SchemaGetter.transform((duration) => formatDuration(duration))
   })
@@ -47,13 +46,13 @@ const parseSize = (input: string | number): Option.Option<ByteSize.ByteSize> => 
 }
 
 /** A number of bytes: `512KiB`, `16MiB`, or a bare number. Held as a plain number, since all of ours fit. */
-export const Size = Schema.Union([Schema.String, Schema.Number]).pipe(
+export const Size = Schema.Union([Schema.String, Schema.Finite]).pipe(
   Schema.decodeTo(Schema.Int, {
     decode: SchemaGetter.transformEffect((input) =>
-      Option.match(Option.flatMap(parseSize(input), ByteSize.toNumber), {
-        onNone: () => Effect.fail(new SchemaIssue.InvalidValue({ message: sizeHint })),
-        onSome: (bytes) => Effect.succeed(bytes)
-      })
+      Effect.fromOption(
+        Option.flatMap(parseSize(input), ByteSize.toNumber),
+        () => new SchemaIssue.InvalidValue({ message: sizeHint })
+      )
     ),
     encode: SchemaGetter.transform((bytes) => bytes)
   })

@@ -40,17 +40,10 @@ export class HealthProber extends Context.Service<
           )
       )
 
-      const lookAtHealth = Effect.fnUntraced(function* (backend: BackendEntry) {
-        const answer = yield* ask(backend, "health")
-        const adapter = adapters.of(backend.config)
-        const found: HealthStatus = answer === undefined ? "unhealthy" : adapter.health(answer)
-        note(backend, found)
-        return answer
-      })
-
-      const note = (backend: BackendEntry, found: HealthStatus) => {
-        const { probing, state } = backend
-        state.health.probed(found, probing, probing.interval * probing.unhealthyAfter, now())
+      const note = (backend: BackendEntry, answer: ProbeAnswer | undefined) => {
+        const { config, probing, state } = backend
+        const found: HealthStatus = answer === undefined ? "unhealthy" : adapters.of(config).health(answer)
+        state.probed(found, probing, probing.interval * probing.unhealthyAfter, now())
         state.outcomes.record(found === "healthy", now())
       }
 
@@ -76,8 +69,12 @@ export class HealthProber extends Context.Service<
         const backend = registry.current().backends.get(name)
         if (backend === undefined || !backend.config.enabled) return
         const before = backend.state.health.status
-        const health = yield* lookAtHealth(backend)
-        yield* lookAtModels(backend, health)
+        const health = yield* ask(backend, "health")
+        // Nobody is told that it is healthy before it is known what it has: it would get requests for other models.
+        const isNew = backend.state.models === undefined
+        if (isNew) yield* lookAtModels(backend, health)
+        note(backend, health)
+        if (!isNew) yield* lookAtModels(backend, health)
         if (health !== undefined) yield* lookAtLoad(backend)
         const after = backend.state.health.status
         if (after !== before) yield* Effect.logInfo("backend changed", { backend: name, from: before, to: after })

@@ -10,7 +10,7 @@ import type { OwnRoute } from "./OwnRoutes.ts"
 
 export interface Reporter {
   /** The answer is the gateway's own error. */
-  readonly refused: (listener: Listener, error: GatewayError) => void
+  readonly refused: (listener: Listener, report: RequestReport, error: GatewayError) => void
   /** Everything was sent, or given up. */
   readonly ended: (
     incoming: Incoming,
@@ -23,6 +23,9 @@ export interface Reporter {
 
 const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 
+/** What says that a pool had no place for a request. */
+const noPlace = new Set(["queue_full", "queue_timeout", "no_healthy_backend"])
+
 /** The status that stands for a client that left before it got one (as nginx has it). */
 const clientGone = 499
 
@@ -31,8 +34,9 @@ export const makeReporter = (
   log: AccessLog["Service"],
   deadlines: Deadlines["Service"]
 ): Reporter => ({
-  refused: (listener, error) => {
+  refused: (listener, report, error) => {
     metrics.httpErrors(listener.name, error.code, String(error.status))(1)
+    if (noPlace.has(error.code)) metrics.rejected(report.pool ?? "other", error.code)(1)
   },
   ended: (incoming, listener, own, report, exit) => {
     const left = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)

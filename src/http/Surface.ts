@@ -49,7 +49,7 @@ export const makeSurface = (
   const bodyOf = (incoming: Incoming, snapshot: Snapshot): Effect.Effect<UpstreamBody, GatewayError> => {
     const bounds = { limit: snapshot.config.limits.maxBodyBytes, patience: bodyPatience }
     const routed = incoming.method === "POST" && endpointAt(incoming.path) !== undefined
-    if (!routed && !hasBody(incoming)) return Effect.succeed(undefined)
+    if (!routed && !hasBody(incoming)) return noBody
     const type = incoming.header("content-type") ?? ""
     return routed || /^application\/([\w.+-]+\+)?json\b/i.test(type)
       ? readBody(incoming, bounds, deadlines)
@@ -136,7 +136,7 @@ export const makeSurface = (
     )
     const response = yield* Effect.catch(pass(incoming, snapshot, listener, own, report), (error) =>
       Effect.sync(() => {
-        reporter.refused(listener, error)
+        reporter.refused(listener, report, error)
         return failure(error, incoming.path)
       })
     )
@@ -161,6 +161,8 @@ const answerOwn = (
   if (handler !== undefined) return handler({ incoming, snapshot, listener, key })
   return Effect.fail(wrongMethod(Object.keys(methods).flatMap((name) => (name === "GET" ? ["GET", "HEAD"] : [name]))))
 }
+
+const noBody: Effect.Effect<UpstreamBody> = Effect.undefined
 
 /** Milliseconds that a client may let us wait for the next piece of its body. */
 const bodyPatience = Duration.toMillis("10 seconds")

@@ -98,7 +98,9 @@ export const makeAttempts = (services: ProxyServices) => {
     const asked = flight.now()
     if (asked >= flight.deadline) return yield* pastDeadline()
     const { member } = yield* flight.attempts === 0 ? admission.enter(entry) : admission.enterAgain(entry)
-    flight.queued += flight.now() - asked
+    const waited = flight.now() - asked
+    flight.queued += waited
+    metrics.queueWait(flight.pool.name)(waited / 1000)
     flight.depart(member)
     flight.awaitHead(member)
     const request = adapters.prepare(member, flight.pool.config.client, mission.outgoing)
@@ -107,6 +109,9 @@ export const makeAttempts = (services: ProxyServices) => {
     flight.arrive(response)
     const { state } = member.backend
     const verdict = adapters.classify(member.backend.config, response.status)
+    if (verdict === "back_pressure" || verdict === "backend_fault") {
+      metrics.upstreamErrors(flight.pool.name, state.name, String(response.status))(1)
+    }
     if (verdict === "back_pressure") {
       state.restUntil = flight.now() + restFor(response.headers)
       flight.judge("ignored")

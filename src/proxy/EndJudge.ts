@@ -1,12 +1,12 @@
 /**
  * Tells a complete stream from a cut one, without changing a byte of what passes.
  *
- * It looks for the marks by which each dialect ends. Inside a JSON string every quote is escaped and no line break is
- * bare, so a mark that begins with a quote, or that must stand at the start of a line, cannot be faked by what a model
- * writes.
+ * It looks for the marks by which each dialect ends, and only in whole lines: half a line is half an event. Inside a
+ * JSON string every quote is escaped and no line break is bare, so neither the start of a line nor a name with its
+ * value can be faked by what a model writes.
  */
 import type { Dialect } from "./Endpoint.ts"
-import { readUsage, type Usage } from "./Usage.ts"
+import { readFirstUsage, readUsage, type Usage } from "./Usage.ts"
 
 export type Verdict =
   | "complete"
@@ -14,127 +14,156 @@ export type Verdict =
   | "error_sent"
   | "truncated"
 
-interface Mark {
-  readonly bytes: Buffer
-  /** Counts only at the start of a line. */
-  readonly startsLine: boolean
+const doneLine = /^data: ?\[DONE\]/
+const errorData = /^data: ?\{ ?"(?:error" ?: ?(?!null)[^ ]|type" ?: ?"error")/
+const errorName = /^event: ?error\s*$/
+
+/** What tells the end from inside of a data line. An empty reason, as some engines send all the time, is none. */
+const endings: Record<Exclude<Dialect, "none">, RegExp> = {
+  chat: /"finish_reason" ?: ?"[^"]/g,
+  responses: /"type" ?: ?"response\.(?:completed|incomplete|failed)"/g,
+  messages: /"type" ?: ?"message_stop"/g
 }
 
-const mark = (text: string, startsLine = false): Mark => ({ bytes: Buffer.from(text, "latin1"), startsLine })
+/** Longer than any mark inside a line: so much of what passed is looked at again together with what follows. */
+const overlap = 40
 
-const dataLine = mark("data:", true)
-const done: ReadonlyArray<Mark> = [mark("data: [DONE]", true), mark("data:[DONE]", true)]
-const finished: ReadonlyArray<Mark> = [mark('"finish_reason":"'), mark('"finish_reason": "')]
+/** Longer than any mark at the start of a line. */
+const headSize = 40
 
-const endings: Record<Dialect, ReadonlyArray<Mark>> = {
-  chat: done,
-  responses: [mark('"response.completed"'), mark('"response.incomplete"'), mark('"response.failed"')],
-  messages: [mark('"message_stop"')],
-  none: done
-}
+/** Bytes at the beginning and at the end that are kept to find the usage in. */
+const keptBytes = 4096
 
-const errors: ReadonlyArray<Mark> = [
-  mark('data: {"error"', true),
-  mark('data:{"error"', true),
-  mark("event: error", true),
-  mark("event:error", true)
-]
-
-/** Longer than any mark: so much of what passed is looked at again together with what follows. */
-const overlap = 32
-
-/** Chunks at the end that are kept (by reference) to find the usage, or an error, in. */
-const keptChunks = 4
-
-/** One for each stream; written by the one fiber that relays it. */
+/** One for each stream; written by the one fiber that relays it. How the bytes are cut into chunks makes no difference. */
 export class EndJudge {
   readonly #dialect: Dialect
   readonly #choices: number
+  readonly #ending: RegExp | undefined
+  #outputs = 0
   #finished = 0
   #done = false
-  #outputs = 0
-  #first: Buffer | undefined
-  readonly #last: Array<Buffer> = []
-  #tail: Buffer = empty
+  #errorSent = false
+  /** The named event that has begun says that something went wrong. */
+  #inError = false
+  #atLineEnd = true
+  /** Of the line under way: how it begins, whether it is data, what was found in it, and its latest part. */
+  #head = ""
+  #isData = false
+  #found = 0
+  #seam = ""
+  readonly #first: Kept = { pieces: [], size: 0 }
+  readonly #last: Kept = { pieces: [], size: 0 }
 
   /** `choices`: how many must have finished for a stream without a `[DONE]` to be complete. */
   constructor(dialect: Dialect, choices: number) {
     this.#dialect = dialect
     this.#choices = choices
+    this.#ending = dialect === "none" ? undefined : endings[dialect]
   }
 
-  /** Events with data so far, which is how engines send their output. */
+  /** Lines of data that have begun so far, which is how engines send their output. */
   get outputs(): number {
     return this.#outputs
   }
 
   /** Whether what was sent so far ends with a whole line, so that an event can follow. */
   get atLineEnd(): boolean {
-    return this.#tail.length === 0 || this.#tail.at(-1) === lineFeed
+    return this.#atLineEnd
   }
 
   /** Whether the end was announced: what happens to the connection afterwards takes nothing away. */
   get saidAll(): boolean {
-    return this.#done
+    return this.#done || (this.#hasDone && doneLine.test(this.#head))
   }
 
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return
-    const piece = asBuffer(chunk)
-    this.#first ??= piece
-    this.#last.push(piece)
-    if (this.#last.length > keptChunks) this.#last.shift()
-    // No mark begins with a line break, so none can lie across a border that follows one. Elsewhere the end of what
-    // passed is looked at together with the beginning of what comes, and only what reaches across counts.
-    const fresh = this.atLineEnd
-    if (!fresh) this.#look(Buffer.concat([this.#tail, piece.subarray(0, overlap)]), this.#tail.length, true)
-    this.#look(piece, 0, fresh)
-    this.#tail =
-      piece.length >= overlap ? piece.subarray(-overlap) : Buffer.concat([this.#tail, piece]).subarray(-overlap)
+    this.#keep(chunk)
+    const text = asBuffer(chunk).toString("latin1")
+    let at = 0
+    for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", at)) {
+      this.#read(text.slice(at, end))
+      this.#endLine()
+      at = end + 1
+    }
+    this.#atLineEnd = at === text.length
+    if (this.#atLineEnd) return
+    const part = text.slice(at)
+    this.#read(part)
+    this.#seam = (this.#seam + part).slice(-overlap)
   }
 
   /** What the end of the body means, where the connection ended it in order. */
   verdict(): Verdict {
-    if (this.#done) return "complete"
-    if (errors.some((each) => countMarks(Buffer.concat(this.#last), each, 0, false) > 0)) return "error_sent"
-    const isChat = this.#dialect === "chat"
-    return isChat && this.#finished >= this.#choices ? "complete" : "truncated"
+    if (this.saidAll) return "complete"
+    if (this.#errorSent) return "error_sent"
+    // Of a dialect that we do not know nothing but the connection can tell.
+    if (this.#dialect === "none") return "complete"
+    return this.#dialect === "chat" && this.#finished >= this.#choices ? "complete" : "truncated"
   }
 
   /** What the backend counted, where it told. */
   usage(): Usage | undefined {
-    const end = readUsage(Buffer.concat(this.#last))
-    if (this.#dialect !== "messages" || this.#first === undefined) return end
+    const end = readUsage(Buffer.concat(this.#last.pieces).subarray(-keptBytes))
+    if (this.#dialect !== "messages") return end
     // Anthropic's dialect tells the prompt's size at the beginning and the answer's at the end.
-    const start = readUsage(this.#first)
+    const start = readFirstUsage(Buffer.concat(this.#first.pieces).subarray(0, keptBytes))
     return start === undefined ? end : { ...start, completion: end?.completion ?? start.completion }
   }
 
-  /**
-   * `border`: 0, or only marks that begin before it and end behind it count. A mark at the very start of such a seam
-   * stands at the start of the stream: were there more before it, the seam would be longer than the mark.
-   */
-  #look(piece: Buffer, border: number, fresh: boolean): void {
-    this.#outputs += countMarks(piece, dataLine, border, fresh)
-    for (const each of endings[this.#dialect]) if (countMarks(piece, each, border, fresh) > 0) this.#done = true
-    if (this.#dialect !== "chat") return
-    for (const each of finished) this.#finished += countMarks(piece, each, border, fresh)
+  get #hasDone(): boolean {
+    return this.#dialect === "chat" || this.#dialect === "none"
+  }
+
+  /** Some more of a line. What reaches into it from before counts, what lay before as a whole was counted then. */
+  #read(part: string): void {
+    if (this.#head.length < headSize) this.#head += part.slice(0, headSize - this.#head.length)
+    if (!this.#isData && this.#head.startsWith("data:")) {
+      this.#isData = true
+      this.#outputs++
+    }
+    if (this.#ending === undefined || !this.#isData) return
+    const text = this.#seam === "" ? part : this.#seam + part
+    for (const match of text.matchAll(this.#ending)) {
+      if (match.index + match[0].length > this.#seam.length) this.#found++
+    }
+  }
+
+  #endLine(): void {
+    if (this.#isData) {
+      this.#finished += this.#found
+      if (this.#hasDone ? doneLine.test(this.#head) : this.#found > 0) this.#done = true
+      else if (this.#inError || errorData.test(this.#head)) this.#errorSent = true
+    } else if (this.#head.startsWith("event:")) this.#inError = errorName.test(this.#head)
+    else if (this.#head === "" || this.#head === "\r") this.#inError = false
+    this.#head = ""
+    this.#isData = false
+    this.#found = 0
+    this.#seam = ""
+  }
+
+  /** By reference: nothing is copied before somebody asks. */
+  #keep(chunk: Uint8Array): void {
+    if (this.#dialect === "messages" && this.#first.size < keptBytes) add(this.#first, chunk)
+    add(this.#last, chunk)
+    for (;;) {
+      const rest = this.#last.size - (this.#last.pieces[0]?.length ?? 0)
+      if (rest < keptBytes) return
+      this.#last.pieces.shift()
+      this.#last.size = rest
+    }
   }
 }
 
-const empty = Buffer.alloc(0)
-const lineFeed = 0x0a
+interface Kept {
+  readonly pieces: Array<Uint8Array>
+  size: number
+}
+
+const add = (kept: Kept, chunk: Uint8Array): void => {
+  kept.pieces.push(chunk)
+  kept.size += chunk.length
+}
 
 const asBuffer = (chunk: Uint8Array): Buffer =>
   Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-
-/** `fresh`: the piece itself begins a line. */
-const countMarks = (piece: Buffer, { bytes, startsLine }: Mark, border: number, fresh: boolean): number => {
-  let count = 0
-  for (let at = piece.indexOf(bytes); at >= 0; at = piece.indexOf(bytes, at + 1)) {
-    if (border > 0 && (at >= border || at + bytes.length <= border)) continue
-    if (startsLine && (at === 0 ? !fresh : piece[at - 1] !== lineFeed)) continue
-    count++
-  }
-  return count
-}

@@ -24,7 +24,7 @@ type Fields = Readonly<Record<string, unknown>>
 export const readEnvelope = (endpoint: Endpoint, body: Uint8Array): Envelope | EnvelopeError => {
   const fields = parse(body)
   if (fields instanceof InvalidJson || fields instanceof InvalidRequest) return fields
-  const { model, n, stream } = fields
+  const { model, stream } = fields
   if (model === undefined || model === null || model === "") {
     return new ModelRequired({ message: "The request must name a model.", param: "model" })
   }
@@ -35,7 +35,7 @@ export const readEnvelope = (endpoint: Endpoint, body: Uint8Array): Envelope | E
   return {
     model,
     stream: stream === true,
-    choices: typeof n === "number" && n > 1 ? n : 1,
+    choices: choicesOf(fields),
     tokenEstimate: Math.ceil(body.length / 4) + requestedTokens(fields)
   }
 }
@@ -83,9 +83,18 @@ const wrongList = (fields: Fields): InvalidRequest | undefined => {
   return undefined
 }
 
+/** `n` for each prompt; a list of numbers is one prompt, as tokens. */
+const choicesOf = ({ n, prompt }: Fields): number => {
+  const prompts = Array.isArray(prompt) && typeof prompt[0] !== "number" ? prompt.length : 1
+  return Math.max(1, prompts) * (typeof n === "number" && n > 1 ? n : 1)
+}
+
+/** The most that a limit can be configured to; `1e999` is JSON too, and infinity minus infinity would lift a limit. */
+const mostTokens = 1_000_000_000
+
 const requestedTokens = (fields: Fields): number => {
   const asked = fields["max_completion_tokens"] ?? fields["max_output_tokens"] ?? fields["max_tokens"]
-  return typeof asked === "number" && asked > 0 ? asked : 0
+  return typeof asked === "number" && asked > 0 ? Math.min(Math.ceil(asked), mostTokens) : 0
 }
 
 /** The same body with another model; every byte but the name is as it was. */

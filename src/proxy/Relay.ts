@@ -33,7 +33,10 @@ export const makeRelay =
     const { cookies, headers } = downwardHeaders(response.headers)
     headers["x-routed-node"] = backend?.name ?? ""
     headers["x-weir-attempts"] = String(flight.attempts)
-    if (flight.lease?.sticky !== undefined) headers["x-weir-sticky"] = flight.lease.sticky
+    if (flight.lease?.sticky !== undefined) {
+      headers["x-weir-sticky"] = flight.lease.sticky
+      metrics.sticky(flight.pool.name, flight.lease.sticky)(1)
+    }
     headers["server-timing"] =
       `queue;dur=${flight.queued.toFixed(1)}, upstream;dur=${(flight.headAt - flight.sentAt).toFixed(1)}`
     if ((response.status === 429 || response.status === 503) && headers["retry-after"] === undefined) {

@@ -15,15 +15,30 @@ const span = 1024
 /** The last usage object in `bytes`; `undefined` where there is none, or it is `null`. */
 export const readUsage = (bytes: Buffer): Usage | undefined => {
   for (let at = bytes.lastIndexOf(needle); at >= 0; at = at === 0 ? -1 : bytes.lastIndexOf(needle, at - 1)) {
-    const text = bytes.toString("latin1", at + needle.length, at + needle.length + span)
-    if (!/^\s*:\s*\{/.test(text)) continue
-    return {
-      prompt: read(text, /"(?:prompt|input)_tokens"\s*:\s*(\d+)/),
-      completion: read(text, /"(?:completion|output)_tokens"\s*:\s*(\d+)/),
-      cached: read(text, /"(?:cached_tokens|cache_read_input_tokens)"\s*:\s*(\d+)/)
-    }
+    const usage = usageAt(bytes, at)
+    if (usage !== undefined) return usage
   }
   return undefined
 }
 
+/** The first one. */
+export const readFirstUsage = (bytes: Buffer): Usage | undefined => {
+  for (let at = bytes.indexOf(needle); at >= 0; at = bytes.indexOf(needle, at + 1)) {
+    const usage = usageAt(bytes, at)
+    if (usage !== undefined) return usage
+  }
+  return undefined
+}
+
+const usageAt = (bytes: Buffer, at: number): Usage | undefined => {
+  const text = bytes.toString("latin1", at + needle.length, at + needle.length + span)
+  if (!/^\s*:\s*\{/.test(text)) return undefined
+  return {
+    prompt: read(text, /"(?:prompt|input)_tokens"\s*:\s*(\d+)(?=\s*[,}])/),
+    completion: read(text, /"(?:completion|output)_tokens"\s*:\s*(\d+)(?=\s*[,}])/),
+    cached: read(text, /"(?:cached_tokens|cache_read_input_tokens)"\s*:\s*(\d+)(?=\s*[,}])/)
+  }
+}
+
+/** A number that is cut off is none. */
 const read = (text: string, pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? 0)

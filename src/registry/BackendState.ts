@@ -5,8 +5,8 @@
  * Who writes what: the scheduler `inflight`; the circuit breaker `circuit`; the prober `models` and `load`; the proxy the
  * counters of outcomes; the prober and the proxy both feed `health`. Everybody reads.
  */
-import type { EngineLoad, ModelInfo } from "../domain/Health.ts"
-import { HealthMachine } from "./HealthMachine.ts"
+import type { EngineLoad, HealthStatus, ModelInfo } from "../domain/Health.ts"
+import { HealthMachine, type Thresholds } from "./HealthMachine.ts"
 import { LatencyTrack } from "./LatencyTrack.ts"
 import { SlidingWindow } from "./SlidingWindow.ts"
 
@@ -54,6 +54,17 @@ export class BackendState {
   /** What discovery found; `undefined` while it has found nothing. */
   get models(): ReadonlyMap<string, ModelInfo> | undefined {
     return this.#models
+  }
+
+  /**
+   * What a probe found (see {@link HealthMachine.probed}). Where it finds a backend alive again that was not, what the
+   * circuit remembers is about another process: its cooldown is over, and the next request is its trial.
+   */
+  probed(found: HealthStatus, thresholds: Thresholds, grace: number, now: number): void {
+    const before = this.health.status
+    this.health.probed(found, thresholds, grace, now)
+    const isBack = before === "unhealthy" && this.health.status === "healthy"
+    if (isBack) this.circuit.openUntil = Math.min(this.circuit.openUntil, now)
   }
 
   /** Answers whether the set of names changed. */

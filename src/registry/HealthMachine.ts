@@ -40,7 +40,10 @@ export class HealthMachine {
   probed(found: HealthStatus, thresholds: Thresholds, grace: number, now: number): void {
     if (found === "healthy") return this.#good(thresholds, now)
     this.#goodInARow = 0
-    if (found !== "unhealthy") return this.#become(found)
+    if (found !== "unhealthy") {
+      this.#badInARow = 0
+      return this.#become(found)
+    }
     this.#badInARow++
     // It has no time for probes, but it delivers: busy is not dead.
     if (now - this.lastDelivery <= grace) return this.#become("busy")

@@ -42,13 +42,18 @@ export class Registry extends Context.Service<
         // Mutable on purpose: read on every request, written when discovery finds something new.
         let modelsVersion = 0
 
-        const apply = Effect.fn("Registry.apply")(function* (next: GatewayConfig) {
-          yield* store.save(next)
-          return yield* SubscriptionRef.modify(ref, (before) => {
-            const snapshot = makeSnapshot(next, before.version + 1, (backend) => stateFrom(before, backend))
-            return [snapshot, snapshot]
-          }).pipe(Effect.tap(() => Effect.sync(() => modelsVersion++)))
-        }, oneAtATime.withPermits(1))
+        const apply = Effect.fn("Registry.apply")(
+          function* (next: GatewayConfig) {
+            yield* store.save(next)
+            return yield* SubscriptionRef.modify(ref, (before) => {
+              const snapshot = makeSnapshot(next, before.version + 1, (backend) => stateFrom(before, backend))
+              return [snapshot, snapshot]
+            }).pipe(Effect.tap(() => Effect.sync(() => modelsVersion++)))
+          },
+          // Once begun it is done: what the store keeps and what is in force must not part because a client has left.
+          Effect.uninterruptible,
+          oneAtATime.withPermits(1)
+        )
 
         return Registry.of({
           current: () => SubscriptionRef.getUnsafe(ref),

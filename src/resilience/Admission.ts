@@ -45,7 +45,9 @@ export class Admission extends Context.Service<
     readonly leave: (pool: string, maxConcurrent: number) => void
     /** Something was given back that others may wait for. */
     readonly poke: () => void
+    /** How many wait for a permit. */
     readonly depth: (pool: string) => number
+    /** How many have one. */
     readonly active: (pool: string) => number
     /** Whole seconds after which asking a pool again is worth it. */
     readonly retryAfter: (pool: string, queueTimeout: number) => number
@@ -99,7 +101,8 @@ export class Admission extends Context.Service<
             tryEnter: () => {
               const attempted = entry.attempt()
               if (attempted._tag === "Wait") return "wait"
-              deadlines.remove(timed)
+              // First out of the line, then told: the one who is told runs on at once, and may poke the room itself.
+              leaveLine()
               if (attempted._tag === "Refused") {
                 resume(Effect.fail(attempted.error))
                 return "gone"
@@ -137,7 +140,7 @@ export class Admission extends Context.Service<
           }
           if (attempted._tag === "Refused") return Effect.fail(attempted.error)
         }
-        return room.waiting >= entry.maxQueue
+        return room.queued >= entry.maxQueue
           ? Effect.fail(noRoom(room.retryAfter(deadlines.now(), entry.queueTimeout / 1000)))
           : wait(room, entry, false)
       }
@@ -160,7 +163,7 @@ export class Admission extends Context.Service<
           poke()
         },
         poke,
-        depth: (pool) => rooms.get(pool)?.waiting ?? 0,
+        depth: (pool) => rooms.get(pool)?.queued ?? 0,
         active: (pool) => rooms.get(pool)?.active ?? 0,
         retryAfter: (pool, queueTimeout) => roomOf(pool).retryAfter(deadlines.now(), queueTimeout / 1000)
       })

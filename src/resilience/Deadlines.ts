@@ -42,7 +42,8 @@ export class Deadlines extends Context.Service<
       }
       yield* busy.await.pipe(
         Effect.andThen(Effect.sleep(resolution)),
-        Effect.andThen(Effect.sync(look)),
+        // What one owner does wrong when it is told must not take the time-outs of all others away.
+        Effect.andThen(Effect.catchCause(Effect.sync(look), (cause) => Effect.logError("deadline failed", cause))),
         Effect.forever,
         Effect.forkScoped
       )

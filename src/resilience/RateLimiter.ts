@@ -116,7 +116,7 @@ class KeyDesk {
     if (concurrent !== undefined && this.#running >= concurrent) {
       return exceeded(`This key may have ${concurrent} requests at once.`, 1000)
     }
-    if (this.#tokens !== undefined && this.#tokens.waitFor(estimate, now) > 0) {
+    if (this.#tokens?.has(estimate, now) === false) {
       return exceeded(`This key may use ${tokensPerMinute} tokens per minute.`, this.#tokens.waitFor(estimate, now))
     }
     if (this.#requests?.take(1, now) === false) {

@@ -1,5 +1,8 @@
 /** A bucket that fills at a steady rate: what is allowed in the long run, with room for a burst. */
 
+/** What rounding may have lost: whoever has waited as long as told gets in. */
+const dust = 1e-6
+
 /** Plain numbers, refilled on being asked; no timer ever runs for it. */
 export class TokenBucket {
   readonly capacity: number
@@ -24,9 +27,14 @@ export class TokenBucket {
     return this.#level
   }
 
+  /** Whether `cost` is there; for a cost above the capacity, whether it is full. */
+  has(cost: number, now: number): boolean {
+    return this.level(now) >= Math.min(cost, this.capacity) - dust
+  }
+
   /** Takes `cost` if it is there; a cost above the capacity needs a full bucket and leaves it in debt. */
   take(cost: number, now: number): boolean {
-    if (this.level(now) < Math.min(cost, this.capacity)) return false
+    if (!this.has(cost, now)) return false
     this.#level -= cost
     return true
   }

@@ -19,7 +19,10 @@ export interface Waiter {
   readonly order: number
   /** Already counted as at work: a request that looks for its next backend. */
   readonly holdsPermit: boolean
-  /** Looks again, and if something came of it tells the one who waits. Answers whether it did. */
+  /**
+   * Looks again, and if something came of it tells the one who waits. Answers whether it did. Who is told may go on, and
+   * come back to this room, before this returns: it must have left its line by then.
+   */
   readonly tryEnter: () => "entered" | "gone" | "wait"
 }
 
@@ -29,14 +32,20 @@ interface Line {
   readonly waiters: Set<Waiter>
 }
 
-const rateSpan = 10_000
+/** How far back the rate of leaving looks, in milliseconds: what is older counts less and less. */
+const memory = 10_000
 
 export class WaitingRoom {
   active = 0
+  /** Everybody in a line. */
   waiting = 0
+  /** Those of them who have no permit: the ones that places in the queue are for. */
+  queued = 0
   readonly #lines = new Map<string, Line>()
+  #lastDeparture = Number.NEGATIVE_INFINITY
+  /** Departures, and the milliseconds in which they were counted, both weighted by their age. */
   #departures = 0
-  #departuresSince = 0
+  #watched = 0
 
   /** Whether somebody waits for the same with the same or a better claim: a newcomer must not overtake them. */
   isBehind(group: string, priority: number): boolean {
@@ -56,6 +65,7 @@ export class WaitingRoom {
     }
     line.waiters.add(waiter)
     this.waiting++
+    if (!waiter.holdsPermit) this.queued++
   }
 
   remove(waiter: Waiter): void {
@@ -63,6 +73,7 @@ export class WaitingRoom {
     const line = this.#lines.get(key)
     if (line?.waiters.delete(waiter) !== true) return
     this.waiting--
+    if (!waiter.holdsPermit) this.queued--
     if (line.waiters.size === 0) this.#lines.delete(key)
   }
 
@@ -81,23 +92,26 @@ export class WaitingRoom {
 
   /** Somebody has left: what the rate of leaving is measured by. */
   departed(now: number): void {
-    this.#age(now)
-    this.#departures++
+    const [departures, watched] = this.#rate(now)
+    this.#lastDeparture = now
+    this.#departures = watched === undefined ? 0 : departures + 1
+    this.#watched = watched ?? 0
   }
 
   /** Whole seconds, 1 to 60, after which a place is likely: the length of the line over the rate of leaving. */
   retryAfter(now: number, otherwise: number): number {
-    this.#age(now)
-    const seconds = this.#departures === 0 ? otherwise : ((this.waiting + 1) * rateSpan) / 1000 / this.#departures
+    const [departures, watched] = this.#rate(now)
+    const known = watched !== undefined && departures > 0
+    const seconds = known ? ((this.waiting + 1) * watched) / 1000 / departures : otherwise
     return Math.min(60, Math.max(1, Math.ceil(seconds)))
   }
 
-  /** Half of what is older than ten seconds is forgotten: a rate without a list of times. */
-  #age(now: number): void {
-    const spans = Math.floor((now - this.#departuresSince) / rateSpan)
-    if (spans < 1) return
-    this.#departures = spans > 20 ? 0 : Math.floor(this.#departures / 2 ** spans)
-    this.#departuresSince += spans * rateSpan
+  /** Both figures as of now; after a silence that is longer than the memory, the watch begins anew. */
+  #rate(now: number): readonly [departures: number, watched: number | undefined] {
+    const silence = now - this.#lastDeparture
+    if (silence > memory) return [0, undefined]
+    const kept = Math.exp(-silence / memory)
+    return [this.#departures * kept, this.#watched * kept + memory * (1 - kept)]
   }
 
   #best(stuck: ReadonlySet<Line>, hasPermit: boolean): readonly [Line, Waiter] | undefined {

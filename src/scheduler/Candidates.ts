@@ -51,6 +51,7 @@ export const makeCandidates = (members: ReadonlyArray<Member>): Candidates => {
 
 /** Configured models decide; without them what discovery found; without that, anything may be tried. */
 const mayServe = ({ backend }: Member, model: string): boolean => {
+  if (!backend.config.enabled) return false
   if (backend.models !== undefined) return backend.models.has(model)
   return backend.state.models?.has(model) ?? true
 }

@@ -34,8 +34,9 @@ export const route = (table: CandidateTable, request: RouteRequest): Route | Gat
   }
   if (pool !== undefined) {
     const candidates = table.forModel(pool, model)
-    // An empty pool has nobody to ask, which is another trouble than a model that nobody has.
-    if (candidates.all.length > 0 || pool.members.length === 0) return { pool, candidates, upstreamModel: undefined }
+    // A pool without anybody to ask is another trouble than a model that nobody has.
+    const isDeserted = pool.members.every(({ backend }) => !backend.config.enabled)
+    if (candidates.all.length > 0 || isDeserted) return { pool, candidates, upstreamModel: undefined }
   }
   return fallback(snapshot, pool) ?? notFound(model)
 }

@@ -83,15 +83,13 @@ const perform = (
   instance: Instance,
   exchange: Exchange["Service"],
   generation: Generation,
-  script: Effect.Effect<ReadonlyArray<Step>>
+  script: Effect.Effect<Iterator<Step, void>>
 ): Stream.Stream<Uint8Array> => {
   const pulling = Effect.map(script, (steps) => {
-    let at = 0
     const pull: Effect.Effect<readonly [Uint8Array], Cause.Done> = Effect.suspend(() => {
-      const step = steps[at++]
-      switch (step?._tag) {
-        case undefined:
-          return Cause.done()
+      const { done, value: step } = steps.next()
+      if (done === true) return Cause.done()
+      switch (step._tag) {
         case "AwaitToken":
           return Effect.andThen(generation.token, pull)
         case "Write":

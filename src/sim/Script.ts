@@ -1,4 +1,4 @@
-/** A stream as a list of steps, and what each fault does to it. Pure: the engine's time and the wire come later. */
+/** A stream as a series of steps, and what each fault does to it. Pure: the engine's time and the wire come later. */
 import { Duration } from "effect"
 import type { Events } from "./dialects/Dialect.ts"
 import type { Job } from "./Engine.ts"
@@ -18,35 +18,47 @@ const write = (text: string): Step => ({ _tag: "Write", text })
 export const brokenEvent = 'data: {"id":"chatcmpl-broken","choices":[{"delta":{"content":"\n\n'
 
 /**
- * The steps of a stream of `total` tokens. A list that does not end in `Break` ends the response properly.
+ * The steps of a stream of `total` tokens, made as they are asked for. A list that does not end in `Break` ends the
+ * response properly.
  *
  * - `cut`: the connection is destroyed after some tokens; `die`: with it all others of the instance
  * - `cut_before_done`: as `cut`, but after everything except the last mark
  * - `clean_cut`: the response ends properly, but after some tokens; `no_done`: only the last mark is missing
  * - `malformed`: one event of broken JSON after some tokens
  */
-export const scriptOf = (events: Events, total: number, fault: RequestFault | undefined): ReadonlyArray<Step> => {
-  const tokens = (from: number, to: number): ReadonlyArray<Step> =>
-    Array.from({ length: to - from }, (_, index) => [awaitToken, ...events.token(from + index).map(write)]).flat()
-  const open = events.open.map(write)
-  const finish = events.finish.map(write)
-  const done = events.done.map(write)
+export function* scriptOf(events: Events, total: number, fault: RequestFault | undefined): Generator<Step, void> {
+  yield* writeAll(events.open)
   switch (fault?.kind) {
     case "cut":
     case "die":
-      return [...open, ...tokens(0, placeIn(fault, total)), { _tag: "Break", all: fault.kind === "die" }]
+      yield* tokens(events, 0, placeIn(fault, total))
+      return yield { _tag: "Break", all: fault.kind === "die" }
     case "clean_cut":
-      return [...open, ...tokens(0, placeIn(fault, total))]
-    case "cut_before_done":
-      return [...open, ...tokens(0, total), ...finish, { _tag: "Break", all: false }]
-    case "no_done":
-      return [...open, ...tokens(0, total), ...finish]
+      return yield* tokens(events, 0, placeIn(fault, total))
     case "malformed": {
       const at = placeIn(fault, total)
-      return [...open, ...tokens(0, at), write(brokenEvent), ...tokens(at, total), ...finish, ...done]
+      yield* tokens(events, 0, at)
+      yield write(brokenEvent)
+      yield* tokens(events, at, total)
+      break
     }
     default:
-      return [...open, ...tokens(0, total), ...finish, ...done]
+      yield* tokens(events, 0, total)
+  }
+  yield* writeAll(events.finish)
+  if (fault?.kind === "no_done") return
+  if (fault?.kind === "cut_before_done") return yield { _tag: "Break", all: false }
+  yield* writeAll(events.done)
+}
+
+function* writeAll(texts: ReadonlyArray<string>): Generator<Step, void> {
+  for (const text of texts) yield write(text)
+}
+
+function* tokens(events: Events, from: number, to: number): Generator<Step, void> {
+  for (let index = from; index < to; index++) {
+    yield awaitToken
+    yield* writeAll(events.token(index))
   }
 }
 

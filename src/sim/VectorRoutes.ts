@@ -4,7 +4,7 @@ import { HttpServerResponse } from "effect/http"
 import { attended } from "./Attended.ts"
 import { sendWhole } from "./BodyFaults.ts"
 import { fingerprintText, makeChance } from "./Chance.ts"
-import { Amount, maybe, reading } from "./dialects/Dialect.ts"
+import { maybe, reading, SmallAmount } from "./dialects/Dialect.ts"
 import type { Exchange } from "./Exchange.ts"
 import type { RequestFault } from "./Faults.ts"
 import type { Instance } from "./Instance.ts"
@@ -18,7 +18,7 @@ const EmbeddingsBody = Schema.Struct({
   model: Schema.String,
   input: Schema.Union([oneOrMany(Schema.String), oneOrMany(Schema.Array(Schema.Number))]),
   encoding_format: maybe(Schema.Literals(["float", "base64"])),
-  dimensions: Amount
+  dimensions: SmallAmount
 })
 
 const Document = Schema.Union([Schema.String, Schema.Struct({ text: Schema.String })])
@@ -27,7 +27,7 @@ const RerankBody = Schema.Struct({
   model: Schema.String,
   query: Schema.String,
   documents: Schema.Array(Document),
-  top_n: Amount,
+  top_n: SmallAmount,
   return_documents: maybe(Schema.Boolean)
 })
 

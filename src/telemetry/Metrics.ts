@@ -45,6 +45,8 @@ export class Metrics extends Context.Service<
       labels: Record<string, string>,
       read: () => number
     ) => () => void
+    /** The same for what only grows. */
+    readonly observeTotal: (name: string, description: string, read: () => number) => () => void
   }
 >()("weir/telemetry/Metrics") {
   /** Figures live in the registry of the context, so two gateways in one process do not share them. */
@@ -133,6 +135,18 @@ export class Metrics extends Context.Service<
             update: () => {},
             modify: () => {}
           })
+          return () => registration.remove()
+        },
+        observeTotal: (name, description, read) => {
+          const registration = Metric.registerUnsafe(
+            Metric.counter(name, { description, incremental: true }),
+            context,
+            {
+              get: () => ({ count: read(), incremental: true }),
+              update: () => {},
+              modify: () => {}
+            }
+          )
           return () => registration.remove()
         }
       })

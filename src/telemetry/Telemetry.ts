@@ -3,4 +3,5 @@
 export { Exposition } from "./Exposition.ts"
 export { AccessLog, defaultLogs, layerLogs, layerStderr, writeToStderr } from "./Logs.ts"
 export { Metrics } from "./Metrics.ts"
+export { layerProcessFigures } from "./ProcessFigures.ts"
 export { redact, scrub } from "./Redaction.ts"

@@ -1,18 +1,6 @@
-import { createHash } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { at, chatBody, launch, parsed, postJson, type Running, send } from "./Harness.ts"
-
-const onSimulator = <A, E>(use: (simulator: Running) => Effect.Effect<A, E>) =>
-  Effect.scoped(Effect.flatMap(launch({ models: ["sim-model", "org/other"], contextTokens: 1000 }), use))
-
-const ask = (path: string, body: unknown) =>
-  onSimulator((simulator) =>
-    Effect.map(postJson(`${simulator.url}${path}`, body), (answer) => ({
-      status: answer.status,
-      json: parsed(answer.text)
-    }))
-  )
+import { askJson as ask, at, chatBody, onSimulator, parsed, postJson } from "./Harness.ts"
 
 describe("a chat completion", () => {
   it.live("has OpenAI's shape, and tells its usage", () =>
@@ -70,81 +58,6 @@ describe("a chat completion", () => {
         ]
       })
       assert.strictEqual(status, 200)
-    })
-  )
-})
-
-const weather = {
-  type: "function",
-  function: {
-    name: "weather",
-    parameters: {
-      type: "object",
-      properties: {
-        city: { type: "string" },
-        unit: { enum: ["celsius", "kelvin"] },
-        days: { type: "integer", minimum: 2 },
-        where: { type: "array", items: { type: "object", properties: { exact: { type: "boolean" } } } }
-      }
-    }
-  }
-}
-
-const expectedArguments = { city: "sample", unit: "celsius", days: 2, where: [{ exact: true }] }
-
-describe("a tool call", () => {
-  const callOf = (json: unknown) => at(json, "choices", 0, "message", "tool_calls", 0, "function")
-
-  it.live("is made when the user speaks of a tool, with arguments after its schema", () =>
-    Effect.gen(function* () {
-      const { json } = yield* ask("/v1/chat/completions", chatBody("use a tool", { tools: [weather] }))
-      assert.strictEqual(at(json, "choices", 0, "finish_reason"), "tool_calls")
-      assert.strictEqual(at(json, "choices", 0, "message", "content"), null)
-      assert.strictEqual(at(callOf(json), "name"), "weather")
-      assert.deepStrictEqual(parsed(String(at(callOf(json), "arguments"))), expectedArguments)
-    })
-  )
-
-  it.live("is made when it is forced, by name or whatever it be", () =>
-    Effect.gen(function* () {
-      const other = { type: "function", function: { name: "other" } }
-      const forced = { type: "function", function: { name: "other" } }
-      const tools = [weather, other]
-      const named = yield* ask("/v1/chat/completions", chatBody("hi", { tools, tool_choice: forced }))
-      assert.deepStrictEqual(callOf(named.json), { name: "other", arguments: "{}" })
-      const required = yield* ask("/v1/chat/completions", chatBody("hi", { tools, tool_choice: "required" }))
-      assert.strictEqual(at(callOf(required.json), "name"), "weather")
-    })
-  )
-
-  it.live("is not made when nobody asks for one, or none is allowed", () =>
-    Effect.gen(function* () {
-      const free = yield* ask("/v1/chat/completions", chatBody("hi", { tools: [weather] }))
-      assert.strictEqual(at(free.json, "choices", 0, "finish_reason"), "stop")
-      const none = yield* ask("/v1/chat/completions", chatBody("a tool", { tools: [weather], tool_choice: "none" }))
-      assert.strictEqual(at(none.json, "choices", 0, "finish_reason"), "stop")
-    })
-  )
-
-  it.live("of a tool that was not offered is refused", () =>
-    Effect.gen(function* () {
-      const choice = { type: "function", function: { name: "nobody" } }
-      const { json, status } = yield* ask(
-        "/v1/chat/completions",
-        chatBody("hi", { tools: [weather], tool_choice: choice })
-      )
-      assert.strictEqual(status, 400)
-      assert.strictEqual(at(json, "error", "param"), "tool_choice")
-    })
-  )
-
-  it.live("is a tool_use block in Anthropic's words", () =>
-    Effect.gen(function* () {
-      const tools = [{ name: "weather", input_schema: weather.function.parameters }]
-      const { json } = yield* ask("/v1/messages", chatBody("hi", { tools, tool_choice: { type: "any" } }))
-      assert.strictEqual(at(json, "stop_reason"), "tool_use")
-      assert.strictEqual(at(json, "content", 0, "type"), "tool_use")
-      assert.deepStrictEqual(at(json, "content", 0, "input"), expectedArguments)
     })
   )
 })
@@ -250,92 +163,5 @@ describe("tokenize and detokenize", () => {
         assert.strictEqual(at(joined.json, "prompt"), "Grüße, Welt")
       }
     })
-  )
-})
-
-describe("bad input", () => {
-  const cases: ReadonlyArray<readonly [string, string, unknown, number, string, string | null]> = [
-    ["without a model", "/v1/chat/completions", { messages: [{ role: "user" }] }, 400, "invalid_request", "model"],
-    [
-      "without messages",
-      "/v1/chat/completions",
-      { model: "sim-model", messages: [] },
-      400,
-      "invalid_request",
-      "messages.0"
-    ],
-    ["of a wrong type", "/v1/chat/completions", chatBody("x", { stream: "yes" }), 400, "invalid_request", "stream"],
-    ["with no tokens", "/v1/chat/completions", chatBody("x", { max_tokens: 0 }), 400, "invalid_request", "max_tokens"],
-    ["that is no object", "/v1/embeddings", "text", 400, "invalid_request", null],
-    ["for an unknown model", "/v1/completions", { model: "gpt-9", prompt: "x" }, 404, "model_not_found", "model"],
-    ["that is too long", "/v1/chat/completions", chatBody("x".repeat(4000)), 400, "context_length_exceeded", "messages"]
-  ]
-  for (const [what, path, body, status, code, param] of cases) {
-    it.live(`${what} is answered with ${status} ${code}`, () =>
-      Effect.gen(function* () {
-        const answer = yield* ask(path, body)
-        assert.strictEqual(answer.status, status)
-        assert.strictEqual(at(answer.json, "error", "type"), "invalid_request_error")
-        assert.strictEqual(at(answer.json, "error", "code"), code)
-        assert.strictEqual(at(answer.json, "error", "param"), param)
-      })
-    )
-  }
-
-  it.live("that is no JSON is answered with 400, whatever it is", () =>
-    onSimulator((simulator) =>
-      Effect.gen(function* () {
-        for (const body of ['{"model":', "", "\u0000\u0001", "[".repeat(10_000)]) {
-          const answer = yield* send(`${simulator.url}/v1/chat/completions`, { method: "POST", body })
-          assert.strictEqual(answer.status, 400)
-          assert.strictEqual(at(parsed(answer.text), "error", "code"), "invalid_json")
-        }
-        assert.strictEqual((yield* simulator.stats).failed, 4)
-      })
-    )
-  )
-
-  it.live("under /v1/messages is answered in Anthropic's form", () =>
-    Effect.gen(function* () {
-      const { json, status } = yield* ask("/v1/messages", { ...chatBody("x"), model: "nobody" })
-      assert.strictEqual(status, 404)
-      assert.strictEqual(at(json, "type"), "error")
-      assert.strictEqual(at(json, "error", "type"), "not_found_error")
-    })
-  )
-
-  it.live("to an unknown path is answered with 404 in OpenAI's form", () =>
-    onSimulator((simulator) =>
-      Effect.gen(function* () {
-        for (const path of ["/", "/v1/files", "/%zz", "/v1/chat/completions/x"]) {
-          const answer = yield* send(`${simulator.url}${path}`, { method: "POST" })
-          assert.strictEqual(answer.status, 404)
-          assert.strictEqual(at(parsed(answer.text), "error", "type"), "invalid_request_error")
-          assert.strictEqual(at(parsed(answer.text), "error", "code"), "not_found")
-        }
-      })
-    )
-  )
-})
-
-describe("the echo", () => {
-  it.live("tells method, path and query, headers as they came, and what the body was", () =>
-    onSimulator((simulator) =>
-      Effect.gen(function* () {
-        const body = Buffer.alloc(3_000_000, "weir")
-        const sha256 = createHash("sha256").update(body).digest("hex")
-        for (const path of ["/v1/echo?a=1&a=2", "/echo/x/y%20z?q", "/echo"]) {
-          const answer = yield* send(`${simulator.url}${path}`, { method: "PATCH", headers: { "X-Two": "2" }, body })
-          const json = parsed(answer.text)
-          assert.strictEqual(answer.status, 200)
-          assert.strictEqual(at(json, "method"), "PATCH")
-          assert.strictEqual(at(json, "url"), path)
-          assert.deepStrictEqual(at(json, "body"), { bytes: body.length, sha256 })
-          assert.include(JSON.stringify(at(json, "headers")), '["X-Two","2"]')
-        }
-        const plain = yield* send(`${simulator.url}/v1/echo`)
-        assert.strictEqual(at(parsed(plain.text), "body", "bytes"), 0)
-      })
-    )
   )
 })

@@ -42,6 +42,16 @@ export const send = (url: string, init: RequestInit = {}): Effect.Effect<Fetched
 export const postJson = (url: string, body: unknown, headers: Record<string, string> = {}): Effect.Effect<Fetched> =>
   send(url, { method: "POST", headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(body) })
 
+/** A simulator of its own for one test: two models, and a context of 1,000 tokens. */
+export const onSimulator = <A, E>(use: (simulator: Running) => Effect.Effect<A, E>) =>
+  Effect.scoped(Effect.flatMap(launch({ models: ["sim-model", "org/other"], contextTokens: 1000 }), use))
+
+/** What such a simulator answers to one request. */
+export const askJson = (path: string, body: unknown) =>
+  onSimulator((simulator) =>
+    Effect.map(postJson(`${simulator.url}${path}`, body), ({ status, text }) => ({ status, json: parsed(text) }))
+  )
+
 export const parsed = (text: string): unknown => JSON.parse(text)
 
 /** The value at a path of keys and indices. */

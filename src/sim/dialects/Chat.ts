@@ -4,6 +4,7 @@ import { field, textOr } from "../Json.ts"
 import { type Choice, chooseTool, type Tool } from "../ToolCalls.ts"
 import {
   Amount,
+  Choices,
   Content,
   contentText,
   type Dialect,
@@ -31,7 +32,7 @@ const Body = Schema.Struct({
   stream_options: maybe(Schema.Struct({ include_usage: maybe(Schema.Boolean) })),
   max_tokens: Amount,
   max_completion_tokens: Amount,
-  n: Amount,
+  n: Choices,
   tools: maybe(Schema.Array(FunctionTool)),
   tool_choice: maybe(Schema.Unknown)
 })

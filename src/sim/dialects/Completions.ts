@@ -2,6 +2,7 @@
 import { Effect, Schema } from "effect"
 import {
   Amount,
+  Choices,
   type Dialect,
   dataEvent,
   doneEvent,
@@ -25,7 +26,7 @@ const Body = Schema.Struct({
   stream: maybe(Schema.Boolean),
   stream_options: maybe(Schema.Struct({ include_usage: maybe(Schema.Boolean) })),
   max_tokens: Amount,
-  n: Amount
+  n: Choices
 })
 
 const decode = reading(Schema.decodeUnknownEffect(Body))

@@ -71,12 +71,23 @@ export const doneEvent = "data: [DONE]\n\n"
 /** A key that may be absent or null. */
 export const maybe = <S extends Schema.Constraint>(schema: S) => Schema.optionalKey(Schema.NullOr(schema))
 
-const atLeastOne = Schema.Int.pipe(
-  Schema.check(Schema.isGreaterThanOrEqualTo(1, { message: "expected a whole number of 1 or more" }))
-)
+const wholeUpTo = (maximum: number) =>
+  maybe(
+    Schema.Int.pipe(
+      Schema.check(
+        Schema.isBetween({ minimum: 1, maximum }, { message: `expected a whole number from 1 to ${maximum}` })
+      )
+    )
+  )
 
-/** A number of tokens or choices. */
-export const Amount = maybe(atLeastOne)
+/** A number of tokens. */
+export const Amount = wholeUpTo(1_000_000_000)
+
+/** A number of things that are all computed: choices, dimensions, documents. */
+export const SmallAmount = wholeUpTo(16_384)
+
+/** How many choices a request may ask for. */
+export const Choices = wholeUpTo(128)
 
 /** Text, or parts of which some have text. */
 export const Content = Schema.Union([Schema.String, Schema.Array(Schema.Unknown)])

@@ -1,0 +1,131 @@
+/** The built program as a user runs it: a process of its own, spoken to over its streams, signals and ports. */
+
+import { type ChildProcess, spawn } from "node:child_process"
+import * as path from "node:path"
+import { createInterface } from "node:readline"
+import type { Readable } from "node:stream"
+import { Effect, Schedule, Schema } from "effect"
+
+const root = path.resolve(import.meta.dirname, "../..")
+
+/** What `npm run build` made. */
+export const entry = path.join(root, "dist/main.js")
+
+export interface Program {
+  /** Lines so far; they grow as the program runs. */
+  readonly stdout: ReadonlyArray<string>
+  readonly stderr: ReadonlyArray<string>
+  readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
+  /** The exit status; a program that a signal ended has 128. */
+  readonly ended: Effect.Effect<number>
+  readonly pid: number
+}
+
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>
+  readonly cwd?: string
+  /** Another Node than the one that runs the tests. */
+  readonly node?: string
+}
+
+/** Starts `node dist/main.js …`; it is killed when the scope closes. */
+export const run = (args: ReadonlyArray<string>, options: RunOptions = {}) =>
+  Effect.acquireRelease(
+    Effect.sync(() => start(args, options)),
+    ({ child }) =>
+      Effect.andThen(
+        Effect.sync(() => child.kill("SIGKILL")),
+        exitOf(child)
+      )
+  ).pipe(Effect.map(({ child, program }) => ({ ...program, ended: exitOf(child) })))
+
+const start = (args: ReadonlyArray<string>, { cwd, env, node }: RunOptions) => {
+  // Nothing of the surroundings reaches the program: a test says what it is given.
+  const child = spawn(node ?? process.execPath, [entry, ...args], {
+    cwd: cwd ?? path.join(root, "test"),
+    env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", ...env },
+    stdio: ["ignore", "pipe", "pipe"]
+  })
+  const program: Omit<Program, "ended"> = {
+    stdout: linesOf(child.stdout),
+    stderr: linesOf(child.stderr),
+    signal: (signal) => Effect.sync(() => child.kill(signal)),
+    pid: child.pid ?? -1
+  }
+  return { child, program }
+}
+
+const linesOf = (stream: Readable): ReadonlyArray<string> => {
+  const lines: Array<string> = []
+  createInterface({ input: stream }).on("line", (line) => lines.push(line))
+  return lines
+}
+
+/** After `close`, not `exit`: then everything that was written has been read. */
+const exitOf = (child: ChildProcess): Effect.Effect<number> =>
+  Effect.callback((resume) => {
+    if (child.exitCode !== null && child.stdout?.closed === true) return resume(Effect.succeed(child.exitCode))
+    child.once("close", (code) => resume(Effect.succeed(code ?? 128)))
+  })
+
+/** Waits for a condition instead of a while; gives up after ten seconds with what `otherwise` tells. */
+export const eventually = <A>(look: Effect.Effect<A | undefined>, otherwise: () => string): Effect.Effect<A> =>
+  look.pipe(
+    Effect.flatMap((found) => (found === undefined ? Effect.fail("not yet" as const) : Effect.succeed(found))),
+    Effect.retry(Schedule.spaced("10 millis").pipe(Schedule.upTo({ duration: "10 seconds" }))),
+    Effect.orElseSucceed((): A => {
+      throw new Error(`it never came to that: ${otherwise()}`)
+    })
+  )
+
+const Listening = Schema.fromJsonString(
+  Schema.Struct({ message: Schema.Literal("listening"), name: Schema.String, port: Schema.Int })
+)
+const decodeListening = Schema.decodeUnknownOption(Listening)
+
+export interface Gateway extends Program {
+  /** Of the first listener, without a slash at the end. */
+  readonly url: string
+  readonly urlOf: (listener: string) => string
+}
+
+/** `weir serve` with a configuration as plain data; returns when all of its listeners are open. */
+export const serve = Effect.fnUntraced(function* (
+  config: { readonly listeners?: ReadonlyArray<object>; readonly [key: string]: unknown },
+  options: RunOptions = {}
+) {
+  const listeners = config.listeners ?? [{ port: 0 }]
+  const file = yield* temporaryFile(JSON.stringify({ ...config, listeners }))
+  const program = yield* run(["serve", "--config", file], options)
+  const open = new Map<string, number>()
+  yield* eventually(
+    Effect.sync(() => {
+      for (const line of program.stderr) {
+        const found = decodeListening(line)
+        if (found._tag === "Some") open.set(found.value.name, found.value.port)
+      }
+      return open.size >= listeners.length ? true : undefined
+    }),
+    () => program.stderr.join("\n")
+  )
+  const urlOf = (name: string) => `http://127.0.0.1:${open.get(name)}`
+  const gateway: Gateway = { ...program, urlOf, url: urlOf([...open.keys()].find((name) => name !== "admin") ?? "") }
+  return gateway
+})
+
+const temporaryFile = (text: string) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const { mkdtemp, writeFile } = await import("node:fs/promises")
+      const { tmpdir } = await import("node:os")
+      const folder = await mkdtemp(path.join(tmpdir(), "weir-test-"))
+      const file = path.join(folder, "weir.yaml")
+      await writeFile(file, text)
+      return { folder, file }
+    }),
+    ({ folder }) =>
+      Effect.promise(async () => {
+        const { rm } = await import("node:fs/promises")
+        await rm(folder, { recursive: true, force: true })
+      })
+  ).pipe(Effect.map(({ file }) => file))

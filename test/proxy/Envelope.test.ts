@@ -1,0 +1,220 @@
+import { assert, describe, it } from "@effect/vitest"
+import fc from "fast-check"
+import { type Endpoint, endpointAt } from "../../src/proxy/Endpoint.ts"
+import { type Envelope, type EnvelopeError, readEnvelope, withModel } from "../../src/proxy/Envelope.ts"
+import { holdsFor } from "../Property.ts"
+import { entries, styles, write } from "./JsonText.ts"
+
+const at = (path: string): Endpoint => {
+  const found = endpointAt(path)
+  assert.isDefined(found)
+  return found
+}
+
+const chat = at("/v1/chat/completions")
+const bytes = (text: string) => Buffer.from(text, "utf8")
+
+const accepted = (body: Uint8Array | string, endpoint = chat): Envelope => {
+  const result = readEnvelope(endpoint, typeof body === "string" ? bytes(body) : body)
+  if (!("model" in result)) assert.fail(`refused: ${result.code} ${result.message}`)
+  return result
+}
+
+const refused = (body: Uint8Array | string, endpoint = chat): EnvelopeError => {
+  const result = readEnvelope(endpoint, typeof body === "string" ? bytes(body) : body)
+  if ("model" in result) assert.fail(`accepted: ${JSON.stringify(result)}`)
+  return result
+}
+
+describe("a body that cannot be read", () => {
+  const notUtf8 = Buffer.concat([bytes('{"model":"'), Buffer.from([0xff, 0xfe]), bytes('"}')])
+
+  it.each([
+    ["that is empty", ""],
+    ["that is cut", '{"model":"a"'],
+    ["with a comma too many", '{"model":"a",}'],
+    ["with single quotes", "{'model':'a'}"],
+    ["with a byte order mark", '\uFEFF{"model":"a"}'],
+    ["of words", "model=a"],
+    ["with something behind its end", '{"model":"a"}{}'],
+    ["that is not UTF-8", notUtf8]
+  ])("%s is refused as invalid JSON", (_, body) => {
+    const error = refused(body)
+    assert.strictEqual(error.code, "invalid_json")
+    assert.strictEqual(error.status, 400)
+  })
+
+  it.each(["[]", "null", '"model"', "1", "true", '[{"model":"a"}]'])("%s is no object and is refused", (body) => {
+    assert.strictEqual(refused(body).code, "invalid_request")
+  })
+
+  it("does not come back in the error's message", () => {
+    assert.notInclude(refused('{"model":"a","secret-text"').message, "secret-text")
+  })
+})
+
+describe("a body without a usable model", () => {
+  it.each(["{}", '{"model":null}', '{"model":""}', '{"Model":"a"}', '{"messages":[{"model":"a"}]}'])(
+    "%s is told to name one",
+    (body) => {
+      const error = refused(body)
+      assert.strictEqual(error.code, "model_required")
+      assert.strictEqual(error.param, "model")
+    }
+  )
+
+  it.each(['{"model":1}', '{"model":["a"]}', '{"model":{"a":1}}', '{"model":true}'])(
+    "%s is told that a model is a string",
+    (body) => {
+      const error = refused(body)
+      assert.strictEqual(error.code, "invalid_request")
+      assert.strictEqual(error.param, "model")
+    }
+  )
+
+  it.each([
+    '{"model":"a","model":"b"}',
+    '{"model":"a","model":"a"}',
+    '{"model":"a","\\u006dodel":"b"}',
+    '{"\\u006Dodel":"a","mo\\u0064el":"b"}',
+    '{ "model" :"a" , "x":{}, "model"\n:"b"}'
+  ])("%s names it twice and is refused: engines do not agree on which one counts", (body) => {
+    const error = refused(body)
+    assert.strictEqual(error.code, "invalid_request")
+    assert.strictEqual(error.param, "model")
+  })
+
+  it("is not mistaken for one that names it once and speaks of models elsewhere", () => {
+    assert.strictEqual(accepted('{"model":"a","x":{"model":"b"},"y":["\\"model\\"","model"]}').model, "a")
+    assert.strictEqual(accepted('{"\\u006dodel":"a"}').model, "a")
+  })
+})
+
+describe("what else the gateway reads", () => {
+  it.each([
+    ['{"model":"a","stream":"true"}', "stream"],
+    ['{"model":"a","stream":1}', "stream"],
+    ['{"model":"a","messages":"hello"}', "messages"],
+    ['{"model":"a","messages":{}}', "messages"],
+    ['{"model":"a","tools":{"type":"function"}}', "tools"]
+  ])("%s has a wrong type and is refused", (body, param) => {
+    const error = refused(body)
+    assert.strictEqual(error.code, "invalid_request")
+    assert.strictEqual(error.param, param)
+  })
+
+  it("is left to the engine where it is none of the gateway's business", () => {
+    const envelope = accepted('{"model":"a","messages":[],"tools":null,"temperature":"hot","n":"many","stream":null}')
+    assert.deepStrictEqual(
+      { ...envelope, tokenEstimate: 0 },
+      { model: "a", stream: false, choices: 1, tokenEstimate: 0 }
+    )
+    assert.strictEqual(accepted('{"model":"a","messages":"x"}', at("/v1/embeddings")).model, "a")
+  })
+
+  it("says whether a stream is wanted, and of how many choices", () => {
+    assert.isTrue(accepted('{"model":"a","stream":true}').stream)
+    assert.strictEqual(accepted('{"model":"a","n":3}').choices, 3)
+    assert.strictEqual(accepted('{"model":"a","n":0}').choices, 1)
+    assert.strictEqual(accepted('{"model":"a","n":-2}').choices, 1)
+  })
+
+  it("counts the choices of a completion by its prompts: each of them has its own", () => {
+    const completions = at("/v1/completions")
+    assert.strictEqual(accepted('{"model":"a","prompt":["x","y","z"]}', completions).choices, 3)
+    assert.strictEqual(accepted('{"model":"a","prompt":["x","y"],"n":2}', completions).choices, 4)
+    assert.strictEqual(accepted('{"model":"a","prompt":[[1,2],[3]]}', completions).choices, 2)
+    assert.strictEqual(accepted('{"model":"a","prompt":[1,2,3]}', completions).choices, 1)
+    assert.strictEqual(accepted('{"model":"a","prompt":[]}', completions).choices, 1)
+  })
+
+  it("estimates tokens from the size of the body and what it asks for", () => {
+    const body = '{"model":"a","max_tokens":100}'
+    assert.strictEqual(accepted(body).tokenEstimate, Math.ceil(body.length / 4) + 100)
+    const both = '{"model":"a","max_tokens":100,"max_completion_tokens":50}'
+    assert.strictEqual(accepted(both).tokenEstimate, Math.ceil(both.length / 4) + 50)
+    const negative = '{"model":"a","max_tokens":-100}'
+    assert.strictEqual(accepted(negative).tokenEstimate, Math.ceil(negative.length / 4))
+  })
+
+  it.each(["1e999", "1e300", "9007199254740993"])(
+    "never estimates more than can be counted, even for max_tokens: %s",
+    (number) => {
+      const { tokenEstimate } = accepted(`{"model":"a","max_tokens":${number}}`)
+      assert.isTrue(Number.isSafeInteger(tokenEstimate))
+    }
+  )
+})
+
+describe("a hostile body", () => {
+  it("cannot reach the prototype of anything", () => {
+    assert.strictEqual(refused('{"__proto__":{"model":"x"}}').code, "model_required")
+    assert.strictEqual(refused('{"constructor":{"prototype":{"model":"x"}}}').code, "model_required")
+    assert.strictEqual(accepted('{"__proto__":{"stream":true},"model":"a"}').stream, false)
+    assert.isUndefined(Object.getOwnPropertyDescriptor(Object.prototype, "model"))
+  })
+
+  it("of 100,000 nested levels is read like any other", () => {
+    const deep = `{"model":"a","messages":${"[".repeat(100_000)}${"]".repeat(100_000)}}`
+    assert.strictEqual(accepted(deep).model, "a")
+    const objects = `{"x":${'{"model":'.repeat(100_000)}1${"}".repeat(100_000)},"model":"a","\\u006dodel":"b"}`
+    assert.strictEqual(refused(objects).param, "model")
+  })
+
+  it("of 100,000 levels that never close is refused", () => {
+    assert.strictEqual(refused(`{"model":"a","x":${"[".repeat(100_000)}`).code, "invalid_json")
+  })
+})
+
+describe("another model in a body", () => {
+  const renamed = (text: string, model: string) => Buffer.from(withModel(bytes(text), model)).toString("utf8")
+
+  it("changes the model and not one byte else: numbers stay as they were written", () => {
+    assert.strictEqual(
+      renamed('{ "seed": 12345678901234567890, "t": 1.0, "p":1e-7 , "model" : "a", "x":"\\u00e4\\/" }', "b"),
+      '{ "seed": 12345678901234567890, "t": 1.0, "p":1e-7 , "model" : "b", "x":"\\u00e4\\/" }'
+    )
+  })
+
+  it("is escaped where its name needs it", () => {
+    assert.strictEqual(renamed('{"model":"a"}', 'b"\\\n✓'), '{"model":"b\\"\\\\\\n✓"}')
+  })
+
+  it("leaves a body without a model as it is", () => {
+    assert.strictEqual(renamed('{"x":{"model":"a"}}', "b"), '{"x":{"model":"a"}}')
+  })
+
+  it("is read as the same object with that model, in any spelling of any object", () => {
+    holdsFor(fc.tuple(entries, styles, fc.string({ unit: "grapheme" })), ([members, style, model]) => {
+      const others = members.filter(([key]) => key !== "model")
+      const { places, text } = write([...others, ["model", "before"]], style)
+      const after = renamed(text, model)
+      const expected: unknown = JSON.parse(text)
+      assert.isObject(expected)
+      assert.deepStrictEqual(JSON.parse(after), Object.assign(expected ?? {}, { model }))
+      const place = places.at(-1)
+      assert.isTrue(after.startsWith(text.slice(0, place?.start)) && after.endsWith(text.slice(place?.end)))
+    })
+  })
+})
+
+describe("any bytes at all", () => {
+  it("are either read or refused with 400, and never throw", () => {
+    const noise = fc.oneof(
+      fc.uint8Array({ maxLength: 60 }),
+      fc.string().map(bytes),
+      fc.tuple(entries, styles).map(([members, style]) => bytes(write(members, style).text)),
+      fc.json().map(bytes)
+    )
+    holdsFor(
+      noise,
+      (body) => {
+        const result = readEnvelope(chat, body)
+        if (!("model" in result)) return assert.strictEqual(result.status, 400)
+        const parsed: unknown = JSON.parse(Buffer.from(body).toString("utf8"))
+        assert.strictEqual(Object.getOwnPropertyDescriptor(parsed, "model")?.value, result.model)
+      },
+      1000
+    )
+  })
+})

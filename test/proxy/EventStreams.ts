@@ -1,0 +1,200 @@
+/** Streams as engines write them, whole, cut and mixed up; and a plain reading of them to compare with. */
+import fc from "fast-check"
+import type { Verdict } from "../../src/proxy/EndJudge.ts"
+import type { Dialect } from "../../src/proxy/Endpoint.ts"
+
+/** Texts by which a model could try to end its stream, or to break it. */
+const texts = fc.oneof(
+  fc.constantFrom(
+    "data: [DONE]",
+    "\n\ndata: [DONE]\n\n",
+    '"finish_reason":"stop"',
+    '","finish_reason":"stop","x":"',
+    "finish_reason",
+    "message_stop",
+    "response.completed",
+    '{"type":"message_stop"}',
+    '"type":"response.completed"',
+    "event: error",
+    '\n\ndata: {"error":"x"}\n\n',
+    '{"error":{"message":"x"}}',
+    '"usage":{"prompt_tokens":9,"completion_tokens":9}',
+    "usage",
+    "\\",
+    '\\"',
+    "größe 🎉",
+    "\u2028"
+  ),
+  fc.string({ maxLength: 8 })
+)
+
+export type Make = (text: string) => unknown
+
+const chatChunk = (delta: unknown, finish: string | null): unknown => ({
+  id: "c",
+  object: "chat.completion.chunk",
+  choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }]
+})
+
+export const chatEvents = {
+  role: chatChunk({ role: "assistant", content: "" }, null),
+  content: (text: string) => chatChunk({ content: text }, null),
+  tool: (text: string) => chatChunk({ tool_calls: [{ index: 0, function: { arguments: text } }] }, null),
+  vague: (text: string) => chatChunk({ content: text }, ""),
+  finish: chatChunk({}, "stop"),
+  usage: { choices: [], usage: { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 } },
+  error: { error: { message: "the engine died", type: "server_error", code: 500 } }
+}
+
+export const responsesEvents = {
+  created: { type: "response.created", response: { status: "in_progress", usage: null } },
+  delta: (text: string) => ({ type: "response.output_text.delta", delta: text }),
+  completed: (text: string) => ({
+    type: "response.completed",
+    response: { output: [{ content: [{ type: "output_text", text }] }], usage: { input_tokens: 5, output_tokens: 6 } }
+  }),
+  error: { type: "error", message: "x" }
+}
+
+export const messagesEvents = {
+  start: { type: "message_start", message: { content: [], usage: { input_tokens: 12, output_tokens: 1 } } },
+  delta: (text: string) => ({ type: "content_block_delta", index: 0, delta: { type: "text_delta", text } }),
+  ended: { type: "message_delta", delta: { stop_reason: "end_turn" }, usage: { output_tokens: 4 } },
+  stop: { type: "message_stop" },
+  error: { type: "error", error: { type: "overloaded_error", message: "x" } }
+}
+
+/** As Python's `json.dumps` has it, with a space behind every colon and comma; or without. */
+const dump = (value: unknown, spaced: boolean): string => {
+  if (!spaced) return JSON.stringify(value)
+  if (Array.isArray(value)) return `[${value.map((item) => dump(item, true)).join(", ")}]`
+  if (typeof value !== "object" || value === null) return JSON.stringify(value)
+  return `{${Object.entries(value)
+    .map(([key, item]) => `${JSON.stringify(key)}: ${dump(item, true)}`)
+    .join(", ")}}`
+}
+
+export interface Writing {
+  readonly newline: string
+  readonly lead: string
+  readonly spaced: boolean
+}
+
+/** One event: its name where the dialect has names, its data, the empty line. */
+export const event = (data: unknown, { lead, newline, spaced }: Writing, name?: string): string => {
+  const named = name === undefined ? "" : `event: ${name}${newline}`
+  return `${named}${lead}${typeof data === "string" ? data : dump(data, spaced)}${newline}${newline}`
+}
+
+const asIs = (...values: ReadonlyArray<unknown>): ReadonlyArray<Make> => values.map((value) => () => value)
+
+const vocabulary: Record<Dialect, ReadonlyArray<Make>> = {
+  chat: [
+    ...asIs(chatEvents.role, chatEvents.finish, chatEvents.usage, chatEvents.error, "[DONE]"),
+    chatEvents.content,
+    chatEvents.tool,
+    chatEvents.vague
+  ],
+  responses: [
+    ...asIs(responsesEvents.created, responsesEvents.error),
+    responsesEvents.delta,
+    responsesEvents.completed
+  ],
+  messages: [
+    ...asIs(messagesEvents.start, messagesEvents.ended, messagesEvents.stop, messagesEvents.error),
+    messagesEvents.delta
+  ],
+  none: [...asIs("[DONE]", "free text", chatEvents.error), chatEvents.content]
+}
+
+const between = [": keep-alive", "id: 7", "retry: 100", "event: ping", "event: error", ""]
+
+const writings: fc.Arbitrary<Writing> = fc.record({
+  newline: fc.constantFrom("\n", "\r\n"),
+  lead: fc.constantFrom("data:", "data: "),
+  spaced: fc.boolean()
+})
+
+export interface Streamed {
+  readonly dialect: Dialect
+  readonly choices: number
+  readonly bytes: Buffer
+}
+
+/** Events in any order with anything in between, cut anywhere or not at all. */
+export const streams: fc.Arbitrary<Streamed> = fc
+  .record({
+    dialect: fc.constantFrom<Dialect>("chat", "responses", "messages", "none"),
+    choices: fc.constantFrom(1, 1, 2),
+    writing: writings,
+    picks: fc.array(fc.tuple(fc.nat(), texts, fc.option(fc.constantFrom(...between), { freq: 5 })), { maxLength: 9 }),
+    keep: fc.oneof(fc.constant(1), fc.double({ min: 0, max: 1, noNaN: true }))
+  })
+  .map(({ choices, dialect, keep, picks, writing }) => {
+    const words = vocabulary[dialect]
+    const text = picks
+      .map(([pick, content, line]) => {
+        const data = words[pick % words.length]?.(content)
+        return (line === null ? "" : line + writing.newline) + event(data, writing)
+      })
+      .join("")
+    const bytes = Buffer.from(text, "utf8")
+    return { dialect, choices, bytes: bytes.subarray(0, Math.floor(bytes.length * keep)) }
+  })
+
+/** The same bytes in pieces of these sizes, over and over; without sizes in one. */
+export const split = (bytes: Buffer, sizes: ReadonlyArray<number>): ReadonlyArray<Buffer> => {
+  const pieces: Array<Buffer> = []
+  for (let at = 0, i = 0; at < bytes.length; i++) {
+    const size = sizes[i % sizes.length] ?? bytes.length
+    pieces.push(bytes.subarray(at, at + size))
+    at += size
+  }
+  return pieces
+}
+
+const fieldOf = (value: unknown, name: string): unknown =>
+  typeof value === "object" && value !== null ? Object.getOwnPropertyDescriptor(value, name)?.value : undefined
+
+const parsed = (data: string): unknown => {
+  try {
+    return JSON.parse(data)
+  } catch {
+    return undefined
+  }
+}
+
+const terminal = new Set(["response.completed", "response.incomplete", "response.failed", "message_stop"])
+
+/** Reads the whole stream line by line, as a client does. */
+export const readPlainly = ({ bytes, choices, dialect }: Streamed): { verdict: Verdict; outputs: number } => {
+  const lines = bytes.toString("utf8").split("\n")
+  const rest = lines.pop() ?? ""
+  let outputs = 0
+  let finished = 0
+  let done = false
+  let failed = false
+  let name = ""
+  const marksEnd = dialect === "chat" || dialect === "none"
+  for (const line of lines.map((each) => each.replace(/\r$/, ""))) {
+    if (line === "") name = ""
+    if (line.startsWith("event:")) name = line.slice(6).trim()
+    if (!line.startsWith("data:")) continue
+    outputs++
+    const data = line.slice(5).trimStart()
+    const value = parsed(data)
+    const list = fieldOf(value, "choices")
+    const reasons = Array.isArray(list) ? list.map((choice) => fieldOf(choice, "finish_reason")) : []
+    finished += reasons.filter((reason) => typeof reason === "string" && reason !== "").length
+    const type = fieldOf(value, "type")
+    const ends = marksEnd ? data === "[DONE]" : terminal.has(String(type))
+    if (ends) done = true
+    else if (name === "error" || fieldOf(value, "error") !== undefined || type === "error") failed = true
+  }
+  if (rest.startsWith("data:")) outputs++
+  if (marksEnd && /^data: ?\[DONE\]/.test(rest)) done = true
+  if (done) return { verdict: "complete", outputs }
+  if (failed) return { verdict: "error_sent", outputs }
+  const whole = dialect === "none" || (dialect === "chat" && finished >= choices)
+  return { verdict: whole ? "complete" : "truncated", outputs }
+}

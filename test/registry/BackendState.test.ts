@@ -1,0 +1,32 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { ModelInfo } from "../../src/domain/Health.ts"
+import { BackendState } from "../../src/registry/BackendState.ts"
+
+const models = (...ids: ReadonlyArray<string>): ReadonlyMap<string, ModelInfo> =>
+  new Map(ids.map((id) => [id, { id, created: 0, ownedBy: "x" }]))
+
+describe("what discovery finds", () => {
+  it("is nothing before it has found something, which is not the same as no models", () => {
+    const state = new BackendState("a")
+    assert.strictEqual(state.models, undefined)
+    assert.isTrue(state.setModels(models()))
+    assert.deepStrictEqual(state.models, new Map())
+  })
+
+  it("counts as changed exactly when the names did", () => {
+    const state = new BackendState("a")
+    assert.isTrue(state.setModels(models("m", "n")))
+    assert.isFalse(state.setModels(models("n", "m")))
+    assert.isTrue(state.setModels(models("m", "o")))
+    assert.isTrue(state.setModels(models("m")))
+    assert.isTrue(state.setModels(undefined))
+    assert.isFalse(state.setModels(undefined))
+  })
+
+  it("replaces what was known of a model even where the names are the same", () => {
+    const state = new BackendState("a")
+    state.setModels(models("m"))
+    state.setModels(new Map([["m", { id: "m", created: 7, ownedBy: "y" }]]))
+    assert.deepStrictEqual(state.models?.get("m"), { id: "m", created: 7, ownedBy: "y" })
+  })
+})

@@ -1,0 +1,73 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { statusOf } from "../../src/registry/BackendStatus.ts"
+import { lone } from "./Fixtures.ts"
+
+const limits = { unhealthyAfter: 1, healthyAfter: 1 }
+
+describe("a backend's state as people see it", () => {
+  it.effect("is disabled where it is configured so, whatever its probes say", () =>
+    Effect.gen(function* () {
+      const { entry } = yield* lone({ enabled: false })
+      entry.state.health.probed("unhealthy", limits, 0, 0)
+      assert.strictEqual(statusOf(entry, 0), "disabled")
+    })
+  )
+
+  it.effect("is unknown before the first probe and healthy after a good one", () =>
+    Effect.gen(function* () {
+      const { entry } = yield* lone()
+      assert.strictEqual(statusOf(entry, 0), "unknown")
+      entry.state.health.probed("healthy", limits, 0, 0)
+      assert.strictEqual(statusOf(entry, 0), "healthy")
+    })
+  )
+
+  it.effect("shows what a probe said before anything that traffic says", () =>
+    Effect.gen(function* () {
+      const { entry } = yield* lone({ maxConcurrency: 1 })
+      const { state } = entry
+      state.inflight = 1
+      state.restUntil = 100
+      state.circuit.phase = "open"
+      state.health.probed("misconfigured", limits, 0, 0)
+      assert.strictEqual(statusOf(entry, 0), "misconfigured")
+    })
+  )
+
+  it.effect("is rate_limited until its Retry-After is over, not a moment longer", () =>
+    Effect.gen(function* () {
+      const { entry } = yield* lone()
+      entry.state.health.probed("healthy", limits, 0, 0)
+      entry.state.restUntil = 5000
+      assert.strictEqual(statusOf(entry, 4999), "rate_limited")
+      assert.strictEqual(statusOf(entry, 5000), "healthy")
+    })
+  )
+
+  for (const phase of ["open", "half_open"] as const) {
+    it.effect(`is degraded while its circuit is ${phase}`, () =>
+      Effect.gen(function* () {
+        const { entry } = yield* lone()
+        entry.state.health.probed("healthy", limits, 0, 0)
+        entry.state.circuit.phase = phase
+        assert.strictEqual(statusOf(entry, 0), "degraded")
+      })
+    )
+  }
+
+  it.effect("is busy at its limit, and never without one", () =>
+    Effect.gen(function* () {
+      const limited = (yield* lone({ maxConcurrency: 2 })).entry
+      const free = (yield* lone()).entry
+      for (const entry of [limited, free]) {
+        entry.state.health.probed("healthy", limits, 0, 0)
+        entry.state.inflight = 2
+      }
+      assert.strictEqual(statusOf(limited, 0), "busy")
+      assert.strictEqual(statusOf(free, 0), "healthy")
+      limited.state.inflight = 1
+      assert.strictEqual(statusOf(limited, 0), "healthy")
+    })
+  )
+})

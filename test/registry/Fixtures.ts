@@ -1,0 +1,38 @@
+/** What the tests of several rooms share: configurations as people write them, and the entries that come of them. */
+import { Effect } from "effect"
+import { type GatewayConfig, parseGatewayConfig } from "../../src/domain/GatewayConfig.ts"
+import { BackendState } from "../../src/registry/BackendState.ts"
+import {
+  type BackendEntry,
+  type Member,
+  makeSnapshot,
+  type PoolEntry,
+  type Snapshot
+} from "../../src/registry/Snapshot.ts"
+
+export const configOf = (input: unknown): Effect.Effect<GatewayConfig> => Effect.orDie(parseGatewayConfig(input))
+
+export const snapshotOf = (input: unknown): Effect.Effect<Snapshot> =>
+  Effect.map(configOf(input), (config) => makeSnapshot(config, 1, ({ name }) => new BackendState(name)))
+
+/** A backend named `a`, the only one of a pool named `p`. */
+export const lone = Effect.fnUntraced(function* (backend: object = {}, pool: object = {}) {
+  const snapshot = yield* snapshotOf({
+    backends: [{ name: "a", url: "http://127.0.0.1:9001", ...backend }],
+    pools: [{ name: "p", backends: ["a"], ...pool }]
+  })
+  return { entry: backendOf(snapshot, "a"), member: memberOf(snapshot, "p", "a"), pool: poolOf(snapshot, "p") }
+})
+
+/** The value, which the test relies on to be there. */
+export const must = <A>(value: A | undefined): A => {
+  if (value === undefined) throw new Error("what the test relies on is missing")
+  return value
+}
+
+export const backendOf = (snapshot: Snapshot, name: string): BackendEntry => must(snapshot.backends.get(name))
+
+export const poolOf = (snapshot: Snapshot, name: string): PoolEntry => must(snapshot.pools.get(name))
+
+export const memberOf = (snapshot: Snapshot, pool: string, name: string): Member =>
+  must(poolOf(snapshot, pool).members.find(({ backend }) => backend.name === name))

@@ -1,0 +1,201 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer, Ref, Stream } from "effect"
+import type { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
+import { Registry, RegistryStore } from "../../src/registry/Registry.ts"
+import { backendOf, configOf } from "./Fixtures.ts"
+
+const one = { name: "a", url: "http://127.0.0.1:9001" }
+const two = { name: "b", url: "http://127.0.0.1:9002" }
+
+const withRegistry = <A, E>(input: unknown, use: (registry: Registry["Service"]) => Effect.Effect<A, E>) =>
+  Effect.flatMap(configOf(input), (config) =>
+    Effect.flatMap(Registry, use).pipe(Effect.provide(Registry.layerMemory(config)))
+  )
+
+describe("a change that is applied", () => {
+  it.effect("is there for the next request, while a request under way keeps what it began with", () =>
+    withRegistry({ backends: [one] }, (registry) =>
+      Effect.gen(function* () {
+        const before = registry.current()
+        const applied = yield* registry.apply(yield* configOf({ backends: [one, two] }))
+        assert.strictEqual(registry.current(), applied)
+        assert.deepStrictEqual([...registry.current().backends.keys()], ["a", "b"])
+        assert.deepStrictEqual([...before.backends.keys()], ["a"])
+        assert.deepStrictEqual([before.version, applied.version], [1, 2])
+      })
+    )
+  )
+
+  const kept = [
+    ["nothing", {}],
+    ["its weight", { weight: 7 }],
+    ["its limit", { maxConcurrency: 3 }],
+    ["its credentials", { auth: { type: "bearer", token: "t" } }],
+    ["its time-outs", { timeouts: { idle: "1s" } }],
+    ["that it is enabled", { enabled: false }]
+  ] as const
+  for (const [what, change] of kept) {
+    it.effect(`keeps the live state of a backend of which ${what} changed`, () =>
+      withRegistry({ backends: [one] }, (registry) =>
+        Effect.gen(function* () {
+          const { state } = backendOf(registry.current(), "a")
+          state.inflight = 3
+          yield* registry.apply(yield* configOf({ backends: [{ ...one, ...change }, two] }))
+          assert.strictEqual(backendOf(registry.current(), "a").state, state)
+        })
+      )
+    )
+  }
+
+  for (const [what, change] of [
+    ["address", { url: "http://127.0.0.1:9009" }],
+    ["kind of engine", { adapter: "vllm" }]
+  ] as const) {
+    it.effect(`gives a backend with another ${what} a fresh state: what was known is of somebody else`, () =>
+      withRegistry({ backends: [one] }, (registry) =>
+        Effect.gen(function* () {
+          const { state } = backendOf(registry.current(), "a")
+          state.inflight = 3
+          yield* registry.apply(yield* configOf({ backends: [{ ...one, ...change }] }))
+          const fresh = backendOf(registry.current(), "a").state
+          assert.notStrictEqual(fresh, state)
+          assert.deepStrictEqual([fresh.inflight, fresh.health.status], [0, "unknown"])
+        })
+      )
+    )
+  }
+
+  it.effect("forgets a backend that was removed: one of that name that comes later starts anew", () =>
+    withRegistry({ backends: [one] }, (registry) =>
+      Effect.gen(function* () {
+        const { state } = backendOf(registry.current(), "a")
+        yield* registry.apply(yield* configOf({}))
+        yield* registry.apply(yield* configOf({ backends: [one] }))
+        assert.notStrictEqual(backendOf(registry.current(), "a").state, state)
+      })
+    )
+  )
+
+  it.effect("makes what was derived from models stale, as does discovery that says so", () =>
+    withRegistry({ backends: [one] }, (registry) =>
+      Effect.gen(function* () {
+        const first = registry.modelsVersion()
+        registry.modelsChanged()
+        const second = registry.modelsVersion()
+        assert.isAbove(second, first)
+        yield* registry.apply(yield* configOf({ backends: [one, two] }))
+        assert.isAbove(registry.modelsVersion(), second)
+      })
+    )
+  )
+
+  it.effect("is told to who listens: the snapshot of the moment first, then each later one", () =>
+    withRegistry({ backends: [one] }, (registry) =>
+      Effect.gen(function* () {
+        const started = yield* Deferred.make<void>()
+        const seen = yield* registry.changes.pipe(
+          Stream.tap(() => Deferred.succeed(started, undefined)),
+          Stream.take(3),
+          Stream.runCollect,
+          Effect.forkChild
+        )
+        yield* Deferred.await(started)
+        yield* registry.apply(yield* configOf({ backends: [two] }))
+        yield* registry.apply(yield* configOf({}))
+        assert.deepStrictEqual(
+          (yield* Fiber.join(seen)).map(({ backends, version }) => [version, ...backends.keys()]),
+          [[1, "a"], [2, "b"], [3]]
+        )
+      })
+    )
+  )
+})
+
+describe("the store", () => {
+  const withStore = <A, E>(
+    save: (config: GatewayConfig) => Effect.Effect<void>,
+    use: (registry: Registry["Service"]) => Effect.Effect<A, E>
+  ) =>
+    Effect.flatMap(configOf({ backends: [one] }), (config) =>
+      Effect.flatMap(Registry, use).pipe(
+        Effect.provide(Registry.layerNoDeps(config).pipe(Layer.provide(Layer.mock(RegistryStore, { save }))))
+      )
+    )
+
+  it.effect("has a change before anybody sees it: what was acknowledged survives", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      const saved = yield* Ref.make<ReadonlyArray<number>>([])
+      const save = ({ backends }: GatewayConfig) =>
+        Ref.update(saved, (all) => [...all, backends.length]).pipe(
+          Effect.andThen(backends.length === 2 ? Deferred.await(gate) : Effect.void)
+        )
+      yield* withStore(save, (registry) =>
+        Effect.gen(function* () {
+          const next = yield* configOf({ backends: [one, two] })
+          const applying = yield* Effect.forkChild(registry.apply(next), { startImmediately: true })
+          assert.deepStrictEqual(yield* Ref.get(saved), [1, 2])
+          assert.strictEqual(registry.current().version, 1)
+          yield* Deferred.succeed(gate, undefined)
+          yield* Fiber.join(applying)
+          assert.strictEqual(registry.current().version, 2)
+        })
+      )
+    })
+  )
+
+  it.effect("gets changes one at a time, in the order in which they take effect", () =>
+    Effect.gen(function* () {
+      const saved = yield* Ref.make<ReadonlyArray<number>>([])
+      const save = ({ backends }: GatewayConfig) =>
+        Effect.yieldNow.pipe(Effect.andThen(Ref.update(saved, (all) => [...all, backends.length])))
+      yield* withStore(save, (registry) =>
+        Effect.gen(function* () {
+          const configs = yield* Effect.forEach([[], [one, two], [two], [one, two]], (backends) =>
+            configOf({ backends })
+          )
+          const snapshots = yield* Effect.forEach(configs, registry.apply, { concurrency: "unbounded" })
+          assert.deepStrictEqual(
+            snapshots.map(({ backends, version }) => [version, backends.size]),
+            [
+              [2, 0],
+              [3, 2],
+              [4, 1],
+              [5, 2]
+            ]
+          )
+          assert.deepStrictEqual(yield* Ref.get(saved), [1, 0, 2, 1, 2])
+          assert.strictEqual(registry.current().backends.size, 2)
+        })
+      )
+    })
+  )
+
+  it.effect("and the registry agree even when whoever asked for the change has gone", () =>
+    Effect.gen(function* () {
+      const kept = yield* Ref.make(0)
+      const entered = yield* Deferred.make<void>()
+      const gate = yield* Deferred.make<void>()
+      const save = ({ backends }: GatewayConfig) =>
+        backends.length < 2
+          ? Ref.set(kept, backends.length)
+          : Deferred.succeed(entered, undefined).pipe(
+              Effect.andThen(Deferred.await(gate)),
+              Effect.andThen(Ref.set(kept, backends.length)),
+              // A store that is in the middle of its writing finishes it.
+              Effect.uninterruptible
+            )
+      yield* withStore(save, (registry) =>
+        Effect.gen(function* () {
+          const next = yield* configOf({ backends: [one, two] })
+          const applying = yield* Effect.forkChild(registry.apply(next))
+          yield* Deferred.await(entered)
+          const leaving = yield* Effect.forkChild(Fiber.interrupt(applying), { startImmediately: true })
+          yield* Deferred.succeed(gate, undefined)
+          yield* Fiber.join(leaving)
+          assert.strictEqual(registry.current().backends.size, yield* Ref.get(kept))
+        })
+      )
+    })
+  )
+})
