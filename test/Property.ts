@@ -1,5 +1,5 @@
 /** Property tests that are the same in every run. */
-import fc from "fast-check"
+import * as fc from "fast-check"
 
 const seed = 20_260_101
 

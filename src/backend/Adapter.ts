@@ -67,35 +67,31 @@ export const parseModelList = (body: unknown): ReadonlyArray<ModelInfo> | undefi
   const list = isRecord(body) && !Array.isArray(body) ? (body["data"] ?? body["models"]) : body
   if (!Array.isArray(list)) return undefined
   return list.flatMap((item: unknown): ReadonlyArray<ModelInfo> => {
-    if (typeof item === "string") return [{ id: item, created: 0, ownedBy: "unknown" }]
-    if (!isRecord(item)) return []
-    const id = item["id"] ?? item["name"] ?? item["model"]
+    const entry = typeof item === "string" ? { id: item } : item
+    if (!isRecord(entry)) return []
+    const id = entry["id"] ?? entry["name"] ?? entry["model"]
     if (typeof id !== "string" || id === "") return []
-    const maxModelLen = item["max_model_len"]
+    const maxModelLen = entry["max_model_len"]
     return [
       {
         id,
-        created: typeof item["created"] === "number" ? item["created"] : 0,
-        ownedBy: typeof item["owned_by"] === "string" ? item["owned_by"] : "unknown",
+        created: typeof entry["created"] === "number" ? entry["created"] : 0,
+        ownedBy: typeof entry["owned_by"] === "string" ? entry["owned_by"] : "unknown",
         ...(typeof maxModelLen === "number" && { maxModelLen })
       }
     ]
   })
 }
 
-/** The value of the first series of a name in Prometheus text, summed over its labels. */
+/** What follows a name: labels, which may hold anything within their quotes, then the value. */
+const labelsAndValue = /^(?:\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\})?[ \t]+([^\s#]+)/
+
+/** The value of a name in Prometheus text, summed over its series. */
 export const readPrometheus = (text: string, name: string): number | undefined => {
   let total: number | undefined
   for (const line of text.split("\n")) {
     if (!line.startsWith(name)) continue
-    const next = line.charAt(name.length)
-    if (next !== " " && next !== "{") continue
-    const value = Number(
-      line
-        .slice(next === "{" ? line.lastIndexOf("}") + 1 : name.length)
-        .trim()
-        .split(" ")[0]
-    )
+    const value = Number(labelsAndValue.exec(line.slice(name.length))?.[1] ?? Number.NaN)
     if (Number.isFinite(value)) total = (total ?? 0) + value
   }
   return total

@@ -54,12 +54,12 @@ const canonicalHeaders = ({ date, headers }: SigningRequest): Headers =>
     ["x-sdk-date", date] as const
   ].toSorted(([a], [b]) => compare(a, b))
 
-/** Always ends in a slash, for signing only: the request goes out with its own path. */
+/**
+ * Decoded as a whole before it is split, so that a `%2F` counts as a slash. Always ends in a slash, for signing only:
+ * the request goes out with its own path.
+ */
 const canonicalPath = (path: string): string => {
-  const encoded = path
-    .split("/")
-    .map((segment) => encode(decode(segment)))
-    .join("/")
+  const encoded = decode(path).split("/").map(encode).join("/")
   return encoded.endsWith("/") ? encoded : `${encoded}/`
 }
 

@@ -6,13 +6,13 @@ import type { EgressPolicy } from "../domain/EgressPolicy.ts"
 import { UpstreamFailed } from "./UpstreamTransport.ts"
 
 /**
- * The policy is asked for the name before it is resolved and for every address that it resolves to, at each connect:
- * what a name meant when the configuration was read is no promise.
+ * The policy of the moment is asked for the name before it is resolved and for every address that it resolves to, at
+ * each connect: what a name meant when the configuration was read is no promise.
  */
-export const makeConnector = (policy: EgressPolicy, timeout: number): buildConnector.connector => {
+export const makeConnector = (policy: () => EgressPolicy, timeout: number): buildConnector.connector => {
   const connect = buildConnector({ timeout, allowH2: false, lookup: guardedLookup(policy), autoSelectFamily: true })
   return (options, callback) => {
-    const reason = policy.refuseHost(options.hostname)
+    const reason = policy().refuseHost(options.hostname)
     if (reason === undefined) connect(options, callback)
     else callback(refused(reason), null)
   }
@@ -21,11 +21,12 @@ export const makeConnector = (policy: EgressPolicy, timeout: number): buildConne
 const refused = (reason: string) => new UpstreamFailed({ kind: "refused", detail: `the address ${reason}` })
 
 const guardedLookup =
-  (policy: EgressPolicy): LookupFunction =>
+  (policy: () => EgressPolicy): LookupFunction =>
   (hostname, options, callback) => {
     resolve(hostname, { ...options, all: true }, (error, addresses) => {
       if (error !== null) return callback(error, [])
-      const reason = addresses.map(({ address }) => policy.refuseAddress(address)).find((found) => found !== undefined)
+      const { refuseAddress } = policy()
+      const reason = addresses.map(({ address }) => refuseAddress(address)).find((found) => found !== undefined)
       if (reason !== undefined) return callback(refused(reason), [])
       answer(addresses, options.all === true, callback)
     })

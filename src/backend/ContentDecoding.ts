@@ -3,7 +3,6 @@
 import type { Transform } from "node:stream"
 import { createBrotliDecompress, createUnzip, createZstdDecompress } from "node:zlib"
 import { Effect } from "effect"
-import type { NonEmptyArray } from "effect/Array"
 import { BodyEnd, type Chunks, UpstreamFailed, type UpstreamResponse } from "./UpstreamTransport.ts"
 
 const makeDecoder = (encoding: string): Transform | undefined => {
@@ -38,42 +37,80 @@ export const decodeContent = (response: UpstreamResponse): UpstreamResponse => {
   }
 }
 
+const nobodyWaits = () => {}
+
+/**
+ * Decodes as much as is asked for: what was not read waits compressed, so that a small answer that would become a huge
+ * one costs no memory.
+ */
 const decodedRead = (response: UpstreamResponse, decoder: Transform): Effect.Effect<Chunks | BodyEnd> => {
-  // Mutable: what the decoder has given out since it was last asked, and how the body ended.
-  let out: Array<Uint8Array> = []
+  // Mutable: one fiber reads, the decoder's callbacks write.
+  let begun = false
+  let writing = false
+  let phase: "decoding" | "ended" | "corrupt" | "closed" = "decoding"
+  let upstream: BodyEnd | undefined
   let end: BodyEnd | undefined
-  decoder.on("data", (piece: Uint8Array) => out.push(piece))
-  // Without a listener an error would be thrown; the callbacks below hear of it.
-  decoder.on("error", () => {})
-
-  const take = (): Chunks | undefined => {
-    const [first, ...rest] = out
-    out = []
-    return first === undefined ? undefined : ([first, ...rest] satisfies NonEmptyArray<Uint8Array>)
+  let wake = nobodyWaits
+  const becomes = (next: typeof phase) => () => {
+    if (phase === "decoding") phase = next
+    wake()
   }
-  const corrupt = () => new BodyEnd(new UpstreamFailed({ kind: "protocol", detail: "content coding" }))
+  decoder.on("readable", () => wake())
+  decoder.on("end", becomes("ended"))
+  decoder.on("error", becomes("corrupt"))
+  decoder.on("close", becomes("closed"))
 
-  const feed = (pieces: Chunks): Effect.Effect<BodyEnd | undefined> =>
-    Effect.callback((resume) => {
-      const all = Buffer.concat(pieces)
-      decoder.write(all, (error) => resume(Effect.succeed(error ? corrupt() : undefined)))
+  const isIdle = () => decoder.readableLength === 0 && (writing || upstream !== undefined) && phase === "decoding"
+  const untilSomethingHappens = Effect.callback<void>((resume) => {
+    wake = () => resume(Effect.void)
+    if (!isIdle()) wake()
+    return Effect.sync(() => {
+      wake = nobodyWaits
     })
-  const finish = (upstream: BodyEnd): Effect.Effect<BodyEnd> =>
-    upstream.failure === undefined
-      ? Effect.callback((resume) => {
-          decoder.once("end", () => resume(Effect.succeed(upstream)))
-          decoder.once("error", () => resume(Effect.succeed(corrupt())))
-          decoder.end()
-        })
-      : Effect.succeed(upstream)
+  })
+  const feed = (pieces: Chunks): void => {
+    begun = true
+    writing = true
+    decoder.write(Buffer.concat(pieces), () => {
+      writing = false
+      wake()
+    })
+  }
+  /** Nothing is left to be read; `undefined`: something may still come of it. */
+  const endNow = (): BodyEnd | undefined => {
+    switch (phase) {
+      case "corrupt":
+        response.cancel()
+        return new BodyEnd(new UpstreamFailed({ kind: "protocol", detail: "content coding" }))
+      case "ended":
+        // More than the coding's own end says is nobody's.
+        return upstream
+      case "closed":
+        return upstream ?? new BodyEnd(undefined)
+      case "decoding":
+        return upstream !== undefined && !writing && (upstream.failure !== undefined || !begun) ? upstream : undefined
+    }
+  }
 
   return Effect.gen(function* () {
     for (;;) {
-      const ready = take()
-      if (ready !== undefined) return ready
       if (end !== undefined) return end
+      const piece: Uint8Array | null = decoder.read()
+      if (piece !== null) return [piece] as const
+      end = endNow()
+      if (end !== undefined) {
+        decoder.destroy()
+        return end
+      }
+      if (phase === "decoding" && (writing || upstream !== undefined)) {
+        yield* untilSomethingHappens
+        continue
+      }
       const read = yield* response.read
-      end = read instanceof BodyEnd ? yield* finish(read) : yield* feed(read)
+      if (read instanceof BodyEnd) {
+        upstream = read
+        if (begun && read.failure === undefined) decoder.end()
+      } else if (phase === "decoding") feed(read)
     }
   })
 }

@@ -68,6 +68,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
+    if (this.#end !== undefined) return
     const waiter = this.#waiter
     if (waiter !== undefined) {
       this.#waiter = undefined

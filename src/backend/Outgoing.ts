@@ -110,7 +110,8 @@ const addSignature = (
   remove(headers, "x-sdk-date")
   remove(headers, "x-sdk-content-sha256")
   const date = signingDate(epochMillis)
-  const signed: Array<readonly [string, string]> = [["host", host]]
+  // What goes on the wire: a header operation may have named another host.
+  const signed: Array<readonly [string, string]> = [["host", valueOf(headers, "host") ?? host]]
   for (const name of alsoSigned) {
     const value = valueOf(headers, name)
     if (value !== undefined) signed.push([name, value])

@@ -20,28 +20,40 @@ const protocolCodes = new Set([
   "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH",
   "UND_ERR_RES_EXCEEDED_MAX_SIZE",
   "UND_ERR_INVALID_ARG",
-  "UND_ERR_NOT_SUPPORTED"
+  "UND_ERR_NOT_SUPPORTED",
+  // The name of an error of undici's parser that mostly comes without a code.
+  "HTTPParserError"
 ])
 
 /** Never fails: what is not known is a broken connection. */
 export const toUpstreamFailed = (error: unknown): UpstreamFailed => {
   if (error instanceof UpstreamFailed) return error
-  const code = codeOf(error)
+  const { code, syscall } = rootOf(error)
   const detail = code === "" ? (error instanceof Error ? error.name : "unknown") : code
-  return new UpstreamFailed({ kind: kindOf(code), detail })
+  return new UpstreamFailed({ kind: kindOf(detail, syscall), detail })
 }
 
-const kindOf = (code: string): UpstreamFailed["kind"] => {
-  if (connectCodes.has(code)) return "connect"
+const kindOf = (code: string, syscall: string): UpstreamFailed["kind"] => {
+  // The same codes on a connection that is there mean that it broke, with a request that may have arrived.
+  if (connectCodes.has(code)) return syscall === "read" || syscall === "write" ? "reset" : "connect"
   if (code.startsWith("HPE_") || protocolCodes.has(code)) return "protocol"
   const tls = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|EPROTO|HOSTNAME_MISMATCH)/
   return tls.test(code) ? "tls" : "reset"
 }
 
+interface Root {
+  readonly code: string
+  readonly syscall: string
+}
+
+const nothing: Root = { code: "", syscall: "" }
+
 /** Several addresses of one name that all fail come as one error around many. */
-const codeOf = (error: unknown): string => {
-  if (typeof error !== "object" || error === null) return ""
-  if ("code" in error && typeof error.code === "string") return error.code
-  if (error instanceof AggregateError) return codeOf(error.errors[0])
-  return error instanceof Error && error.cause !== undefined ? codeOf(error.cause) : ""
+const rootOf = (error: unknown, depth = 0): Root => {
+  if (typeof error !== "object" || error === null || depth > 8) return nothing
+  if ("code" in error && typeof error.code === "string") {
+    return { code: error.code, syscall: "syscall" in error && typeof error.syscall === "string" ? error.syscall : "" }
+  }
+  if (error instanceof AggregateError) return rootOf(error.errors[0], depth + 1)
+  return error instanceof Error && error.cause !== undefined ? rootOf(error.cause, depth + 1) : nothing
 }

@@ -25,10 +25,10 @@ export const layerUndici = Layer.effect(
   UpstreamTransport,
   Effect.gen(function* () {
     const registry = yield* Registry
-    const policy = makeEgressPolicy(registry.current().config.security)
-    const dispatchers = new Map<string, Dispatcher>()
+    const policy = currentPolicy(registry)
+    const lines = new Map<string, Line>()
     yield* Effect.addFinalizer(() =>
-      Effect.promise(() => Promise.allSettled([...dispatchers.values()].map((dispatcher) => dispatcher.destroy())))
+      Effect.promise(() => Promise.allSettled([...lines.values()].map(({ dispatcher }) => dispatcher.destroy())))
     )
 
     const lineFor = (request: UpstreamRequest): Line => {
@@ -36,18 +36,29 @@ export const layerUndici = Layer.effect(
       const { origin } = new URL(backend.url)
       const proxy = client.proxy === undefined ? "" : Redacted.value(client.proxy)
       const key = [backend.name, origin, proxy, Duration.toMillis(client.keepAlive), connectTimeout].join(" ")
-      const dispatcher = dispatchers.get(key) ?? makeDispatcher(policy, request, origin, proxy)
-      dispatchers.set(key, dispatcher)
-      return { origin, dispatcher }
-    }
-    // Two objects of the snapshot name a line: so no request builds the key again.
-    const lines = new WeakMap<Backend, WeakMap<ClientSettings, Line>>()
-    const knownLine = (request: UpstreamRequest): Line => {
-      const ofBackend = lines.get(request.backend) ?? new WeakMap<ClientSettings, Line>()
-      const line = ofBackend.get(request.client) ?? lineFor(request)
-      ofBackend.set(request.client, line)
-      lines.set(request.backend, ofBackend)
+      const known = lines.get(key)
+      if (known !== undefined) return known
+      forgetLines(lines, registry)
+      const line: Line = {
+        backend: backend.name,
+        origin,
+        proxied: proxy !== "",
+        dispatcher: makeDispatcher(policy, request, origin, proxy)
+      }
+      lines.set(key, line)
       return line
+    }
+    // Two objects of the snapshot and a number name a line: so no request builds the key again.
+    const known = new WeakMap<Backend, WeakMap<ClientSettings, Map<number, Line>>>()
+    const knownLine = (request: UpstreamRequest): Line => {
+      const { backend, client, connectTimeout } = request
+      const line = known.get(backend)?.get(client)?.get(connectTimeout)
+      if (line !== undefined) return line
+      const ofBackend = known.get(backend) ?? new WeakMap<ClientSettings, Map<number, Line>>()
+      const ofClient = ofBackend.get(client) ?? new Map<number, Line>()
+      const made = lineFor(request)
+      known.set(backend, ofBackend.set(client, ofClient.set(connectTimeout, made)))
+      return made
     }
 
     return UpstreamTransport.of({
@@ -55,13 +66,13 @@ export const layerUndici = Layer.effect(
         Effect.callback<UpstreamResponse, UpstreamFailed>((resume) => {
           const exchange = new Exchange((head) => resume(request.readable ? Exit.map(head, decodeContent) : head))
           started(exchange.abort)
-          const { dispatcher, origin } = knownLine(request)
+          const { dispatcher, origin, proxied } = knownLine(request)
           dispatcher.dispatch(
             {
               origin,
               path: request.path,
               method: request.method,
-              headers: [...request.headers],
+              headers: proxied ? pairsOf(request.headers) : [...request.headers],
               body: toNodeBody(request.body),
               headersTimeout: 0,
               bodyTimeout: 0
@@ -75,20 +86,61 @@ export const layerUndici = Layer.effect(
 )
 
 interface Line {
+  readonly backend: string
   readonly origin: string
+  readonly proxied: boolean
   readonly dispatcher: Dispatcher
 }
 
-const makeDispatcher = (policy: EgressPolicy, request: UpstreamRequest, origin: string, proxy: string): Dispatcher => {
-  const connect = makeConnector(policy, request.connectTimeout)
+/** The policy of the configuration in force, made anew only when that changes. */
+const currentPolicy = (registry: Registry["Service"]): (() => EgressPolicy) => {
+  let { security } = registry.current().config
+  let policy = makeEgressPolicy(security)
+  return () => {
+    const now = registry.current().config.security
+    if (now !== security) {
+      security = now
+      policy = makeEgressPolicy(now)
+    }
+    return policy
+  }
+}
+
+/**
+ * Lines to backends that exist no more are no longer kept. They are not closed: requests of an older snapshot may
+ * still be under way on them, and their idle connections close by themselves.
+ */
+const forgetLines = (lines: Map<string, Line>, registry: Registry["Service"]): void => {
+  const { backends } = registry.current()
+  for (const [key, { backend, origin }] of lines) {
+    const entry = backends.get(backend)
+    if (entry === undefined || new URL(entry.config.url).origin !== origin) lines.delete(key)
+  }
+}
+
+const makeDispatcher = (
+  policy: () => EgressPolicy,
+  { client, connectTimeout }: UpstreamRequest,
+  origin: string,
+  proxy: string
+): Dispatcher => {
   const options = {
     pipelining: 1,
-    keepAliveTimeout: Math.max(1, Duration.toMillis(request.client.keepAlive)),
+    keepAliveTimeout: Math.max(1, Duration.toMillis(client.keepAlive)),
     maxHeaderSize: maxHeadBytes,
     headersTimeout: 0,
-    bodyTimeout: 0
+    bodyTimeout: 0,
+    // Said here too: where HTTP/2 is possible, requests wait for the first handshake to be over.
+    allowH2: false
   }
-  return proxy === "" ? new Pool(origin, { ...options, connect }) : new ProxyAgent({ ...options, uri: proxy })
+  return proxy === ""
+    ? new Pool(origin, { ...options, connect: makeConnector(policy, connectTimeout) })
+    : new ProxyAgent({ ...options, connectTimeout, uri: proxy })
+}
+
+/** In pairs: of a flat list, a proxy's agent would keep only the last value of each name. */
+function* pairsOf(headers: ReadonlyArray<string>): Generator<[string, string]> {
+  for (let i = 0; i + 1 < headers.length; i += 2) yield [headers[i] ?? "", headers[i + 1] ?? ""]
 }
 
 const toNodeBody = (body: UpstreamBody): Uint8Array | Readable | null => {

@@ -1,4 +1,6 @@
 /** What the schema of one field cannot see: names that must be unique, and names that must exist. */
+import { Result } from "effect"
+import { parsePathPattern, shapeOf } from "../domain/PathPattern.ts"
 import { type Issue, suggestion } from "./Decoding.ts"
 import { outlineOf } from "./Outline.ts"
 
@@ -69,7 +71,7 @@ export const checkReferences = (value: unknown): ReadonlyArray<Issue> => {
     known("pool", pools, [[pool, ["listeners", l, "pool"]]])
     unique(
       "path",
-      routes.map(({ path }) => path),
+      routes.map(({ path }) => shapeOfPath(path)),
       (i) => ["listeners", l, "routes", i, "path"]
     )
     known(
@@ -92,6 +94,12 @@ export const checkReferences = (value: unknown): ReadonlyArray<Issue> => {
     known("pool", pools, named)
   }
   return issues
+}
+
+/** Two patterns of one shape match the same paths: the second could never be taken. */
+const shapeOfPath = (path: string | undefined): string | undefined => {
+  const parsed = path === undefined ? undefined : parsePathPattern(path)
+  return parsed === undefined || Result.isFailure(parsed) ? path : shapeOf(parsed.success)
 }
 
 const unknownName = (kind: string, name: string, names: ReadonlyArray<string>): string => {

@@ -1,7 +1,8 @@
 /** A listener: one address on which clients reach Weir; it can be a tenant of its own. */
-import { Schema } from "effect"
+import { Result, Schema } from "effect"
 import { IpNetwork } from "effect/net"
 import { Name } from "./Names.ts"
+import { parsePathPattern } from "./PathPattern.ts"
 import { between, flag, orElse } from "./Settings.ts"
 import { Span } from "./Units.ts"
 
@@ -17,9 +18,18 @@ export const Network = Schema.String.pipe(
 const isNetwork = (text: string): boolean =>
   IpNetwork.fromString(text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`)._tag === "Success"
 
+const problemOf = (path: string): string | undefined => {
+  const parsed = parsePathPattern(path)
+  return Result.isFailure(parsed) ? parsed.failure : undefined
+}
+
 /** Requests whose path matches go to `pool`; the patterns and their order are the path router's. */
 export const PathRoute = Schema.Struct({
-  path: Schema.String.pipe(Schema.check(Schema.isPattern(/^\//, { message: "expected a path that begins with /" }))),
+  path: Schema.String.pipe(
+    Schema.check(
+      Schema.makeFilter((path) => (path.startsWith("/") ? problemOf(path) : "expected a path that begins with /"))
+    )
+  ),
   pool: Name
 })
 export type PathRoute = typeof PathRoute.Type

@@ -1,5 +1,6 @@
 /** A model rule: what happens to requests for the models whose whole name matches a regular expression. */
-import { Schema } from "effect"
+import { Result, Schema } from "effect"
+import { compileRegExp } from "./LinearRegExp.ts"
 import { Name } from "./Names.ts"
 import { flag, orElse } from "./Settings.ts"
 
@@ -8,7 +9,14 @@ export const ToolParser = Schema.NonEmptyString
 
 /** One rule as a configuration describes it. Rules are tried in order; the first that matches decides. */
 export const ModelRule = Schema.Struct({
-  match: Schema.NonEmptyString,
+  match: Schema.NonEmptyString.pipe(
+    Schema.check(
+      Schema.makeFilter((source) => {
+        const compiled = compileRegExp(source)
+        return Result.isFailure(compiled) ? compiled.failure : undefined
+      })
+    )
+  ),
   pool: Schema.optionalKey(Name),
   backends: Schema.optionalKey(
     Schema.Array(Name).pipe(

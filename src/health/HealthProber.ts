@@ -36,7 +36,9 @@ export class HealthProber extends Context.Service<
         (effect, backend) =>
           effect.pipe(
             Effect.timeout(backend.probing.timeout),
-            Effect.orElseSucceed(() => undefined)
+            Effect.catch(() => noAnswer),
+            // A bug of ours while asking is no answer either: nobody is called healthy because we cannot look.
+            Effect.catchDefect((defect) => Effect.andThen(logDefect(backend.name, Cause.die(defect)), noAnswer))
           )
       )
 
@@ -119,6 +121,8 @@ export class HealthProber extends Context.Service<
     })
   )
 }
+
+const noAnswer = Effect.succeed(undefined)
 
 const logDefect = (backend: string, cause: Cause.Cause<unknown>) =>
   Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.logError("probe failed", { backend }, cause)

@@ -25,7 +25,8 @@ export const refuseBrowser = (
   return allowed ? undefined : new OriginNotAllowed({ message: "Pages from this origin may not use this gateway." })
 }
 
-const hostName = (host: string): string => /^(\[[^\]]*\]|[^:]*)/.exec(host)?.[1] ?? host
+/** Without the port; what has another form than a name and a port is left as it is, and names no machine. */
+const hostName = (host: string): string => /^(\[[^\]]*\]|[^:]*)(?::\d*)?$/.exec(host)?.[1] ?? host
 
 /** What a browser must be told so that it lets a page of an allowed origin read the answer. */
 export const corsHeaders = ({ header }: Incoming, { cors }: Listener): Record<string, string> => {

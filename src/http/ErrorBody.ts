@@ -16,12 +16,15 @@ export const errorResponse = (error: GatewayError, path: string): ErrorResponse 
   headers: {
     "content-type": "application/json",
     "x-should-retry": String(worthRetrying.has(error.status)),
-    ...(error.retryAfter !== undefined && { "retry-after": String(error.retryAfter) }),
+    ...((error.status === 429 || error.status === 503) && { "retry-after": String(secondsUntil(error)) }),
     ...(error.status === 401 && { "www-authenticate": "Bearer" }),
     ...("allow" in error && { allow: error.allow })
   },
   body: JSON.stringify(path.startsWith("/v1/messages") ? anthropicBody(error) : openAiBody(error))
 })
+
+/** OpenAI's clients wait for a minute at most, and need at least a second. */
+const secondsUntil = ({ retryAfter = 1 }: GatewayError): number => Math.min(60, Math.max(1, Math.ceil(retryAfter)))
 
 const openAiBody = ({ code, message, param, status }: GatewayError) => ({
   error: { message, type: openAiType(status), param: param ?? null, code }

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import type { HttpServerResponse } from "effect/http"
 import type { ApiKey } from "../domain/ApiKey.ts"
-import { type GatewayError, NotFound } from "../domain/Errors.ts"
+import { type GatewayError, MethodNotAllowed, NotFound } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { Snapshot } from "../registry/Registry.ts"
 import type { Incoming } from "./Incoming.ts"
@@ -37,3 +37,17 @@ export type Answering = Effect.Effect<HttpServerResponse.HttpServerResponse, Gat
 
 /** Finds the route of a path (without its query). */
 export type FindRoute = (path: string) => OwnRoute | undefined
+
+/** What a route answers to a request's method; HEAD is answered as GET is. */
+export const answerOwn = ({ methods }: OwnRoute, request: OwnRequest): Answering => {
+  const { method } = request.incoming
+  // Over HTTP/2 a method may have any name, that of something every object has among them.
+  const named = (name: string) => (Object.hasOwn(methods, name) ? methods[name] : undefined)
+  const handler = named(method) ?? (method === "HEAD" ? named("GET") : undefined) ?? named("*")
+  return handler === undefined ? Effect.fail(wrongMethod(Object.keys(methods))) : handler(request)
+}
+
+export const wrongMethod = (allowed: ReadonlyArray<string>): MethodNotAllowed => {
+  const all = allowed.flatMap((name) => (name === "GET" ? ["GET", "HEAD"] : [name]))
+  return new MethodNotAllowed({ message: "This method is not allowed here.", allow: all.join(", ") })
+}

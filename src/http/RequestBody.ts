@@ -1,7 +1,7 @@
 /** Reading a body: up to the limit, and not from a client that lets us wait. */
 import { Effect, Stream } from "effect"
 import { InvalidRequest, RequestTimeout, RequestTooLarge } from "../domain/Errors.ts"
-import { UpstreamFailed } from "../proxy/Proxy.ts"
+import { bodyTooLarge, UpstreamFailed } from "../proxy/Proxy.ts"
 import type { Deadlines, Timed } from "../resilience/Deadlines.ts"
 import type { Incoming } from "./Incoming.ts"
 
@@ -92,9 +92,7 @@ export const streamBody = ({ request }: Incoming, { limit }: BodyBounds): Stream
       Stream.mapError(() => new UpstreamFailed({ kind: "request_body", detail: "broke off" })),
       Stream.tap((chunk) => {
         size += chunk.length
-        return size > limit
-          ? Effect.fail(new UpstreamFailed({ kind: "request_body", detail: "too large" }))
-          : Effect.void
+        return size > limit ? Effect.fail(bodyTooLarge) : Effect.void
       })
     )
   })

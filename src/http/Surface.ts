@@ -8,7 +8,7 @@
 import { Duration, Effect, Scope } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { ApiKey } from "../domain/ApiKey.ts"
-import { type GatewayError, InvalidApiKey, MethodNotAllowed, ShuttingDown } from "../domain/Errors.ts"
+import { type GatewayError, InvalidApiKey, ShuttingDown } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import { endpointAt, endpointRoutes, type Proxy, RequestReport, type UpstreamBody } from "../proxy/Proxy.ts"
 import type { Registry, Snapshot } from "../registry/Registry.ts"
@@ -21,7 +21,7 @@ import { corsHeaders, isPreflight, preflightHeaders, refuseBrowser } from "./Bro
 import type { makeClientAddress } from "./ClientAddress.ts"
 import type { Draining } from "./Draining.ts"
 import { type Incoming, readIncoming } from "./Incoming.ts"
-import type { FindRoute, OwnRoute } from "./OwnRoutes.ts"
+import { answerOwn, type FindRoute, type OwnRoute, wrongMethod } from "./OwnRoutes.ts"
 import type { Reporter } from "./Reporter.ts"
 import { hasBody, readBody, streamBody } from "./RequestBody.ts"
 
@@ -115,7 +115,7 @@ export const makeSurface = (
     }
     const key = access === "client" && keyed ? authenticate(snapshot, incoming.header) : undefined
     if (key instanceof InvalidApiKey) return Effect.fail(key)
-    if (own !== undefined) return answerOwn(own, incoming, snapshot, listener, key)
+    if (own !== undefined) return answerOwn(own, { incoming, snapshot, listener, key })
     if (draining.isDraining() && draining.isLate(incoming.message.socket)) return Effect.fail(stopping())
     return answerProxied(incoming, snapshot, listener, key, report)
   }
@@ -148,26 +148,9 @@ export const makeSurface = (
   })
 }
 
-/** What the gateway answers itself. */
-const answerOwn = (
-  own: OwnRoute,
-  incoming: Incoming,
-  snapshot: Snapshot,
-  listener: Listener,
-  key: ApiKey | undefined
-): Effect.Effect<Response, GatewayError> => {
-  const { methods } = own
-  const handler = methods[incoming.method] ?? (incoming.method === "HEAD" ? methods["GET"] : undefined) ?? methods["*"]
-  if (handler !== undefined) return handler({ incoming, snapshot, listener, key })
-  return Effect.fail(wrongMethod(Object.keys(methods).flatMap((name) => (name === "GET" ? ["GET", "HEAD"] : [name]))))
-}
-
 const noBody: Effect.Effect<UpstreamBody> = Effect.undefined
 
 /** Milliseconds that a client may let us wait for the next piece of its body. */
 const bodyPatience = Duration.toMillis("10 seconds")
-
-const wrongMethod = (allowed: ReadonlyArray<string>) =>
-  new MethodNotAllowed({ message: "This method is not allowed here.", allow: allowed.join(", ") })
 
 const stopping = () => new ShuttingDown({ message: "The gateway is about to stop. Please try again.", retryAfter: 1 })

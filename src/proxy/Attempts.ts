@@ -9,7 +9,9 @@ import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../backend/Upstr
 import {
   DeadlineExceeded,
   type GatewayError,
+  InvalidRequest,
   NoHealthyBackend,
+  RequestTooLarge,
   UpstreamError,
   UpstreamTimeout
 } from "../domain/Errors.ts"
@@ -27,6 +29,8 @@ export interface Mission {
   readonly outgoing: Outgoing
   readonly dialect: Dialect
   readonly choices: number
+  /** By path, to whatever is there: neither the request nor its answer is known to have any form. */
+  readonly passedThrough: boolean
   /** Whether it may be sent again after such a failure (`undefined`: after an answer), and its body is still there. */
   readonly repeatable: (failure: UpstreamFailed | undefined) => boolean
   /** What the request waits for: requests of one group can take each other's place. */
@@ -41,6 +45,8 @@ export interface Answer {
   readonly held: ReadonlyArray<Uint8Array>
   /** Whether `held` is all of it. */
   readonly complete: boolean
+  /** Whether its silence counts, and not how long it takes as a whole. */
+  readonly streams: boolean
   /** For an answer that is a stream of events. */
   readonly judge: EndJudge | undefined
 }
@@ -48,6 +54,8 @@ export interface Answer {
 /** An attempt that is not worth keeping, if another one can be made. */
 class AttemptFailed {
   readonly _tag = "AttemptFailed"
+  /** Whether another attempt is made. Decided before the retry schedule is asked, so that it sees what follows. */
+  again = false
   /** Whether a backend that was not tried can be asked at once; the retry schedule reads it. */
   elsewhere = false
   readonly reason: string
@@ -65,7 +73,7 @@ class AttemptFailed {
 const holdBytes = 1024 * 1024
 
 export const makeAttempts = (services: ProxyServices) => {
-  const { adapters, admission, deadlines, metrics, retry, scheduler, transport } = services
+  const { adapters, admission, deadlines, metrics, registry, retry, scheduler, transport } = services
 
   const entryFor = ({ flight, group, priority }: Mission): Entry<Lease, GatewayError> => {
     const { admission: bounds, retry: policy } = flight.pool.config
@@ -113,7 +121,8 @@ export const makeAttempts = (services: ProxyServices) => {
       metrics.upstreamErrors(flight.pool.name, state.name, String(response.status))(1)
     }
     if (verdict === "back_pressure") {
-      state.restUntil = flight.now() + restFor(response.headers)
+      // Of two requests that were under way at once, one may have been told of a longer rest.
+      state.restUntil = Math.max(state.restUntil, flight.now() + restFor(response.headers))
       flight.judge("ignored")
       return yield* Effect.fail(new AttemptFailed(String(response.status), undefined, response))
     }
@@ -131,10 +140,10 @@ export const makeAttempts = (services: ProxyServices) => {
 
   /** The transport failed before anything was committed. */
   const broken = (flight: Flight, failure: UpstreamFailed) =>
-    Effect.suspend((): Effect.Effect<never, AttemptFailed | DeadlineExceeded> => {
+    Effect.suspend((): Effect.Effect<never, AttemptFailed | GatewayError> => {
       const backend = flight.lease?.member.backend
       if (flight.expired === "deadline") return Effect.fail(pastDeadline())
-      if (failure.kind === "request_body") return Effect.fail(new AttemptFailed(failure.kind, failure, undefined))
+      if (failure.kind === "request_body") return Effect.fail(brokenRequest(failure))
       if (backend !== undefined) {
         metrics.upstreamErrors(flight.pool.name, backend.name, failure.kind)(1)
         if (failure.kind !== "timeout") backend.state.health.broke(backend.probing)
@@ -143,18 +152,28 @@ export const makeAttempts = (services: ProxyServices) => {
       return Effect.fail(new AttemptFailed(failure.kind, failure, undefined))
     })
 
-  /** Events until the first output, other bodies to their end if that is near. */
+  /** The client's body came to nothing while it was sent on: nobody else is to blame. */
+  const brokenRequest = ({ detail }: UpstreamFailed): GatewayError => {
+    if (detail !== bodyTooLarge.detail) return new InvalidRequest({ message: "The request's body broke off." })
+    const limit = registry.current().config.limits.maxBodyBytes
+    return new RequestTooLarge({ message: `The body is larger than the limit of ${limit} bytes.` })
+  }
+
+  /** Events until the first output, other bodies to their end if that is near; what has no known form not at all. */
   const readAnswer = Effect.fnUntraced(function* (mission: Mission, response: UpstreamResponse) {
-    const { flight } = mission
+    const { flight, passedThrough } = mission
     const events = isEventStream(response)
+    const streams = events || (passedThrough && !isShort(mission, response))
     const judge = events ? new EndJudge(mission.dialect, mission.choices) : undefined
     const held: Array<Uint8Array> = []
+    if (streams) flight.awaitOutput()
+    if (streams && passedThrough) return { response, held, complete: false, streams, judge }
     let size = 0
     for (;;) {
       const read = yield* response.read
       if (read instanceof BodyEnd) {
         const cut = read.failure ?? (events && judge?.outputs === 0 ? nothingSaid : undefined)
-        return cut === undefined ? { response, held, complete: true, judge } : yield* broken(flight, cut)
+        return cut === undefined ? { response, held, complete: true, streams, judge } : yield* broken(flight, cut)
       }
       for (const piece of read) {
         held.push(piece)
@@ -162,7 +181,7 @@ export const makeAttempts = (services: ProxyServices) => {
         judge?.push(piece)
       }
       if (size >= holdBytes || (judge !== undefined && judge.outputs > 0)) {
-        return { response, held, complete: false, judge }
+        return { response, held, complete: false, streams, judge }
       }
     }
   })
@@ -202,21 +221,42 @@ export const makeAttempts = (services: ProxyServices) => {
         )
 
   return (mission: Mission): Effect.Effect<Answer, GatewayError> => {
+    const { flight } = mission
     const entry = entryFor(mission)
-    return Effect.suspend(() => attempt(mission, entry)).pipe(
+    const answer = Effect.suspend(() => attempt(mission, entry)).pipe(
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          if (error instanceof AttemptFailed) error.again = again(mission, error)
+        })
+      ),
       Effect.retry({
-        schedule: retry.schedule(mission.flight.pool),
-        while: (error) => error instanceof AttemptFailed && again(mission, error)
+        schedule: retry.schedule(flight.pool),
+        while: (error) => error instanceof AttemptFailed && error.again
       }),
       Effect.catch((error) => (error instanceof AttemptFailed ? settle(mission, error) : Effect.fail(error)))
     )
+    // The time between two attempts is nobody else's to watch.
+    return flight.deadline === Number.POSITIVE_INFINITY
+      ? answer
+      : Effect.timeoutOrElse(answer, {
+          duration: Math.max(0, flight.deadline - flight.now()),
+          orElse: () => Effect.fail(pastDeadline())
+        })
   }
 }
 
-const isEventStream = ({ headers }: UpstreamResponse): boolean => {
+/** What ends an exchange whose request brings more than it may. */
+export const bodyTooLarge = new UpstreamFailed({ kind: "request_body", detail: "too large" })
+
+/** What is no success is passed on as it is, whatever its form. */
+const isEventStream = ({ headers, status }: UpstreamResponse): boolean => {
   const type = headers["content-type"]
-  return typeof type === "string" && type.startsWith("text/event-stream")
+  return status < 300 && typeof type === "string" && /^text\/event-stream/i.test(type)
 }
+
+/** Whether the end of an answer is near, so that it can be waited for; else it may be a stream of any kind. */
+const isShort = ({ outgoing: { method } }: Mission, { headers, status }: UpstreamResponse): boolean =>
+  method === "HEAD" || status === 204 || status === 304 || Number(headers["content-length"] ?? Number.NaN) <= holdBytes
 
 const nothingSaid = new UpstreamFailed({ kind: "reset", detail: "the stream ended before its first event" })
 

@@ -8,7 +8,7 @@ import type { BackendState, Member, PoolEntry } from "../registry/Registry.ts"
 import type { CallResult } from "../resilience/CircuitBreaker.ts"
 import type { Timed } from "../resilience/Deadlines.ts"
 import type { KeyUse } from "../resilience/RateLimiter.ts"
-import type { Candidates, Lease } from "../scheduler/Scheduler.ts"
+import type { Candidates, Lease, StickyOutcome } from "../scheduler/Scheduler.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import type { Usage } from "./Usage.ts"
 
@@ -33,6 +33,8 @@ export class Flight implements Timed {
   /** Backends that must not be asked again. */
   tried: ReadonlyArray<BackendState> = []
   lease: Lease | undefined
+  /** What became of the session's preference, over all attempts: who had none has not moved, though it was retried. */
+  sticky: StickyOutcome | undefined
   sentAt = 0
   headAt = 0
   /** Milliseconds spent waiting for a place, over all attempts. */
@@ -41,8 +43,6 @@ export class Flight implements Timed {
   upstream = 0
   expired: Expired | undefined
   usage: Usage | undefined
-  /** Tokens that were streamed, where nobody told how many. */
-  outputs = 0
   keyUse: KeyUse | undefined
   dueAt = never
 
@@ -89,6 +89,7 @@ export class Flight implements Timed {
   /** A backend was chosen; from here on it is counted. */
   board(lease: Lease): void {
     this.lease = lease
+    if (this.sticky !== "miss") this.sticky = lease.sticky
     this.#trial = this.#services.breaker.begin(lease.member.backend)
     this.#judged = false
   }
@@ -122,10 +123,15 @@ export class Flight implements Timed {
     this.#within(this.streaming ? timeouts.firstByte : timeouts.firstByteOfWhole, "first_byte", this.sentAt)
   }
 
-  /** The next piece of a body is awaited; `events`: its silence counts, else only the whole does. */
-  awaitPiece(member: Member, events: boolean): void {
-    if (events) this.#within(member.timeouts.idle, "idle", this.now())
-    else this.#within(never, "idle", 0)
+  /** The answer streams, whether or not that was asked for: its first output is awaited, and not the whole of it. */
+  awaitOutput(): void {
+    if (this.pool.config.client.stream) this.#wholeBy = never
+    this.#within(this.lease?.member.timeouts.firstByte ?? never, "first_byte", this.sentAt)
+  }
+
+  /** The next piece of a body is awaited; `streams`: its silence counts, else only the whole does. */
+  awaitPiece(streams: boolean): void {
+    this.#within(streams ? (this.lease?.member.timeouts.idle ?? never) : never, "idle", this.now())
   }
 
   /** Nothing is awaited from the backend; only the request's own deadline counts. */
@@ -170,9 +176,7 @@ export class Flight implements Timed {
   /** The attempt is over without an answer that anybody keeps: its backend is free, the request goes on. */
   disembark(): void {
     this.judge("ignored")
-    this.#response?.cancel()
-    this.#response = undefined
-    this.#abort = undefined
+    this.#hangUp()
     this.upstream += this.now() - this.sentAt
     this.#release()
     this.atEase()
@@ -184,11 +188,25 @@ export class Flight implements Timed {
     this.#landed = true
     const { admission, deadlines } = this.#services
     deadlines.remove(this)
-    this.#response?.cancel()
+    this.#hangUp()
     this.judge("ignored")
-    this.keyUse?.settle(this.usage === undefined ? undefined : this.usage.prompt + this.usage.completion)
+    this.keyUse?.settle(this.#tokensUsed())
     this.#release()
     if (this.#permitted) admission.leave(this.pool.name, this.pool.config.admission.maxConcurrent)
+  }
+
+  /** `undefined` where nobody told; who was never sent to a backend has used none. */
+  #tokensUsed(): number | undefined {
+    if (this.usage !== undefined) return this.usage.prompt + this.usage.completion
+    return this.attempts === 0 ? 0 : undefined
+  }
+
+  /** Ends the exchange, if it has not ended: one whose head has come in the very moment that nobody waits for it, too. */
+  #hangUp(): void {
+    if (this.#response === undefined) this.#abort?.(givenUp)
+    else this.#response.cancel()
+    this.#response = undefined
+    this.#abort = undefined
   }
 
   #release(): void {
@@ -198,3 +216,5 @@ export class Flight implements Timed {
     this.#services.admission.poke()
   }
 }
+
+const givenUp = new UpstreamFailed({ kind: "reset", detail: "nobody waits for it any more" })

@@ -16,8 +16,10 @@ import { upwardHeaders } from "./HeaderHygiene.ts"
 import { gatherServices, type ProxyServices } from "./ProxyServices.ts"
 import { makeRelay, type ProxyResponse } from "./Relay.ts"
 import type { RequestReport } from "./RequestReport.ts"
+import { sessionKey } from "./Session.ts"
 
 export { type UpstreamBody, UpstreamFailed } from "../backend/UpstreamTransport.ts"
+export { bodyTooLarge } from "./Attempts.ts"
 export { type Endpoint, endpointAt, endpointRoutes } from "./Endpoint.ts"
 export type { ProxyResponse } from "./Relay.ts"
 export { RequestReport, type StreamEnd } from "./RequestReport.ts"
@@ -59,22 +61,28 @@ export class Proxy extends Context.Service<
       const relay = makeRelay(services)
 
       const handle = Effect.fnUntraced(function* (request: ProxyRequest) {
-        const plan = planFor(services, request)
-        if (!("flight" in plan)) return yield* plan
-        const { flight, mission } = plan
+        let flight: Flight | undefined
         yield* Scope.addFinalizer(
           yield* Effect.scope,
           Effect.sync(() => {
+            if (flight === undefined) return
             flight.land()
             note(flight, request.report)
           })
         )
-        const refused = takeLimits(services, request, flight, plan.tokenEstimate)
+        // From here to the limits everything happens in one breath: an interruption finds either nothing or the flight.
+        const plan = planFor(services, request)
+        if (!("flight" in plan)) return yield* plan
+        const { mission } = plan
+        flight = plan.flight
+        const refused = takeLimits(services, request, plan.flight, plan.tokenEstimate)
         if (refused !== undefined) return yield* refused
-        services.retry.requested(flight.pool)
-        const answer = yield* Effect.onExit(attempts(mission), () => Effect.sync(() => note(flight, request.report)))
+        services.retry.requested(plan.flight.pool)
+        const answer = yield* Effect.onExit(attempts(mission), () =>
+          Effect.sync(() => note(plan.flight, request.report))
+        )
         const response = relay(mission, answer, request.report)
-        addLimits(flight, response.headers)
+        addLimits(plan.flight, response.headers)
         return response
       })
       return Proxy.of({ handle, models: services.scheduler.models })
@@ -88,6 +96,9 @@ interface Plan {
   readonly tokenEstimate: number
 }
 
+/** A model's name is the client's: so much of it is written down. */
+const longestNoted = 256
+
 /** Everything that can be decided before anything is taken. */
 const planFor = (services: ProxyServices, request: ProxyRequest): Plan | GatewayError => {
   const { report } = request
@@ -96,16 +107,15 @@ const planFor = (services: ProxyServices, request: ProxyRequest): Plan | Gateway
   if (envelope !== undefined && !("model" in envelope)) return envelope
   const timeout = readTimeout(request.header("x-weir-timeout"))
   if (timeout instanceof InvalidRequest) return timeout
-  report.model = envelope?.model
+  report.model = envelope?.model.slice(0, longestNoted)
   const { key, listener, path, snapshot } = request
   const routed = services.scheduler.route({ snapshot, listener, key, path, model: envelope?.model })
   if (!("candidates" in routed)) return routed
   report.pool = routed.pool.name
-  const session = request.header("x-session-key")
   const flight = new Flight(services, {
     pool: routed.pool,
     candidates: routed.candidates,
-    session: session === undefined || session === "" ? undefined : `${session}\u0000${envelope?.model ?? ""}`,
+    session: sessionKey(request.header("x-session-key"), envelope?.model),
     receivedAt: report.receivedAt,
     deadline: report.receivedAt + timeout,
     streaming: envelope?.stream ?? false
@@ -141,6 +151,7 @@ const missionFor = (
     },
     dialect: endpoint?.dialect ?? "none",
     choices: envelope?.choices ?? 1,
+    passedThrough: endpoint === undefined,
     repeatable: (failure) => isRepeatable(request, endpoint, failure),
     group: envelope?.model ?? "",
     priority: request.key?.priority ?? 0

@@ -3,7 +3,7 @@
  * it and watches whether the end is a real one.
  */
 import { Cause, Effect, Stream } from "effect"
-import { BodyEnd, type Chunks, UpstreamFailed } from "../backend/UpstreamTransport.ts"
+import { BodyEnd, type Chunks, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
 import type { BackendEntry } from "../registry/Registry.ts"
 import type { Answer, Mission } from "./Attempts.ts"
 import type { EndJudge } from "./EndJudge.ts"
@@ -33,9 +33,9 @@ export const makeRelay =
     const { cookies, headers } = downwardHeaders(response.headers)
     headers["x-routed-node"] = backend?.name ?? ""
     headers["x-weir-attempts"] = String(flight.attempts)
-    if (flight.lease?.sticky !== undefined) {
-      headers["x-weir-sticky"] = flight.lease.sticky
-      metrics.sticky(flight.pool.name, flight.lease.sticky)(1)
+    if (flight.sticky !== undefined) {
+      headers["x-weir-sticky"] = flight.sticky
+      metrics.sticky(flight.pool.name, flight.sticky)(1)
     }
     headers["server-timing"] =
       `queue;dur=${flight.queued.toFixed(1)}, upstream;dur=${(flight.headAt - flight.sentAt).toFixed(1)}`
@@ -44,40 +44,46 @@ export const makeRelay =
     }
     const model = labelOf(backend, report.model)
 
-    const observed = (judge: EndJudge | undefined) => {
-      flight.usage = judge?.usage() ?? readUsage(Buffer.concat(answer.held.slice(-2)))
+    const observed = (judge: EndJudge | undefined, whole: Uint8Array | undefined) => {
+      flight.usage = judge?.usage() ?? (whole && readUsage(Buffer.from(whole.buffer, whole.byteOffset, whole.length)))
       const completion = flight.usage?.completion ?? judge?.outputs ?? 0
       if (flight.usage !== undefined) metrics.tokens(flight.pool.name, model, "prompt")(flight.usage.prompt)
       if (completion > 0) metrics.tokens(flight.pool.name, model, "completion")(completion)
     }
-    const ended = (end: StreamEnd) => {
+    const ended = (end: StreamEnd, whole?: Uint8Array) => {
       report.end = end
       flight.atEase()
       flight.upstream += flight.now() - flight.sentAt
-      observed(answer.judge)
+      observed(answer.judge, whole)
     }
 
     if (answer.judge === undefined) {
+      const contentLength = declaredLength(response)
       if (answer.complete) {
-        ended("complete")
-        return { status: response.status, headers, cookies, body: concat(answer.held), contentLength: undefined }
+        const body = concat(answer.held)
+        ended("complete", body)
+        // The answer to HEAD has the length of a body that it does not have.
+        return mission.outgoing.method === "HEAD"
+          ? { status: response.status, headers, cookies, body: Stream.empty, contentLength }
+          : { status: response.status, headers, cookies, body, contentLength: undefined }
       }
-      const declared = Number(response.headers["content-length"] ?? Number.NaN)
       return {
         status: response.status,
         headers,
         cookies,
         body: Stream.fromPull(Effect.succeed(plainPull(mission, answer, ended))),
-        contentLength:
-          Number.isFinite(declared) && response.headers["content-encoding"] === undefined ? declared : undefined
+        contentLength
       }
     }
 
     headers["cache-control"] = "no-cache"
     headers["x-accel-buffering"] = "no"
-    report.firstOutput = flight.now() - report.receivedAt
-    metrics.firstToken(flight.pool.name, model)(report.firstOutput / 1000)
-    backend?.state.firstToken.record(flight.now() - flight.sentAt, flight.now())
+    // What is passed through may begin long before it says anything.
+    if (!mission.passedThrough) {
+      report.firstOutput = flight.now() - report.receivedAt
+      metrics.firstToken(flight.pool.name, model)(report.firstOutput / 1000)
+      backend?.state.firstToken.record(flight.now() - flight.sentAt, flight.now())
+    }
     const gap = metrics.interToken(flight.pool.name, model)
     return {
       status: response.status,
@@ -109,14 +115,14 @@ const plainPull = (mission: Mission, answer: Answer, ended: (end: StreamEnd) => 
       return Cause.done()
     }
     ended(flight.expired === undefined ? "upstream_truncated" : "upstream_timeout")
-    flight.brokeOff()
+    if (flight.expired === undefined) flight.brokeOff()
     return Effect.fail(read.failure)
   }
   return Effect.suspend(() => {
     const [first, ...rest] = held
     held = []
     if (first !== undefined) return Effect.succeed([first, ...rest] as const)
-    awaitPiece(mission, false)
+    flight.awaitPiece(answer.streams)
     return Effect.flatMapEager(answer.response.read, onRead)
   })
 }
@@ -161,13 +167,9 @@ const eventPull = (
     if (first !== undefined) return Effect.succeed([first, ...rest] as const)
     if (over) return Cause.done()
     if (answer.complete) return finish(undefined)
-    awaitPiece(mission, true)
+    flight.awaitPiece(true)
     return Effect.flatMapEager(answer.response.read, onRead)
   })
-}
-
-const awaitPiece = ({ flight }: Mission, events: boolean) => {
-  if (flight.lease !== undefined) flight.awaitPiece(flight.lease.member, events)
 }
 
 const cutOff = new UpstreamFailed({ kind: "reset", detail: "the stream ended without its end" })
@@ -181,6 +183,11 @@ const judgeEnd = (
   if (failure === undefined) return judge.verdict() === "truncated" ? "upstream_truncated" : "complete"
   if (expired) return "upstream_timeout"
   return failure.kind === "reset" ? "upstream_truncated" : "upstream_error"
+}
+
+const declaredLength = ({ headers }: UpstreamResponse): number | undefined => {
+  const declared = Number(headers["content-length"] ?? Number.NaN)
+  return Number.isFinite(declared) ? declared : undefined
 }
 
 const concat = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {

@@ -19,6 +19,8 @@ const asked = (headers: UpstreamHeaders): number | undefined => {
   const value = headers["retry-after"]
   if (typeof value !== "string") return undefined
   if (/^\d+(\.\d+)?$/.test(value)) return Number(value) * 1000
+  // Not every text that `Date.parse` makes something of is a date: `-5` would be one in 2001.
+  if (!value.endsWith(" GMT")) return undefined
   const date = headers["date"]
   return Date.parse(value) - (typeof date === "string" ? Date.parse(date) : Date.now())
 }

@@ -10,6 +10,7 @@ import type { ApiKey } from "../domain/ApiKey.ts"
 import { RateLimitExceeded } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import { Deadlines } from "./Deadlines.ts"
+import { RecentMap } from "./RecentMap.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 /** What is left of a limit, as the `x-ratelimit-*` headers tell it. */
@@ -27,7 +28,7 @@ export interface KeyUse {
   readonly tokens: () => Remaining | undefined
 }
 
-/** Addresses that are remembered; the one not seen for the longest is forgotten first. */
+/** Addresses that are remembered; those not seen for the longest are forgotten first. */
 const rememberedAddresses = 100_000
 
 export class RateLimiter extends Context.Service<
@@ -43,19 +44,18 @@ export class RateLimiter extends Context.Service<
     RateLimiter,
     Effect.gen(function* () {
       const { now } = yield* Deadlines
-      // In order of use: a Map keeps insertion order, and every use inserts anew.
-      const addresses = new Map<string, TokenBucket>()
+      const addresses = new RecentMap<string, TokenBucket>(rememberedAddresses)
       const desks = new Map<string, KeyDesk>()
 
       const takeAddress = (listener: Listener, address: string): RateLimitExceeded | undefined => {
         const limit = listener.rateLimit
         if (limit === undefined) return undefined
         const id = `${listener.name} ${address}`
-        const known = addresses.get(id)
-        const bucket = known?.capacity === limit.burst ? known : new TokenBucket(limit.burst, limit.perSecond, now())
-        addresses.delete(id)
-        addresses.set(id, bucket)
-        if (addresses.size > rememberedAddresses) forgetOldest(addresses)
+        let bucket = addresses.get(id)
+        if (bucket?.capacity !== limit.burst || bucket.perSecond !== limit.perSecond) {
+          bucket = new TokenBucket(limit.burst, limit.perSecond, now())
+          addresses.set(id, bucket)
+        }
         return bucket.take(1, now())
           ? undefined
           : exceeded(
@@ -67,7 +67,7 @@ export class RateLimiter extends Context.Service<
       const deskOf = (key: ApiKey): KeyDesk => {
         const known = desks.get(key.name)
         if (known !== undefined && known.fits(key)) return known
-        const made = new KeyDesk(key, now)
+        const made = new KeyDesk(key, now, known?.atWork ?? { count: 0 })
         desks.set(key.name, made)
         return made
       }
@@ -77,25 +77,19 @@ export class RateLimiter extends Context.Service<
   )
 }
 
-const forgetOldest = (table: Map<string, TokenBucket>): void => {
-  for (const id of table.keys()) {
-    table.delete(id)
-    return
-  }
-}
-
 const exceeded = (message: string, waitMillis: number): RateLimitExceeded =>
   new RateLimitExceeded({ message, retryAfter: Math.min(60, Math.max(1, Math.ceil(waitMillis / 1000))) })
 
-/** The buckets of one key. */
+/** The buckets of one key. What it has at work outlives a change of its limits. */
 class KeyDesk {
+  readonly atWork: { count: number }
   readonly #limits: ApiKey["limits"]
   readonly #now: () => number
   readonly #requests: TokenBucket | undefined
   readonly #tokens: TokenBucket | undefined
-  #running = 0
 
-  constructor({ limits }: ApiKey, now: () => number) {
+  constructor({ limits }: ApiKey, now: () => number, atWork: { count: number }) {
+    this.atWork = atWork
     this.#limits = limits
     this.#now = now
     this.#requests = perMinute(limits.requestsPerMinute, now())
@@ -113,7 +107,7 @@ class KeyDesk {
   take(estimate: number): KeyUse | RateLimitExceeded {
     const now = this.#now()
     const { concurrent, requestsPerMinute, tokensPerMinute } = this.#limits
-    if (concurrent !== undefined && this.#running >= concurrent) {
+    if (concurrent !== undefined && this.atWork.count >= concurrent) {
       return exceeded(`This key may have ${concurrent} requests at once.`, 1000)
     }
     if (this.#tokens?.has(estimate, now) === false) {
@@ -123,10 +117,10 @@ class KeyDesk {
       return exceeded(`This key may send ${requestsPerMinute} requests per minute.`, this.#requests.waitFor(1, now))
     }
     this.#tokens?.take(estimate, now)
-    this.#running++
+    this.atWork.count++
     return {
       settle: (used) => {
-        this.#running--
+        this.atWork.count--
         this.#tokens?.settle(estimate - (used ?? estimate), this.#now())
       },
       requests: () => this.#remaining(this.#requests),

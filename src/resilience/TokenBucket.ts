@@ -6,6 +6,7 @@ const dust = 1e-6
 /** Plain numbers, refilled on being asked; no timer ever runs for it. */
 export class TokenBucket {
   readonly capacity: number
+  readonly perSecond: number
   /** Tokens a millisecond. */
   readonly #rate: number
   #level: number
@@ -13,6 +14,7 @@ export class TokenBucket {
 
   constructor(capacity: number, perSecond: number, now: number) {
     this.capacity = capacity
+    this.perSecond = perSecond
     this.#rate = perSecond / 1000
     this.#level = capacity
     this.#at = now

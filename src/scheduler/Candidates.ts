@@ -9,6 +9,9 @@ export interface Candidates {
 
 const remembered = 1024
 
+/** Longer than the name of any real model: what is longer is worked out each time, and costs no memory. */
+const longestRemembered = 256
+
 /** One table for the registry's whole life; stale entries go when models or the snapshot change. */
 export class CandidateTable {
   readonly #modelsVersion: () => number
@@ -38,6 +41,7 @@ export class CandidateTable {
       model === undefined ? pool.members : pool.members.filter((m) => mayServe(m, model))
     )
     // Names come from clients: the table must not grow with their imagination.
+    if (key.length > longestRemembered) return candidates
     if (byModel.size >= remembered) byModel.clear()
     byModel.set(key, candidates)
     return candidates

@@ -32,7 +32,7 @@ const reachable = (
     for (const { backend } of pool.members) if (backend.config.enabled) found.add(backend)
   }
   const last = config.fallbackBackend === undefined ? undefined : backends.get(config.fallbackBackend)
-  return last === undefined ? found : found.add(last)
+  return last?.config.enabled === true ? found.add(last) : found
 }
 
 /** Without the numbered instances of a model that the same backend has under its plain name too. */

@@ -114,14 +114,23 @@ class PoolDesk {
     return new Lease(chosen, sticky)
   }
 
-  /** The session's backend, if it can take the request and is not far busier than the others. */
+  /**
+   * The session's backend, if it can take the request and is not far busier than the others of its tier. No session
+   * keeps a tier in use that is only there for when the ones before it have nobody left.
+   */
   #preferred(request: PickRequest, session: string, now: number): Member | undefined {
     const { candidates, pool } = request
     const name = this.#affinity.lookup(session, now)
     if (name === undefined) return undefined
     const member = candidates.all.find(({ backend }) => backend.name === name)
     if (member === undefined || !isUsable(member, request, now)) return undefined
-    return isOverloaded(member, candidates.all, pool.config.sticky.maxImbalance) ? undefined : member
+    for (const tier of candidates.tiers) {
+      if (tier.includes(member)) {
+        return isOverloaded(member, tier, pool.config.sticky.maxImbalance, now) ? undefined : member
+      }
+      if (tier.some((other) => isUsable(other, request, now))) return undefined
+    }
+    return undefined
   }
 
   /** Tier by tier among those in good standing, then tier by tier among those that are asked last. */
@@ -143,28 +152,27 @@ class PoolDesk {
 
 const isUsable = (member: Member, { tried }: PickRequest, now: number): boolean => {
   const { state } = member.backend
-  return (
-    state.inflight < member.capacity &&
-    state.health.standing !== "out" &&
-    member.backend.config.enabled &&
-    now >= state.restUntil &&
-    circuitPermits(state, now) &&
-    !tried.includes(state)
-  )
+  return state.inflight < member.capacity && isPresent(member, now) && !tried.includes(state)
 }
+
+/** Whether it could take requests at all, if it had room. */
+const isPresent = ({ backend: { config, state } }: Member, now: number): boolean =>
+  state.health.standing !== "out" && config.enabled && now >= state.restUntil && circuitPermits(state, now)
 
 /** Closed; or open for long enough, or half open, with nobody trying it yet. */
 const circuitPermits = ({ circuit }: BackendState, now: number): boolean =>
   circuit.phase === "closed" || (now >= circuit.openUntil && !circuit.trialRunning)
 
 /**
- * More than `maxImbalance` times its fair share of what is in flight. Two requests more than that are never too many:
- * on a quiet pool every count is far from the mean, and moving would cost the session its cache for nothing.
+ * More than `maxImbalance` times its fair share of what is in flight among those of its tier that share the work now.
+ * Two requests more than that are never too many: on a quiet pool every count is far from the mean, and moving would
+ * cost the session its cache for nothing.
  */
-const isOverloaded = (member: Member, all: ReadonlyArray<Member>, maxImbalance: number): boolean => {
+const isOverloaded = (member: Member, tier: ReadonlyArray<Member>, maxImbalance: number, now: number): boolean => {
   let inflight = 1
   let weight = 0
-  for (const other of all) {
+  for (const other of tier) {
+    if (!isPresent(other, now)) continue
     inflight += other.backend.state.inflight
     weight += other.weight
   }

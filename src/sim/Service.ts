@@ -30,7 +30,7 @@ export const makeService = Effect.fnUntraced(function* (instance: Instance, cont
   // Steering is not part of what is steered.
   const unbooked = makeLedger()
 
-  return Effect.gen(function* () {
+  const serve = Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
     const path = request.url.split("?")[0] ?? request.url
     const control = path.startsWith("/sim/")
@@ -44,7 +44,8 @@ export const makeService = Effect.fnUntraced(function* (instance: Instance, cont
     if (control) return yield* routed
     if (!isAllowed(instance, exchange)) return refusalResponse(wrongKey, path)
     return yield* withFaultOfHead(instance, exchange, routed)
-  }).pipe(Effect.interruptible)
+  })
+  return { serve: Effect.interruptible(serve) }
 })
 
 /** On inference endpoints few faults are decided this early; everywhere else all are. */

@@ -59,7 +59,7 @@ const start = Effect.fnUntraced(function* (settings: Settings) {
   const instance = yield* assemble(settings)
   const { door, ledger } = instance
   const controls = yield* makeControls(instance)
-  const service = yield* makeService(instance, controls)
+  const { serve: service } = yield* makeService(instance, controls)
   yield* door.httpServer.serve(service).pipe(Effect.provideService(HttpMiddleware.TracerDisabledWhen, () => true))
   // Added last, so it runs first: nobody waits for requests that may never end.
   yield* Effect.addFinalizer(() =>

@@ -40,32 +40,39 @@ const effectLevels: Record<LogLevel, EffectLogLevel.LogLevel> = {
   none: "None"
 }
 
-/** Replaces the default logger and provides the access log; `write` gets whole lines. */
-export const layerLogs = (settings: Settings, write: (text: string) => void): Layer.Layer<AccessLog> => {
-  const format = settings.format === "json" ? jsonLine : prettyLine
-  const sink = makeSink(write)
-  const logger = Logger.make<unknown, void>(({ cause, date, fiber, logLevel, message }) => {
-    const level = logLevel.toLowerCase()
-    const { fields, text } = splitMessage(message)
-    const span = Context.getOption(fiber.context, Tracer.ParentSpan)
-    const line = format(date, level, text, {
-      ...fiber.getRef(References.CurrentLogAnnotations),
-      ...fields,
-      ...(Option.isSome(span) && { traceId: span.value.traceId }),
-      ...(cause.reasons.length > 0 && { cause: scrub(Cause.pretty(cause)) })
-    })
-    sink(line, logLevel === "Warn" || logLevel === "Error" || logLevel === "Fatal")
-  })
-  const enabled = settings.level === "trace" || settings.level === "debug" || settings.level === "info"
-  return Layer.mergeAll(
-    Logger.layer([logger]),
-    Layer.succeed(References.MinimumLogLevel, effectLevels[settings.level]),
-    Layer.succeed(AccessLog, {
-      enabled,
-      write: (message, fields) => sink(format(new Date(), "info", message, fields), false)
+/**
+ * Replaces the default logger and provides the access log; `write` gets whole lines. What was gathered is written when
+ * the layer's scope closes: the last words of a program are the ones that tell how it ended.
+ */
+export const layerLogs = (settings: Settings, write: (text: string) => void): Layer.Layer<AccessLog> =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const format = settings.format === "json" ? jsonLine : prettyLine
+      const sink = makeSink(write)
+      yield* Effect.addFinalizer(() => Effect.sync(sink.flush))
+      const logger = Logger.make<unknown, void>(({ cause, date, fiber, logLevel, message }) => {
+        const level = logLevel.toLowerCase()
+        const { fields, text } = splitMessage(message)
+        const span = Context.getOption(fiber.context, Tracer.ParentSpan)
+        const line = format(date, level, text, {
+          ...fiber.getRef(References.CurrentLogAnnotations),
+          ...fields,
+          ...(Option.isSome(span) && { traceId: span.value.traceId }),
+          ...(cause.reasons.length > 0 && { cause: scrub(Cause.pretty(cause)) })
+        })
+        sink.add(line, logLevel === "Warn" || logLevel === "Error" || logLevel === "Fatal")
+      })
+      const enabled = settings.level === "trace" || settings.level === "debug" || settings.level === "info"
+      return Layer.mergeAll(
+        Logger.layer([logger]),
+        Layer.succeed(References.MinimumLogLevel, effectLevels[settings.level]),
+        Layer.succeed(AccessLog, {
+          enabled,
+          write: (message, fields) => sink.add(format(new Date(), "info", message, fields), false)
+        })
+      )
     })
   )
-}
 
 /** `Effect.log("text", { key: value })`: strings are the message, objects are fields. */
 const splitMessage = (message: unknown): { readonly text: string; readonly fields: Fields } => {
@@ -82,8 +89,11 @@ const splitMessage = (message: unknown): { readonly text: string; readonly field
   return { text, fields }
 }
 
-const jsonLine = (date: Date, level: string, message: string, fields: Fields): string =>
-  `${JSON.stringify({ timestamp: date.toISOString(), level, message: scrub(message), ...asObject(redact(fields)) })}\n`
+const jsonLine = (date: Date, level: string, message: string, fields: Fields): string => {
+  const own = { timestamp: date.toISOString(), level, message: scrub(message) }
+  // Twice: they come first, and no field of the same name takes their place.
+  return `${JSON.stringify({ ...own, ...asObject(redact(fields)), ...own })}\n`
+}
 
 const prettyLine = (date: Date, level: string, message: string, fields: Fields): string => {
   const pairs = Object.entries(asObject(redact(fields))).map(
@@ -103,11 +113,12 @@ const makeSink = (write: (text: string) => void) => {
     pending = ""
     write(text)
   }
-  return (line: string, urgent: boolean): void => {
+  const add = (line: string, urgent: boolean): void => {
     if (pending === "" && !urgent) setImmediate(flush)
     pending += line
     if (urgent || pending.length > 65_536) flush()
   }
+  return { add, flush }
 }
 
 /** Where nothing is configured yet: what goes wrong before the configuration is read is told in the same form. */

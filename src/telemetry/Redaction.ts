@@ -1,28 +1,40 @@
 /** What must never be written anywhere: values whose key says that they are secret. */
 import { Redacted } from "effect"
 
-const secretKey = /authorization|bearer|api[-_]?key|token|secret|password/i
-const innocent = /tokens$|token_seconds|tokens_total/i
+const secretKey = /authorization|bearer|api[-_]?key|token|secret|password|cookie|credential/i
+/** Counts of tokens, by kind: no secrets, unless there is text behind them. */
+const countsKey = /tokens$|token_seconds|tokens_total/i
 
 /** The same data with every value behind a telling key replaced; nesting deeper than 6 is cut off. */
 export const redact = (value: unknown, depth = 0): unknown => {
   if (Redacted.isRedacted(value)) return "<redacted>"
   if (value instanceof Error) return { error: value.name, message: scrub(value.message) }
   if (typeof value === "string") return scrub(value)
+  if (typeof value === "bigint") return value.toString()
   if (typeof value !== "object" || value === null) return value
+  if (value instanceof Date || value instanceof URL) return scrub(JSON.stringify(value).slice(1, -1))
+  if (ArrayBuffer.isView(value)) return `<${value.byteLength} bytes>`
   if (depth >= 6) return "…"
-  if (Array.isArray(value)) return value.map((item: unknown) => redact(item, depth + 1))
+  if (Array.isArray(value) || value instanceof Set) return Array.from(value, (item: unknown) => redact(item, depth + 1))
+  const entries = value instanceof Map ? Array.from(value, ([key, item]) => [String(key), item]) : Object.entries(value)
   return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [
-      key,
-      secretKey.test(key) && !innocent.test(key) && typeof item !== "number" ? "<redacted>" : redact(item, depth + 1)
-    ])
+    entries.map(([key, item]) => [key, isSecret(key, item) ? "<redacted>" : redact(item, depth + 1)])
   )
 }
 
-const credential = /\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{4,}/gi
-const userinfo = /(\w+:\/\/)[^/\s@]+@/g
+const isSecret = (key: string, value: unknown): boolean => {
+  if (typeof value === "number" || !secretKey.test(key)) return false
+  return !countsKey.test(key) || typeof value !== "object" || Array.isArray(value)
+}
 
-/** Credentials that stand in running text: `Bearer …`, `Basic …`, and user and password in an address. */
+const credential = /\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{4,}/gi
+const userinfo = /:\/\/[^/\s]+@/g
+const assignment =
+  /((?:authorization|api[-_]?key|token|secret|password)["']?\s*[=:]\s*["']?)(?!(?:bearer|basic)\s)[^\s"'&,;{}[\]]+/gi
+
+/**
+ * Credentials that stand in running text: `Bearer …`, `Basic …`, user and password in an address, and what is assigned
+ * to a telling name. Linear in the length of the text, which may come from anybody.
+ */
 export const scrub = (text: string): string =>
-  text.replace(credential, "$1 <redacted>").replace(userinfo, "$1<redacted>@")
+  text.replace(credential, "$1 <redacted>").replace(userinfo, "://<redacted>@").replace(assignment, "$1<redacted>")

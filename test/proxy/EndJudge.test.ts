@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { EndJudge } from "../../src/proxy/EndJudge.ts"
 import type { Dialect } from "../../src/proxy/Endpoint.ts"
 import { holdsFor } from "../Property.ts"
@@ -125,6 +125,13 @@ describe("a chat stream", () => {
   it("is complete with a [DONE] that has no line break behind it", () => {
     assert.strictEqual(verdictOf(`${role}data: [DONE]`), "complete")
     assert.strictEqual(verdictOf(`${role}data: [DONE`), "truncated")
+  })
+
+  it("is not finished by two broken lines that would make a reason together", () => {
+    const judge = new EndJudge("chat", 1)
+    judge.push(Buffer.from('data: {"finish_reason":"'))
+    judge.push(Buffer.from("\ndata: {}\n\n"))
+    assert.strictEqual(judge.verdict(), "truncated")
   })
 
   it("is not ended by what a model writes", () => {

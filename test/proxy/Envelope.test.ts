@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { type Endpoint, endpointAt } from "../../src/proxy/Endpoint.ts"
 import { type Envelope, type EnvelopeError, readEnvelope, withModel } from "../../src/proxy/Envelope.ts"
 import { holdsFor } from "../Property.ts"

@@ -1,5 +1,5 @@
 /** Streams as engines write them, whole, cut and mixed up; and a plain reading of them to compare with. */
-import fc from "fast-check"
+import * as fc from "fast-check"
 import type { Verdict } from "../../src/proxy/EndJudge.ts"
 import type { Dialect } from "../../src/proxy/Endpoint.ts"
 

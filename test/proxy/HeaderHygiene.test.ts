@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { downwardHeaders, upwardHeaders } from "../../src/proxy/HeaderHygiene.ts"
 import { holdsFor } from "../Property.ts"
 

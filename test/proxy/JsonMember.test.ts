@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { topLevelMember } from "../../src/proxy/JsonMember.ts"
 import { holdsFor } from "../Property.ts"
 import { entries, styles, write } from "./JsonText.ts"

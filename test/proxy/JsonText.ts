@@ -1,5 +1,5 @@
 /** JSON as other people's libraries write it: any white space, any escapes, any order, keys that come twice. */
-import fc from "fast-check"
+import * as fc from "fast-check"
 
 export type Json = null | boolean | number | string | ReadonlyArray<Json> | { readonly [key: string]: Json }
 
@@ -64,13 +64,13 @@ const isList = (value: Json): value is ReadonlyArray<Json> => Array.isArray(valu
 const writeObject = (entries: ReadonlyArray<Entry>, style: Style): Written => {
   const places: Array<Written["places"][number]> = []
   let text = "{"
-  entries.forEach(([key, value], index) => {
+  for (const [index, [key, value]] of entries.entries()) {
     text += `${index === 0 ? "" : ","}${space(style)}${writeString(key, style)}${space(style)}:${space(style)}`
     const start = text.length
     text += writeValue(value, style)
     places.push({ key, start, end: text.length })
     text += space(style)
-  })
+  }
   return { text: `${text}${entries.length === 0 ? space(style) : ""}}`, places }
 }
 

@@ -21,6 +21,7 @@ describe("how long a backend rests", () => {
   it.each([
     ["says nothing", {}],
     ["says nonsense", { "retry-after": "soon" }],
+    ["says what only looks like a date", { "retry-after": "in 3" }],
     ["says less than nothing", { "retry-after": "-5" }],
     ["says it twice", { "retry-after": ["1", "2"] }],
     ["has a date that is none", { "retry-after": "Wed, 21 Oct 2026 07:28:10 GMT", date: "yesterday" }]

@@ -30,3 +30,35 @@ describe("what discovery finds", () => {
     assert.deepStrictEqual(state.models?.get("m"), { id: "m", created: 7, ownedBy: "y" })
   })
 })
+
+describe("a probe that finds a backend alive again", () => {
+  const limits = { unhealthyAfter: 1, healthyAfter: 1 }
+  const dead = (): BackendState => {
+    const state = new BackendState("a")
+    state.probed("unhealthy", limits, 0, 0)
+    Object.assign(state.circuit, { phase: "open", openUntil: 30_000 })
+    return state
+  }
+
+  it("ends the cooldown of its circuit: what that remembers is of before", () => {
+    const state = dead()
+    state.probed("unhealthy", limits, 0, 1000)
+    assert.strictEqual(state.circuit.openUntil, 30_000)
+    state.probed("healthy", limits, 0, 2000)
+    assert.deepStrictEqual(state.circuit, { phase: "open", openUntil: 2000, trialRunning: false })
+  })
+
+  it("does not make it longer where it was over", () => {
+    const state = dead()
+    state.probed("healthy", limits, 0, 50_000)
+    assert.strictEqual(state.circuit.openUntil, 30_000)
+  })
+
+  it("leaves the circuit of a backend alone that was never away: there the requests decide", () => {
+    const state = new BackendState("a")
+    state.probed("healthy", limits, 0, 0)
+    Object.assign(state.circuit, { phase: "open", openUntil: 30_000 })
+    state.probed("healthy", limits, 0, 1000)
+    assert.strictEqual(state.circuit.openUntil, 30_000)
+  })
+})

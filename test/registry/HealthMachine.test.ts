@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as fc from "fast-check"
 import { type HealthStatus, standingOf } from "../../src/domain/Health.ts"
 import { HealthMachine } from "../../src/registry/HealthMachine.ts"
+import { fc } from "./Properties.ts"
 
 const thresholds = { unhealthyAfter: 3, healthyAfter: 1 }
 const grace = 15_000
@@ -198,7 +198,7 @@ describe("any sequence of probes and traffic", () => {
 
   it("leaves a backend that comes back by itself, a standing that follows the status, and nobody killed while delivering", () => {
     fc.assert(
-      fc.property(settings, fc.array(event, { maxLength: 60 }), (limits, events) => {
+      fc.property(settings, fc.array(event, { maxLength: 60, size: "max" }), (limits, events) => {
         const machine = new HealthMachine()
         let now = 0
         let suspicions = 0

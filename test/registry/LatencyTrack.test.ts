@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as fc from "fast-check"
 import { LatencyTrack } from "../../src/registry/LatencyTrack.ts"
+import { fc } from "./Properties.ts"
 
 const trackOf = (samples: ReadonlyArray<number>): LatencyTrack => {
   const track = new LatencyTrack()
@@ -9,7 +9,7 @@ const trackOf = (samples: ReadonlyArray<number>): LatencyTrack => {
 }
 
 const millis = fc.double({ min: 0, max: 600_000, noNaN: true })
-const samples = fc.array(millis, { minLength: 1, maxLength: 700 })
+const samples = fc.array(millis, { minLength: 1, maxLength: 700, size: "max" })
 
 /** By the definition: sort, and interpolate between the two neighbours of the rank. */
 const percentile = (values: ReadonlyArray<number>, share: number): number => {

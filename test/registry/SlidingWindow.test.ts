@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as fc from "fast-check"
 import { SlidingWindow } from "../../src/registry/SlidingWindow.ts"
+import { fc } from "./Properties.ts"
 
 const span = 10_000
 
@@ -42,7 +42,7 @@ describe("a sliding window", () => {
     fc.assert(
       fc.property(
         fc.nat({ max: 1_000_000 }),
-        fc.array(event, { maxLength: 80 }),
+        fc.array(event, { maxLength: 80, size: "max" }),
         fc.nat({ max: span }),
         (start, events, wait) => {
           const window = new SlidingWindow(span)

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import * as fc from "fast-check"
 import { Deadlines, type Timed } from "../../src/resilience/Deadlines.ts"
+import { fc } from "../registry/Properties.ts"
 import { forAll } from "./Programs.ts"
 
 const never = Number.POSITIVE_INFINITY
@@ -19,7 +19,11 @@ const withDeadlines = <A>(use: (deadlines: Deadlines["Service"]) => Effect.Effec
 describe("a due time", () => {
   it("is met within 20 ms and never early, whatever is due and whenever it was set", () =>
     forAll(
-      fc.array(fc.record({ pause: fc.nat({ max: 60 }), after: fc.nat({ max: 500 }) }), { minLength: 1, maxLength: 30 }),
+      fc.array(fc.record({ pause: fc.nat({ max: 60 }), after: fc.nat({ max: 500 }) }), {
+        minLength: 1,
+        maxLength: 30,
+        size: "max"
+      }),
       Deadlines.layer,
       Effect.fnUntraced(function* (plans) {
         const deadlines = yield* Deadlines

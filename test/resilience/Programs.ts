@@ -1,7 +1,7 @@
 /** Properties whose each run is a program of its own, under a clock of its own. */
 import { Effect, Layer, type Scope } from "effect"
 import { TestClock } from "effect/testing"
-import * as fc from "fast-check"
+import { fc } from "../registry/Properties.ts"
 
 export const forAll = <A, R>(
   values: fc.Arbitrary<A>,

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as fc from "fast-check"
 import { TokenBucket } from "../../src/resilience/TokenBucket.ts"
+import { fc } from "../registry/Properties.ts"
 
 describe("a token bucket", () => {
   it("is full at first: the whole burst may be used at once, and nothing beyond", () => {
@@ -64,7 +64,7 @@ describe("a token bucket", () => {
 
   it("never gives more over any stretch of time than its burst and its rate allow", () => {
     fc.assert(
-      fc.property(shape, fc.array(ask, { maxLength: 60 }), ({ capacity, perSecond }, asks) => {
+      fc.property(shape, fc.array(ask, { maxLength: 60, size: "max" }), ({ capacity, perSecond }, asks) => {
         const bucket = new TokenBucket(capacity, perSecond, 0)
         const given: Array<{ readonly at: number; readonly cost: number }> = []
         let now = 0
@@ -86,7 +86,7 @@ describe("a token bucket", () => {
 
   it("gives whoever waits exactly as long as it says, and no sooner", () => {
     fc.assert(
-      fc.property(shape, fc.array(ask, { maxLength: 30 }), ask, ({ capacity, perSecond }, asks, last) => {
+      fc.property(shape, fc.array(ask, { maxLength: 30, size: "max" }), ask, ({ capacity, perSecond }, asks, last) => {
         const bucket = new TokenBucket(capacity, perSecond, 0)
         let now = 0
         for (const { pause, share } of asks) {

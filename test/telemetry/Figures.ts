@@ -16,3 +16,15 @@ export const counted = (name: string): Effect.Effect<Record<string, number>> =>
       )
     )
   )
+
+/** What gauges of this name show, by their labels' values joined with blanks. */
+export const shown = (name: string): Effect.Effect<Record<string, number>> =>
+  Effect.map(Metric.snapshot, (figures) =>
+    Object.fromEntries(
+      figures.flatMap((figure) =>
+        figure.id === name && figure.type === "Gauge"
+          ? [[Object.values(figure.attributes ?? {}).join(" "), Number(figure.state.value)]]
+          : []
+      )
+    )
+  )

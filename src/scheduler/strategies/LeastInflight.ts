@@ -1,19 +1,21 @@
 import type { Member } from "../../registry/Registry.ts"
 import type { Strategy } from "../Strategy.ts"
+import { Turns } from "./Turns.ts"
 
 /**
  * The smallest (in-flight + 1) / weight: with the 1, weights count on an idle pool too. Ties go to the lower average
  * latency, where a backend without samples is first, so that it gets some; what still ties takes turns.
  */
 export const leastInflight = (): Strategy => {
-  let start = 0
+  const turns = new Turns()
   return {
     choose: (members, { usable }) => {
       let best: Member | undefined
       let bestCost = Number.POSITIVE_INFINITY
       let bestLatency = Number.POSITIVE_INFINITY
       const count = members.length
-      start = count === 0 ? 0 : (start + 1) % count
+      const start = turns.nextOf(members)
+      turns.setNext(members, start + 1)
       for (let step = 0; step < count; step++) {
         const position = start + step
         const member = members[position < count ? position : position - count]

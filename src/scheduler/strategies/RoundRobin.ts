@@ -1,14 +1,17 @@
 import type { Strategy } from "../Strategy.ts"
+import { Turns } from "./Turns.ts"
 
 /** One after the other, whatever their weights; those that cannot take it are skipped. */
 export const roundRobin = (): Strategy => {
-  let next = 0
+  const turns = new Turns()
   return {
     choose: (members, { usable }) => {
+      const next = turns.nextOf(members)
       for (let step = 0; step < members.length; step++) {
-        const member = members[(next + step) % members.length]
+        const position = (next + step) % members.length
+        const member = members[position]
         if (member !== undefined && usable(member)) {
-          next = (next + step + 1) % members.length
+          turns.setNext(members, position + 1)
           return member
         }
       }

@@ -1,0 +1,23 @@
+/**
+ * Regular expressions that clients' words are held against: in linear time, whatever the pattern and whatever the word,
+ * so no configuration can be made to run for long. What makes an expression slow (backreferences, lookaround) does not
+ * exist here and is refused when it is compiled.
+ */
+import { Result } from "effect"
+import { RE2JS } from "re2js"
+
+export interface LinearRegExp {
+  /** Whether the whole word matches. */
+  readonly matchesWhole: (word: string) => boolean
+}
+
+/** The expression ready for use, or why it is none. */
+export const compileRegExp = (source: string): Result.Result<LinearRegExp, string> =>
+  Result.map(Result.try({ try: () => RE2JS.compile(source, RE2JS.DOTALL), catch: reasonOf }), (compiled) => ({
+    matchesWhole: (word) => compiled.testExact(word)
+  }))
+
+const reasonOf = (error: unknown): string => {
+  const text = error instanceof Error ? error.message.replace(/^error parsing regexp: /, "") : "not understood"
+  return `not a regular expression that can be matched in linear time: ${text}`
+}

@@ -1,0 +1,292 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Effect, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { BackendAdapter, type Outgoing } from "../../src/backend/BackendAdapter.ts"
+import type { UpstreamRequest } from "../../src/backend/UpstreamTransport.ts"
+import { lone } from "../registry/Fixtures.ts"
+import { fc } from "../registry/Properties.ts"
+import { forAll } from "../resilience/Programs.ts"
+import { published, type Received, verify } from "./ApigGateway.ts"
+
+const outgoing = (more: Partial<Outgoing> = {}): Outgoing => ({
+  method: "POST",
+  path: "/v1/chat/completions",
+  query: "",
+  headers: ["Content-Type", "application/json"],
+  body: Buffer.from('{"model":"m"}'),
+  readable: true,
+  ...more
+})
+
+const signed = { adapter: "huawei-apig", url: "https://apig.example.com", auth: { type: "apig", ...published } }
+
+const prepareFor = Effect.fnUntraced(function* (backend: object, what: Outgoing, pool: object = {}) {
+  const adapters = yield* BackendAdapter
+  const { member, pool: entry } = yield* lone(backend, pool)
+  return adapters.prepare(member, entry.config.client, what)
+})
+
+/** The request as the other side gets it. */
+const received = ({ backend, body, headers, method, path }: UpstreamRequest): Received => {
+  const named = headers.some((name, index) => index % 2 === 0 && name.toLowerCase() === "host")
+  return {
+    method,
+    target: path,
+    headers: named ? headers : ["host", new URL(backend.url).host, ...headers],
+    body: body instanceof Uint8Array ? body : new Uint8Array(0)
+  }
+}
+
+const verdict = (request: UpstreamRequest) =>
+  Clock.clockWith((clock) => Effect.succeed(verify(received(request), published, clock.currentTimeMillisUnsafe())))
+
+const valueOf = ({ headers }: UpstreamRequest, name: string): string | undefined =>
+  headers[headers.findIndex((header, index) => index % 2 === 0 && header.toLowerCase() === name) + 1]
+
+describe("a request for a backend", () => {
+  it.effect("goes to its address with its credentials, its body and the query as they are", () =>
+    Effect.gen(function* () {
+      const what = outgoing({ query: "?a=1&b=%20" })
+      const request = yield* prepareFor(
+        {
+          url: "http://h:1/base",
+          pathPrefix: "/v1",
+          auth: { type: "bearer", token: "t" },
+          timeouts: { connect: "3s" }
+        },
+        what
+      )
+      assert.strictEqual(request.path, "/base/v1/chat/completions?a=1&b=%20")
+      assert.strictEqual(request.body, what.body)
+      assert.deepStrictEqual(request.headers, ["Content-Type", "application/json", "authorization", "Bearer t"])
+      assert.deepStrictEqual([request.method, request.connectTimeout, request.readable], ["POST", 3000, true])
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+
+  it.effect("is made by the settings of the moment: two snapshots, two sets of credentials", () =>
+    Effect.gen(function* () {
+      const tokens = yield* Effect.forEach(["one", "two", "one"], (token) =>
+        Effect.map(prepareFor({ auth: { type: "bearer", token } }, outgoing()), (request) =>
+          valueOf(request, "authorization")
+        )
+      )
+      assert.deepStrictEqual(tokens, ["Bearer one", "Bearer two", "Bearer one"])
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+})
+
+describe("a signed request", () => {
+  it.effect("is accepted by a gateway that verifies it", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(Date.UTC(2026, 0, 2, 3, 4, 5))
+      for (const what of [
+        outgoing(),
+        outgoing({ body: Buffer.from('{"messages":[{"role":"user","content":"你好 😀"}]}') }),
+        outgoing({ method: "GET", path: "/v1/models", headers: [], body: undefined }),
+        outgoing({ headers: ["content-type", "application/json", "X-Stage", "RELEASE", "x-project-id", "p"] }),
+        outgoing({ path: "/v1/a%20b/c~d/", query: "?limit=2&marker=1&limit=1&c" })
+      ]) {
+        const request = yield* prepareFor(signed, what)
+        assert.isUndefined(yield* verdict(request))
+        assert.strictEqual(valueOf(request, "x-sdk-date"), "20260102T030405Z")
+      }
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+
+  it("is accepted whatever its path, its query and its body", () => {
+    const odd = fc.string({
+      unit: fc.constantFrom(...Array.from("/ab1-_.~!$&'()*+,;=:@%\"<>[]^`{|}\\"), "%2F", "%20", "%E4%BD%A0", "%ff"),
+      size: "medium"
+    })
+    const pair = fc.tuple(odd, fc.option(odd)).map(([name, value]) => {
+      const plain = (text: string) => text.replaceAll("&", "").replaceAll("?", "")
+      return value === null ? plain(name) : `${plain(name)}=${plain(value)}`
+    })
+    return forAll(
+      fc.record({
+        path: odd.map((text) => `/${text}`),
+        query: fc.array(pair, { maxLength: 5 }).map((pairs) => (pairs.length === 0 ? "" : `?${pairs.join("&")}`)),
+        body: fc.oneof(
+          fc.uint8Array(),
+          fc.string({ unit: "grapheme" }).map((text) => new TextEncoder().encode(text))
+        ),
+        url: fc.constantFrom("https://apig.example.com", "https://apig.example.com:8443/base/", "http://10.0.0.1:80"),
+        at: fc.integer({ min: 0, max: 4_000_000_000_000 })
+      }),
+      BackendAdapter.layer,
+      Effect.fnUntraced(function* ({ at, body, path, query, url }) {
+        yield* TestClock.setTime(at)
+        const request = yield* prepareFor({ ...signed, url }, outgoing({ path, query, body }))
+        assert.isUndefined(yield* verdict(request))
+      }),
+      500
+    )
+  })
+
+  it.effect("is signed anew for each attempt: one that is sent much later is still good, an old one is not", () =>
+    Effect.gen(function* () {
+      const what = outgoing()
+      const first = yield* prepareFor(signed, what)
+      yield* TestClock.adjust("14 minutes")
+      assert.isUndefined(yield* verdict(first))
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual(yield* verdict(first), "expired")
+      const again = yield* prepareFor(signed, what)
+      assert.isUndefined(yield* verdict(again))
+      assert.notStrictEqual(valueOf(again, "authorization"), valueOf(first, "authorization"))
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+
+  it.effect("is refused when anything of it was changed on its way", () =>
+    Effect.gen(function* () {
+      const request = yield* prepareFor(signed, outgoing({ query: "?a=1" }))
+      const changed = (more: Partial<Received>) => verify({ ...received(request), ...more }, published, 0)
+      const mismatch = "signature does not match"
+      assert.isUndefined(changed({}))
+      assert.strictEqual(changed({ method: "PUT" }), mismatch)
+      assert.strictEqual(changed({ target: "/v1/chat/completions?a=2" }), mismatch)
+      assert.strictEqual(changed({ target: "/v1/completions?a=1" }), mismatch)
+      assert.strictEqual(changed({ body: Buffer.from("{}") }), mismatch)
+      const headers = received(request).headers.map((text) => (text === "apig.example.com" ? "evil.example.com" : text))
+      assert.strictEqual(changed({ headers }), mismatch)
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+
+  it.effect("holds nothing that the client brought for this: no authorization, no date, no hash", () =>
+    Effect.gen(function* () {
+      const headers = [
+        "Authorization",
+        "Bearer client",
+        "X-Sdk-Date",
+        "20000101T000000Z",
+        "X-Sdk-Content-Sha256",
+        "bad"
+      ]
+      const request = yield* prepareFor(signed, outgoing({ headers }))
+      assert.isUndefined(yield* verdict(request))
+      assert.notInclude(request.headers.join(" "), "client")
+      assert.notInclude(request.headers.join(" "), "20000101")
+      assert.isUndefined(request.headers.find((name) => name.toLowerCase() === "x-sdk-content-sha256"))
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+
+  it.effect("signs the host that goes on the wire, with its port where it is not the usual one", () =>
+    Effect.gen(function* () {
+      const headers = [{ op: "replace", name: "Host", value: "public.example.com" }]
+      for (const backend of [
+        { ...signed, url: "https://apig.example.com:8443" },
+        { ...signed, url: "https://apig.example.com:443" },
+        { ...signed, headers }
+      ]) {
+        assert.isUndefined(yield* verdict(yield* prepareFor(backend, outgoing())))
+      }
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+
+  it.effect("signs what header operations have made of it", () =>
+    Effect.gen(function* () {
+      const headers = [
+        { op: "insert", name: "X-Stage", value: "RELEASE" },
+        { op: "replace", name: "Content-Type", value: "application/json; charset=utf-8" }
+      ]
+      const request = yield* prepareFor({ ...signed, headers }, outgoing())
+      assert.isUndefined(yield* verdict(request))
+      assert.include(valueOf(request, "authorization"), "SignedHeaders=content-type;host;x-sdk-date;x-stage")
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+
+  it.effect("with a body that comes while it is sent says that its payload is not signed", () =>
+    Effect.gen(function* () {
+      const request = yield* prepareFor(signed, outgoing({ body: Stream.make(new Uint8Array(3)) }))
+      assert.strictEqual(valueOf(request, "x-sdk-content-sha256"), "UNSIGNED-PAYLOAD")
+      assert.isUndefined(yield* verdict(request))
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+
+  it.effect("names its access key and never its secret one", () =>
+    Effect.gen(function* () {
+      const request = yield* prepareFor(signed, outgoing())
+      assert.include(valueOf(request, "authorization"), `Access=${published.accessKey}`)
+      assert.notInclude(JSON.stringify(request.headers), published.secretKey)
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+})
+
+describe("a probe", () => {
+  const paths = Effect.fnUntraced(function* (backend: object) {
+    const adapters = yield* BackendAdapter
+    const { entry } = yield* lone(backend)
+    return (["health", "models", "load"] as const).map((kind) => adapters.probe(entry.config, kind)?.path)
+  })
+
+  for (const [adapter, expected] of [
+    ["openai", ["/v1/models", "/v1/models", undefined]],
+    ["vllm", ["/health", "/v1/models", "/metrics"]],
+    ["llama-cpp", ["/health", "/v1/models", "/metrics"]],
+    // One whose file is not there yet is asked as any server with OpenAI's API.
+    ["sglang", ["/v1/models", "/v1/models", undefined]]
+  ] as const) {
+    it.effect(`of ${adapter} asks where that engine answers`, () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* paths({ adapter }), [...expected])
+      }).pipe(Effect.provide(BackendAdapter.layer))
+    )
+  }
+
+  it.effect("asks for health where the configuration says so", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* paths({ adapter: "vllm", health: { path: "/ready?deep=1" } }), [
+        "/ready?deep=1",
+        "/v1/models",
+        "/metrics"
+      ])
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+
+  it.effect("goes to the backend's own paths with the backend's own credentials", () =>
+    Effect.gen(function* () {
+      const adapters = yield* BackendAdapter
+      const { entry, member, pool } = yield* lone({
+        adapter: "vllm",
+        url: "http://h:1/base/v1",
+        auth: { type: "bearer", token: "t" }
+      })
+      const sent = (["health", "models", "load"] as const).map((kind) => {
+        const what = adapters.probe(entry.config, kind)
+        assert.isDefined(what)
+        return adapters.prepare(member, pool.config.client, what)
+      })
+      assert.deepStrictEqual(
+        sent.map(({ method, path }) => `${method} ${path}`),
+        ["GET /base/health", "GET /base/v1/models", "GET /base/metrics"]
+      )
+      for (const request of sent) assert.strictEqual(valueOf(request, "authorization"), "Bearer t")
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+
+  it.effect("of a gateway that wants signatures is signed", () =>
+    Effect.gen(function* () {
+      const adapters = yield* BackendAdapter
+      const { entry } = yield* lone(signed)
+      const what = adapters.probe(entry.config, "health")
+      assert.isDefined(what)
+      assert.isUndefined(yield* verdict(yield* prepareFor(signed, what)))
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+})
+
+describe("what a status says of the backend and of the request", () => {
+  for (const adapter of ["openai", "vllm", "llama-cpp", "huawei-apig"]) {
+    it.effect(`of ${adapter} blames nobody for the fault of another`, () =>
+      Effect.gen(function* () {
+        const adapters = yield* BackendAdapter
+        const { entry } = yield* lone(adapter === "huawei-apig" ? signed : { adapter })
+        const classify = (status: number) => adapters.classify(entry.config, status)
+        for (const status of [200, 201, 204, 206, 301, 304]) assert.strictEqual(classify(status), "answered")
+        for (const status of [400, 401, 403, 404, 408, 413, 422]) assert.strictEqual(classify(status), "request_fault")
+        for (const status of [429, 503]) assert.strictEqual(classify(status), "back_pressure")
+        for (const status of [500, 501, 502, 504, 520, 599]) assert.strictEqual(classify(status), "backend_fault")
+      }).pipe(Effect.provide(BackendAdapter.layer))
+    )
+  }
+})

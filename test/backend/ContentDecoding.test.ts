@@ -1,0 +1,280 @@
+import {
+  brotliCompressSync,
+  constants,
+  createBrotliCompress,
+  createDeflate,
+  createGzip,
+  createZstdCompress,
+  deflateSync,
+  gzipSync,
+  zstdCompressSync
+} from "node:zlib"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber } from "effect"
+import { decodeContent } from "../../src/backend/ContentDecoding.ts"
+import {
+  BodyEnd,
+  type Chunks,
+  UpstreamFailed,
+  type UpstreamHeaders,
+  type UpstreamResponse
+} from "../../src/backend/UpstreamTransport.ts"
+import { fc } from "../registry/Properties.ts"
+
+const inOrder = new BodyEnd(undefined)
+
+/** A response whose body is these pieces, then this end; counts how often it was cancelled. */
+const responseOf = (encoding: string, pieces: ReadonlyArray<Uint8Array>, end = inOrder, more: UpstreamHeaders = {}) => {
+  let at = 0
+  const seen = { cancelled: 0, read: 0 }
+  const response: UpstreamResponse = {
+    status: 200,
+    headers: { "content-encoding": encoding, "content-length": "7", "content-type": "text/plain", ...more },
+    read: Effect.sync(() => {
+      if (seen.cancelled > 0) return inOrder
+      const piece = pieces[at++]
+      if (piece !== undefined) seen.read++
+      return piece === undefined ? end : ([piece] as const)
+    }),
+    cancel: () => {
+      seen.cancelled++
+    }
+  }
+  return { response, seen }
+}
+
+const readAll = Effect.fnUntraced(function* (response: UpstreamResponse) {
+  const chunks: Array<Uint8Array> = []
+  for (;;) {
+    const read: Chunks | BodyEnd = yield* response.read
+    if (read instanceof BodyEnd) return { bytes: Buffer.concat(chunks), end: read }
+    chunks.push(...read)
+  }
+})
+
+const split = (bytes: Uint8Array, cuts: ReadonlyArray<number>): ReadonlyArray<Uint8Array> => {
+  const edges = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).toSorted((a, b) => a - b), bytes.length]
+  return edges.slice(1).map((edge, index) => bytes.subarray(edges[index], edge))
+}
+
+const codings = [
+  { name: "gzip", compress: gzipSync, stream: () => createGzip(), flush: constants.Z_SYNC_FLUSH },
+  { name: "deflate", compress: deflateSync, stream: () => createDeflate(), flush: constants.Z_SYNC_FLUSH },
+  {
+    name: "br",
+    compress: brotliCompressSync,
+    stream: () => createBrotliCompress(),
+    flush: constants.BROTLI_OPERATION_FLUSH
+  },
+  { name: "zstd", compress: zstdCompressSync, stream: () => createZstdCompress(), flush: constants.ZSTD_e_flush }
+]
+
+const text = Buffer.from('data: {"choices":[{"delta":{"content":"Grüße, 世界 😀"}}]}\n\n'.repeat(40))
+
+for (const { compress, flush, name, stream } of codings) {
+  describe(`an answer in ${name}`, () => {
+    it.live("comes readable, and says nothing of its coding any more", () =>
+      Effect.gen(function* () {
+        const decoded = decodeContent(responseOf(name, [compress(text)], inOrder, { etag: "x" }).response)
+        assert.deepStrictEqual(decoded.headers, { "content-type": "text/plain", etag: "x" })
+        const { bytes, end } = yield* readAll(decoded)
+        assert.deepStrictEqual([bytes.toString(), end.failure], [text.toString(), undefined])
+        assert.strictEqual(yield* decoded.read, end, "the end stays the end")
+      })
+    )
+
+    it("comes whole wherever it was split", () =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.oneof(fc.uint8Array({ maxLength: 5000, size: "max" }), fc.constant(new Uint8Array(300_000).fill(65))),
+          fc.array(fc.nat(), { maxLength: 30 }),
+          async (payload, cuts) => {
+            const decoded = decodeContent(responseOf(name, split(compress(payload), cuts)).response)
+            const { bytes, end } = await Effect.runPromise(readAll(decoded))
+            assert.isUndefined(end.failure)
+            assert.isTrue(bytes.equals(payload))
+          }
+        ),
+        { numRuns: 40 }
+      ))
+
+    it.live("comes whole when it comes byte by byte", () =>
+      Effect.gen(function* () {
+        const bytesApart = Array.from(compress(text), (byte) => Uint8Array.of(byte))
+        const { bytes } = yield* readAll(decodeContent(responseOf(name, bytesApart).response))
+        assert.strictEqual(bytes.toString(), text.toString())
+      })
+    )
+
+    it.live("gives each event as soon as it is there, not when more comes", () =>
+      Effect.gen(function* () {
+        const compressor = stream()
+        const compressed: Array<Buffer> = []
+        compressor.on("data", (piece: Buffer) => compressed.push(piece))
+        const more = yield* Deferred.make<void>()
+        let asked = 0
+        const write = (event: string) =>
+          Effect.callback<Chunks>((resume) => {
+            compressor.write(event)
+            compressor.flush(flush, () => {
+              const bytes = Buffer.concat(compressed.splice(0))
+              resume(Effect.succeed([bytes]))
+            })
+          })
+        const response: UpstreamResponse = {
+          status: 200,
+          headers: { "content-encoding": name },
+          read: Effect.suspend(() =>
+            asked++ === 0 ? write("data: 1\n\n") : Effect.andThen(Deferred.await(more), write("data: 2\n\n"))
+          ),
+          cancel: () => {}
+        }
+        const decoded = decodeContent(response)
+        const gather = Effect.fnUntraced(function* (length: number) {
+          let got = ""
+          while (got.length < length) {
+            const read: Chunks | BodyEnd = yield* decoded.read
+            assert.notInstanceOf(read, BodyEnd)
+            if (!(read instanceof BodyEnd)) got += Buffer.concat(read).toString()
+          }
+          return got
+        })
+        assert.strictEqual(yield* gather(9), "data: 1\n\n")
+        yield* Deferred.succeed(more, undefined)
+        assert.strictEqual(yield* gather(9), "data: 2\n\n")
+        compressor.destroy()
+      })
+    )
+
+    it.live("that is cut short is not taken for a whole one", () =>
+      Effect.gen(function* () {
+        const whole = compress(text)
+        const { bytes, end } = yield* readAll(
+          decodeContent(responseOf(name, [whole.subarray(0, whole.length - 12)]).response)
+        )
+        assert.strictEqual(end.failure?.kind, "protocol")
+        assert.isTrue(text.toString().startsWith(bytes.toString()))
+      })
+    )
+
+    it.live("that is none ends in a failure that says so, and is not read further", () =>
+      Effect.gen(function* () {
+        const { response, seen } = responseOf(name, [
+          Buffer.from("<html>this is no such thing</html>".repeat(10)),
+          text,
+          text,
+          text
+        ])
+        const decoded = decodeContent(response)
+        const { end } = yield* readAll(decoded)
+        assert.deepInclude(end.failure, { kind: "protocol", detail: "content coding" })
+        assert.strictEqual(yield* decoded.read, end)
+        assert.isBelow(seen.read, 4)
+        assert.isAtLeast(seen.cancelled, 1)
+      })
+    )
+
+    it.live("that breaks off gives what was there, then tells why", () =>
+      Effect.gen(function* () {
+        const broken = new BodyEnd(new UpstreamFailed({ kind: "reset", detail: "ECONNRESET" }))
+        const compressor = stream()
+        const begun = yield* Effect.callback<Buffer>((resume) => {
+          const pieces: Array<Buffer> = []
+          compressor.on("data", (piece: Buffer) => pieces.push(piece))
+          compressor.write("data: 1\n\n")
+          compressor.flush(flush, () => resume(Effect.sync(() => Buffer.concat(pieces))))
+        })
+        compressor.destroy()
+        const { bytes, end } = yield* readAll(decodeContent(responseOf(name, [begun], broken).response))
+        assert.deepStrictEqual([bytes.toString(), end], ["data: 1\n\n", broken])
+      })
+    )
+
+    it.live("that has no body at all, as to a HEAD, ends in order", () =>
+      Effect.gen(function* () {
+        const { bytes, end } = yield* readAll(decodeContent(responseOf(name, []).response))
+        assert.deepStrictEqual([bytes.length, end.failure], [0, undefined])
+      })
+    )
+
+    it.live("that would fill the memory is decoded only as it is read", () =>
+      Effect.gen(function* () {
+        const size = 64 * 1024 * 1024
+        const decoded = decodeContent(responseOf(name, [compress(new Uint8Array(size))]).response)
+        let total = 0
+        let largest = 0
+        for (;;) {
+          const read: Chunks | BodyEnd = yield* decoded.read
+          if (read instanceof BodyEnd) break
+          const length = read.reduce((sum, piece) => sum + piece.length, 0)
+          total += length
+          largest = Math.max(largest, length)
+        }
+        assert.strictEqual(total, size)
+        assert.isAtMost(largest, 256 * 1024)
+      })
+    )
+
+    it.live("that is given up in the middle gives up the exchange, and whoever reads on is told of the end", () =>
+      Effect.gen(function* () {
+        const { response, seen } = responseOf(name, split(compress(new Uint8Array(1024 * 1024)), [10, 20, 30]))
+        const decoded = decodeContent(response)
+        assert.notInstanceOf(yield* decoded.read, BodyEnd)
+        decoded.cancel()
+        decoded.cancel()
+        assert.isAtLeast(seen.cancelled, 1)
+        const { end } = yield* readAll(decoded)
+        assert.isUndefined(end.failure)
+      })
+    )
+
+    it.live("loses nothing when a reader is interrupted and another one goes on", () =>
+      Effect.gen(function* () {
+        const waits = yield* Deferred.make<void>()
+        const { response } = responseOf(name, split(compress(text), [5, 50, 100]))
+        let asked = 0
+        const stalling: UpstreamResponse = {
+          ...response,
+          read: Effect.suspend(() =>
+            asked++ === 1 ? Effect.andThen(Deferred.succeed(waits, undefined), Effect.never) : response.read
+          )
+        }
+        const decoded = decodeContent(stalling)
+        const reader = yield* Effect.forkChild(readAll(decoded), { startImmediately: true })
+        yield* Deferred.await(waits)
+        yield* Fiber.interrupt(reader)
+        const { bytes, end } = yield* readAll(decoded)
+        assert.isUndefined(end.failure)
+        assert.isTrue(text.toString().endsWith(bytes.toString()))
+        assert.isAbove(bytes.length, 0)
+      })
+    )
+  })
+}
+
+describe("an answer", () => {
+  for (const encoding of ["GZIP", " gzip ", "x-gzip", "X-GZip"]) {
+    it.live(`in "${encoding}" is one in gzip`, () =>
+      Effect.gen(function* () {
+        const { bytes } = yield* readAll(decodeContent(responseOf(encoding, [gzipSync(text)]).response))
+        assert.strictEqual(bytes.toString(), text.toString())
+      })
+    )
+  }
+
+  for (const encoding of ["identity", "gzip, br", "compress", "", "unknown"]) {
+    it(`in "${encoding}" is passed on as it is`, () => {
+      const { response } = responseOf(encoding, [text])
+      assert.strictEqual(decodeContent(response), response)
+    })
+  }
+
+  it("without a coding, or with several headers of it, is passed on as it is", () => {
+    const { response } = responseOf("gzip", [text])
+    const { "content-encoding": _, ...headers } = response.headers
+    const plain = { ...response, headers }
+    assert.strictEqual(decodeContent(plain), plain)
+    const many = { ...response, headers: { "content-encoding": ["gzip", "br"] } }
+    assert.strictEqual(decodeContent(many), many)
+  })
+})

@@ -1,0 +1,194 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber } from "effect"
+import type { Dispatcher } from "undici"
+import { Exchange } from "../../src/backend/Exchange.ts"
+import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../../src/backend/UpstreamTransport.ts"
+
+/** What undici gives to steer a request with; notes what was asked of it. */
+class Controller implements Dispatcher.DispatchController {
+  aborted = false
+  paused = false
+  reason: Error | null = null
+  resumes = 0
+  readonly rawHeaders = null
+  readonly rawTrailers = null
+  abort(reason: Error): void {
+    this.aborted = true
+    this.reason = reason
+  }
+  pause(): void {
+    this.paused = true
+  }
+  resume(): void {
+    this.paused = false
+    this.resumes++
+  }
+}
+
+const scene = () => {
+  const heads: Array<Exit.Exit<UpstreamResponse, UpstreamFailed>> = []
+  const exchange = new Exchange((head) => heads.push(head))
+  const controller = new Controller()
+  return { heads, exchange, controller }
+}
+
+const begun = () => {
+  const all = scene()
+  all.exchange.onRequestStart(all.controller)
+  all.exchange.onResponseStart(all.controller, 200, { a: "b" })
+  return all
+}
+
+const bytes = (length: number) => new Uint8Array(length)
+const tooSlow = new UpstreamFailed({ kind: "timeout", detail: "idle" })
+
+describe("a head", () => {
+  it("is given once, with its status and its headers", () => {
+    const { heads } = begun()
+    assert.lengthOf(heads, 1)
+    const [head] = heads
+    assert.isTrue(head !== undefined && Exit.isSuccess(head))
+    if (head !== undefined && Exit.isSuccess(head)) assert.deepInclude(head.value, { status: 200, headers: { a: "b" } })
+  })
+
+  it("is not one of those that only announce another", () => {
+    const { controller, exchange, heads } = scene()
+    exchange.onRequestStart(controller)
+    exchange.onResponseStart(controller, 100, {})
+    exchange.onResponseStart(controller, 103, { link: "x" })
+    assert.deepStrictEqual(heads, [])
+    exchange.onResponseStart(controller, 204, {})
+    assert.lengthOf(heads, 1)
+  })
+
+  it("that never comes is a failure, with what undici says of it", () => {
+    const { controller, exchange, heads } = scene()
+    exchange.onResponseError(controller, Object.assign(new Error("x"), { code: "ECONNREFUSED" }))
+    assert.deepStrictEqual(heads, [Exit.fail(new UpstreamFailed({ kind: "connect", detail: "ECONNREFUSED" }))])
+  })
+})
+
+describe("a body", () => {
+  it.effect("is read piece by piece as it comes, or what has come at once, then its end again and again", () =>
+    Effect.gen(function* () {
+      const { controller, exchange } = begun()
+      const waiting = yield* Effect.forkChild(exchange.read, { startImmediately: true })
+      exchange.onResponseData(controller, bytes(1))
+      assert.deepStrictEqual(yield* Fiber.join(waiting), [bytes(1)])
+      exchange.onResponseData(controller, bytes(2))
+      exchange.onResponseData(controller, bytes(3))
+      exchange.onResponseEnd()
+      assert.deepStrictEqual(yield* exchange.read, [bytes(2), bytes(3)])
+      for (let i = 0; i < 3; i++) assert.deepStrictEqual(yield* exchange.read, new BodyEnd(undefined))
+    })
+  )
+
+  it.effect("that nobody reads stops the socket at 64 KiB, and reading starts it again", () =>
+    Effect.gen(function* () {
+      const { controller, exchange } = begun()
+      for (let i = 0; i < 3; i++) exchange.onResponseData(controller, bytes(16 * 1024))
+      assert.isFalse(controller.paused)
+      exchange.onResponseData(controller, bytes(16 * 1024))
+      assert.isTrue(controller.paused)
+      yield* exchange.read
+      assert.deepStrictEqual([controller.paused, controller.resumes], [false, 1])
+      exchange.onResponseData(controller, bytes(1))
+      yield* exchange.read
+      assert.strictEqual(controller.resumes, 1)
+    })
+  )
+
+  it.effect("loses nothing when whoever waited for it is interrupted", () =>
+    Effect.gen(function* () {
+      const { controller, exchange } = begun()
+      const waiting = yield* Effect.forkChild(exchange.read, { startImmediately: true })
+      yield* Fiber.interrupt(waiting)
+      exchange.onResponseData(controller, bytes(5))
+      assert.deepStrictEqual(yield* exchange.read, [bytes(5)])
+    })
+  )
+
+  it.effect("that breaks off gives what has come, then the reason", () =>
+    Effect.gen(function* () {
+      const { controller, exchange } = begun()
+      exchange.onResponseData(controller, bytes(5))
+      exchange.onResponseError(controller, Object.assign(new Error("x"), { code: "ECONNRESET" }))
+      assert.deepStrictEqual(yield* exchange.read, [bytes(5)])
+      const end = yield* exchange.read
+      assert.instanceOf(end, BodyEnd)
+      if (end instanceof BodyEnd) assert.deepInclude(end.failure, { kind: "reset", detail: "ECONNRESET" })
+    })
+  )
+})
+
+describe("ending an exchange from outside", () => {
+  it("before it was sent lets nothing go out", () => {
+    const { controller, exchange, heads } = scene()
+    exchange.abort(tooSlow)
+    assert.deepStrictEqual(heads, [Exit.fail(tooSlow)])
+    exchange.onRequestStart(controller)
+    assert.isTrue(controller.aborted)
+  })
+
+  it("before its head fails it with the caller's reason, not with what undici makes of it", () => {
+    const { controller, exchange, heads } = scene()
+    exchange.onRequestStart(controller)
+    exchange.abort(tooSlow)
+    exchange.onResponseError(controller, new Error("aborted"))
+    assert.deepStrictEqual(heads[0], Exit.fail(tooSlow))
+    assert.isTrue(controller.aborted)
+  })
+
+  it.effect("wakes whoever waits for the body", () =>
+    Effect.gen(function* () {
+      const { controller, exchange } = begun()
+      const waiting = yield* Effect.forkChild(exchange.read, { startImmediately: true })
+      exchange.abort(tooSlow)
+      assert.deepStrictEqual(yield* Fiber.join(waiting), new BodyEnd(tooSlow))
+      assert.isTrue(controller.aborted)
+      assert.deepStrictEqual(yield* exchange.read, new BodyEnd(tooSlow))
+    })
+  )
+
+  it.effect("by giving it up throws away what nobody will read", () =>
+    Effect.gen(function* () {
+      const { controller, exchange } = begun()
+      exchange.onResponseData(controller, bytes(5))
+      exchange.cancel()
+      exchange.cancel()
+      assert.isTrue(controller.aborted)
+      assert.deepStrictEqual(yield* exchange.read, new BodyEnd(undefined))
+    })
+  )
+
+  it.effect("after its end changes nothing: the connection is kept for the next request", () =>
+    Effect.gen(function* () {
+      const { controller, exchange } = begun()
+      exchange.onResponseEnd()
+      exchange.cancel()
+      exchange.abort(tooSlow)
+      assert.isFalse(controller.aborted)
+      assert.deepStrictEqual(yield* exchange.read, new BodyEnd(undefined))
+    })
+  )
+
+  it.effect("is decided by whoever comes first", () =>
+    Effect.gen(function* () {
+      const { controller, exchange } = begun()
+      exchange.abort(tooSlow)
+      exchange.cancel()
+      exchange.onResponseError(controller, new Error("later"))
+      exchange.onResponseEnd()
+      assert.deepStrictEqual(yield* exchange.read, new BodyEnd(tooSlow))
+    })
+  )
+
+  it.effect("takes no more of what still comes in", () =>
+    Effect.gen(function* () {
+      const { controller, exchange } = begun()
+      exchange.cancel()
+      exchange.onResponseData(controller, bytes(5))
+      assert.deepStrictEqual(yield* exchange.read, new BodyEnd(undefined))
+    })
+  )
+})

@@ -1,0 +1,155 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { type Outgoing, outgoingHeaders, prepare, targetPath } from "../../src/backend/Outgoing.ts"
+import { lone } from "../registry/Fixtures.ts"
+
+const outgoing = (headers: ReadonlyArray<string>): Outgoing => ({
+  method: "POST",
+  path: "/v1/x",
+  query: "",
+  headers,
+  body: undefined,
+  readable: true
+})
+
+const headersOf = Effect.fnUntraced(function* (backend: object, headers: ReadonlyArray<string>) {
+  const { entry } = yield* lone(backend)
+  return outgoingHeaders(entry.config, prepare(entry.config), outgoing(headers), "/v1/x", 0)
+})
+
+describe("the backend's path", () => {
+  const cases: ReadonlyArray<readonly [url: string, prefix: string | undefined, path: string, target: string]> = [
+    ["http://h:1", undefined, "/v1/chat/completions", "/v1/chat/completions"],
+    ["http://h:1/", undefined, "/v1/chat/completions", "/v1/chat/completions"],
+    ["http://h:1///", undefined, "/v1/models", "/v1/models"],
+    ["http://h:1/v1", undefined, "/v1/chat/completions", "/v1/chat/completions"],
+    ["http://h:1/v1/", undefined, "/v1/chat/completions", "/v1/chat/completions"],
+    ["http://h:1/api", undefined, "/v1/chat/completions", "/api/chat/completions"],
+    ["http://h:1/api/v3/", undefined, "/v1/chat/completions", "/api/v3/chat/completions"],
+    ["http://h:1", "", "/v1/chat/completions", "/chat/completions"],
+    ["http://h:1", "/", "/v1/chat/completions", "/chat/completions"],
+    ["http://h:1", "/openai/v1", "/v1/models", "/openai/v1/models"],
+    ["http://h:1", "/openai/v1/", "/v1/models", "/openai/v1/models"],
+    ["http://h:1/base", "/v1", "/v1/models", "/base/v1/models"],
+    ["http://h:1", undefined, "/v1", "/v1"],
+    ["http://h:1", "", "/v1", "/"],
+    ["http://h:1", undefined, "/v1/", "/v1/"],
+    // What is not below /v1 is below the engine's own root.
+    ["http://h:1", undefined, "/tokenize", "/tokenize"],
+    ["http://h:1/v1", undefined, "/tokenize", "/tokenize"],
+    ["http://h:1/v1/", undefined, "/health", "/health"],
+    ["http://h:1/base", undefined, "/tokenize", "/base/tokenize"],
+    ["http://h:1/base/v1", undefined, "/tokenize", "/base/tokenize"],
+    ["http://h:1", undefined, "/v1beta/models", "/v1beta/models"],
+    ["http://h:1", undefined, "/", "/"],
+    // Byte for byte, whatever it looks like.
+    ["http://h:1", undefined, "/v1/a%2Fb//c/../d%20e/", "/v1/a%2Fb//c/../d%20e/"],
+    ["http://h:1/api", undefined, "/v1//x", "/api//x"]
+  ]
+  for (const [url, pathPrefix, path, target] of cases) {
+    it.effect(
+      `at ${url}${pathPrefix === undefined ? "" : ` with prefix "${pathPrefix}"`} for ${path} is ${target}`,
+      () =>
+        Effect.gen(function* () {
+          const { entry } = yield* lone({ url, ...(pathPrefix !== undefined && { pathPrefix }) })
+          assert.strictEqual(targetPath(prepare(entry.config), path), target)
+        })
+    )
+  }
+})
+
+describe("the backend's credentials", () => {
+  const forms: ReadonlyArray<readonly [what: string, auth: object, name: string, value: string]> = [
+    ["bearer", { type: "bearer", token: "t-1" }, "authorization", "Bearer t-1"],
+    ["a user and a password", { type: "basic", username: "u", password: "p:ü" }, "authorization", "Basic dTpwOsO8"],
+    ["basic as it stands", { type: "basic", credentials: "dTpw" }, "authorization", "Basic dTpw"],
+    ["a header of any name", { type: "header", name: "X-Apig-AppCode", value: "c0de" }, "x-apig-appcode", "c0de"]
+  ]
+  for (const [what, auth, name, value] of forms) {
+    it.effect(`are sent: ${what}`, () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* headersOf({ auth }, ["accept", "*/*"]), ["accept", "*/*", name, value])
+      })
+    )
+
+    it.effect(`replace whatever of that name is there, also what an operation has put there: ${what}`, () =>
+      Effect.gen(function* () {
+        const headers = [{ op: "replace", name: name.toUpperCase(), value: "configured" }]
+        const sent = yield* headersOf({ auth, headers }, [name, "of the client", name.toUpperCase(), "again"])
+        assert.deepStrictEqual(sent, [name, value])
+      })
+    )
+  }
+
+  it.effect("are none where none are configured", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* headersOf({}, ["accept", "*/*"]), ["accept", "*/*"])
+    })
+  )
+
+  it.effect("may be put there by an operation alone", () =>
+    Effect.gen(function* () {
+      const headers = [{ op: "insert", name: "Authorization", value: "Basic dTpw" }]
+      assert.deepStrictEqual(yield* headersOf({ headers }, []), ["Authorization", "Basic dTpw"])
+    })
+  )
+})
+
+describe("header operations", () => {
+  const apply = (headers: ReadonlyArray<object>, client: ReadonlyArray<string>) => headersOf({ headers }, client)
+  const client = ["X-Team", "client", "accept", "*/*", "x-team", "twice"]
+
+  it.effect("insert only where the header is absent, whatever its case", () =>
+    Effect.gen(function* () {
+      const insert = (name: string) => [{ op: "insert", name, value: "ours" }]
+      assert.deepStrictEqual(yield* apply(insert("x-TEAM"), client), client)
+      assert.deepStrictEqual(yield* apply(insert("X-New"), client), [...client, "X-New", "ours"])
+    })
+  )
+
+  it.effect("replace every value of a header by the one, and set it where it is absent", () =>
+    Effect.gen(function* () {
+      const replace = (name: string) => [{ op: "replace", name, value: "ours" }]
+      assert.deepStrictEqual(yield* apply(replace("X-TEAM"), client), ["accept", "*/*", "X-TEAM", "ours"])
+      assert.deepStrictEqual(yield* apply(replace("X-New"), ["a", "b"]), ["a", "b", "X-New", "ours"])
+    })
+  )
+
+  it.effect("remove every value of a header", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* apply([{ op: "remove", name: "x-Team" }], client), ["accept", "*/*"])
+      assert.deepStrictEqual(yield* apply([{ op: "remove", name: "x-other" }], client), client)
+    })
+  )
+
+  it.effect("take effect one after the other", () =>
+    Effect.gen(function* () {
+      const sent = yield* apply(
+        [
+          { op: "remove", name: "x-team" },
+          { op: "insert", name: "x-team", value: "first" },
+          { op: "insert", name: "x-team", value: "second" },
+          { op: "replace", name: "accept", value: "text/plain" },
+          { op: "remove", name: "X-Last" }
+        ],
+        [...client, "x-last", "1"]
+      )
+      assert.deepStrictEqual(sent, ["x-team", "first", "accept", "text/plain"])
+    })
+  )
+
+  it.effect("leave the headers that have several values, and all others, as they came", () =>
+    Effect.gen(function* () {
+      const many = ["X-Many", "1", "accept", "*/*", "x-many", "2", "X-MANY", "3"]
+      assert.deepStrictEqual(yield* apply([{ op: "remove", name: "x-none" }], many), many)
+    })
+  )
+
+  it.effect("do not touch what they were given: another attempt begins with the same", () =>
+    Effect.gen(function* () {
+      const given = Object.freeze(["x-team", "client"])
+      yield* headersOf({ headers: [{ op: "remove", name: "x-team" }], auth: { type: "bearer", token: "t" } }, given)
+      assert.deepStrictEqual(given, ["x-team", "client"])
+    })
+  )
+})

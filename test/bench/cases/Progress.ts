@@ -1,0 +1,13 @@
+/** What is going on, on stderr: one line that is written over where a person watches, lines otherwise. */
+import { Effect } from "effect"
+
+export const progress = (text: string): Effect.Effect<void> =>
+  Effect.sync(() => {
+    const { stderr } = process
+    stderr.write(stderr.isTTY ? `\r\u001b[K${text.slice(0, stderr.columns - 1)}` : `${text}\n`)
+  })
+
+/** Leaves the line that was written over. */
+export const progressEnd: Effect.Effect<void> = Effect.sync(() => {
+  if (process.stderr.isTTY) process.stderr.write("\r\u001b[K")
+})

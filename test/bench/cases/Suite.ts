@@ -1,0 +1,71 @@
+/** The whole run: which processes stand for which part, and in which order. */
+import { Effect } from "effect"
+import { Book } from "../report/Book.ts"
+import { type Subject, startBare, startNginx, startUpstream, startWeir } from "../rig/Subjects.ts"
+import { startTraced } from "../rig/Traced.ts"
+import { measureIdle } from "./Idle.ts"
+import { CurrentPlan } from "./Plan.ts"
+import { warmUp } from "./Rounds.ts"
+import { measureScale } from "./Scale.ts"
+import { measureStartup } from "./Startup.ts"
+import { measureStreams } from "./Streams.ts"
+import { measureOpenLoop, measureUnary } from "./Unary.ts"
+
+export const parts = ["unary", "streams", "idle", "startup", "scale"] as const
+export type Part = (typeof parts)[number]
+
+/** Measures the parts into the {@link Book}, and answers what stood for which name. */
+export const measureParts = Effect.fnUntraced(function* (chosen: ReadonlyArray<Part>) {
+  const upstream = yield* startUpstream
+  const loaded =
+    chosen.includes("unary") || chosen.includes("streams") ? yield* Effect.scoped(measureLoaded(chosen, upstream)) : []
+  if (chosen.includes("idle")) yield* measureMemory
+  if (chosen.includes("startup")) yield* measureStartup(upstream.port)
+  if (chosen.includes("scale")) yield* Effect.scoped(measureScale(upstream.port))
+  return loaded.map(({ name, what }) => ({ name, what }))
+})
+
+const weirDefault = (upstream: number) => startWeir("weir", "Weir, default configuration", { upstream })
+
+const weirFull = (upstream: number) =>
+  startWeir("weir-full", "Weir with keys, their limits, stickiness and a limit for each address", {
+    upstream,
+    everything: true
+  })
+
+const noNginx = "nginx: not installed"
+const noHaproxy = "HAProxy: not among the subjects"
+
+/** Processes that live through both parts and take turns. */
+const measureLoaded = Effect.fnUntraced(function* (chosen: ReadonlyArray<Part>, upstream: Subject) {
+  const book = yield* Book
+  const bare = yield* startBare(upstream.port)
+  const nginx = yield* startNginx(upstream.port)
+  const weir = yield* weirDefault(upstream.port)
+  const full = yield* weirFull(upstream.port)
+  const { traces } = yield* CurrentPlan
+  const traced = traces ? yield* startTraced(upstream.port) : []
+  if (nginx === undefined) book.remark(noNginx)
+  book.remark(noHaproxy)
+  const cast = { always: [bare, ...(nginx === undefined ? [] : [nginx]), weir], extras: [upstream, full, ...traced] }
+  yield* warmUp([...cast.always, upstream, full])
+  if (chosen.includes("unary")) {
+    yield* measureUnary(cast)
+    yield* measureOpenLoop(cast, bare)
+  }
+  if (chosen.includes("streams")) yield* measureStreams(cast)
+  return [upstream, ...cast.always, full, ...traced]
+})
+
+/** Each with an upstream of its own. */
+const measureMemory = Effect.gen(function* () {
+  for (const start of [startBare, startNginx, weirDefault]) {
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        const { port } = yield* startUpstream
+        const subject = yield* start(port)
+        if (subject !== undefined) yield* measureIdle(subject, port)
+      })
+    )
+  }
+})

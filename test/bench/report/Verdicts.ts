@@ -1,0 +1,104 @@
+/** The promises of the project's fifth issue ("Must show") against what was measured: ratios of one run. */
+import { caseId, sizeName, usualConnections, usualPrompt } from "../cases/Plan.ts"
+import { scaleSubject } from "../cases/Scale.ts"
+import { verdictStreams } from "../cases/Streams.ts"
+import type { Summary } from "../Statistics.ts"
+import type { Reader } from "./Book.ts"
+import { spread } from "./Format.ts"
+
+export interface Verdict {
+  readonly what: string
+  readonly ambition: string
+  readonly measured: string
+  /** `undefined`: it was not measured, or there is nothing to judge. */
+  readonly met: boolean | undefined
+}
+
+interface Bounded {
+  readonly name: string
+  readonly summary: Summary | undefined
+  /** The most that the median may be. */
+  readonly most: number
+}
+
+/** A row of several parts is met when all of its parts are. */
+const row = (what: string, ambition: string, unit: string, parts: ReadonlyArray<Bounded>): Verdict => {
+  const found = parts.flatMap(({ most, name, summary }) => (summary === undefined ? [] : [{ most, name, summary }]))
+  const texts = found.map(({ name, summary }) => `${name}${name === "" ? "" : " "}${spread(summary)} ${unit}`)
+  return {
+    what,
+    ambition,
+    measured: texts.length === 0 ? "not measured" : texts.join("; "),
+    met: found.length < parts.length ? undefined : found.every(({ most, summary }) => summary.median <= most)
+  }
+}
+
+const usual = caseId.unary(usualPrompt, usualConnections)
+const paced = caseId.streams(verdictStreams)
+
+export const verdicts = ({ added, figure, ratio }: Reader): ReadonlyArray<Verdict> => {
+  const scaled = (count: number, what: "backends" | "keys") =>
+    ratio(caseId.scale, scaleSubject(count, what), scaleSubject(1, what), "cpuMicros")
+  return [
+    row("unary 2 KB: CPU a request, against the bare proxy", "<= 1.5 x", "x", [
+      { name: "", summary: ratio(usual, "weir", "bare", "cpuMicros"), most: 1.5 }
+    ]),
+    row(
+      "unary 2 KB, 32 connections, half of the bare proxy's maximum: added latency",
+      "p50 <= 0.15, p99 <= 1 ms",
+      "ms",
+      [
+        { name: "p50", summary: added(caseId.open, "weir", "bare", "p50"), most: 0.15 },
+        { name: "p99", summary: added(caseId.open, "weir", "bare", "p99"), most: 1 }
+      ]
+    ),
+    row("streams: CPU a chunk, against the bare proxy", "<= 1.3 x", "x", [
+      { name: "flat out", summary: ratio(caseId.flatOut, "weir", "bare", "cpuMicros"), most: 1.3 },
+      { name: `${verdictStreams} paced`, summary: ratio(paced, "weir", "bare", "cpuMicros"), most: 1.3 }
+    ]),
+    row(`${verdictStreams} paced streams: added time to the first token`, "p50 <= 0.3, p99 <= 2 ms", "ms", [
+      { name: "p50", summary: added(paced, "weir", "bare", "ttftP50"), most: 0.3 },
+      { name: "p99", summary: added(paced, "weir", "bare", "ttftP99"), most: 2 }
+    ]),
+    row("memory of an open idle stream, against the bare proxy's", "<= 2 x", "x", [
+      { name: "", summary: ratio(caseId.idle, "weir", "bare", "perStreamKiB"), most: 2 }
+    ]),
+    row("memory after the idle streams have ended, against before", "<= 1.1 x", "x", [
+      { name: "", summary: figure(caseId.idle, "weir", "afterRatio"), most: 1.1 }
+    ]),
+    row("everything on, against default", "<= 1.25 x", "x", [
+      { name: "a request", summary: ratio(usual, "weir-full", "weir", "cpuMicros"), most: 1.25 },
+      { name: "a chunk", summary: ratio(caseId.flatOut, "weir-full", "weir", "cpuMicros"), most: 1.25 }
+    ]),
+    row("everything on and 10 % traced, against default", "<= 1.25 x", "x", [
+      { name: "a request", summary: ratio(usual, "weir-traces-10", "weir", "cpuMicros"), most: 1.25 },
+      { name: "a chunk", summary: ratio(caseId.flatOut, "weir-traces-10", "weir", "cpuMicros"), most: 1.25 }
+    ]),
+    row("1,000 backends against 1", "<= 1.1 x", "x", [{ name: "", summary: scaled(1000, "backends"), most: 1.1 }]),
+    row("100,000 keys against 1", "<= 1.1 x", "x", [{ name: "", summary: scaled(100_000, "keys"), most: 1.1 }]),
+    growth({ added, figure, ratio })
+  ]
+}
+
+/** A prompt 16 times as long: what it adds is copying, which the bare proxy does as well. */
+const growth = ({ ratio }: Reader): Verdict => {
+  const small = caseId.unary(16 * 1024, usualConnections)
+  const large = caseId.unary(256 * 1024, usualConnections)
+  const weir = ratio(large, "weir", "weir", "cpuMicros", small)
+  const bare = ratio(large, "bare", "bare", "cpuMicros", small)
+  const measured =
+    weir === undefined || bare === undefined
+      ? "not measured"
+      : `${spread(weir)} x; the bare proxy ${spread(bare)} x; Weir over bare at ` +
+        `${sizeName(16 * 1024)} ${spread(ratio(small, "weir", "bare", "cpuMicros"))} x, ` +
+        `at ${sizeName(256 * 1024)} ${spread(ratio(large, "weir", "bare", "cpuMicros"))} x`
+  return {
+    what: "a prompt of 256 KB against one of 16 KB: CPU a request",
+    ambition: "grows with the bytes copied",
+    measured,
+    met: weir === undefined || bare === undefined ? undefined : weir.median <= bare.median * growthSlack
+  }
+}
+
+/** Beyond the bare proxy's own growth. */
+const growthSlack = 1.25

@@ -1,0 +1,88 @@
+import { createHash } from "node:crypto"
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import { asksForKey, authenticate, authenticateAdmin } from "../../src/http/Authentication.ts"
+import { holdsFor } from "../Property.ts"
+import { listener, snapshot } from "./Requests.ts"
+
+type Headers = Readonly<Record<string, string>>
+
+const sha256 = createHash("sha256").update("third-secret").digest("hex")
+const keyed = snapshot({
+  keys: [
+    { name: "a", key: "first-secret" },
+    { name: "b", key: "sécond ✓" },
+    { name: "c", sha256: sha256.toUpperCase() }
+  ],
+  admin: { token: "admin-secret" }
+})
+
+const whose = (headers: Headers) => {
+  const key = authenticate(keyed, (name) => headers[name])
+  return "code" in key ? `${key.status} ${key.code}` : key.name
+}
+
+describe("a client's key", () => {
+  it.each([
+    ["as a bearer token", { authorization: "Bearer first-secret" }, "a"],
+    ["with the scheme in any case and more space", { authorization: "bEARER   first-secret " }, "a"],
+    ["as x-api-key", { "x-api-key": "first-secret" }, "a"],
+    ["as api-key", { "api-key": "first-secret" }, "a"],
+    ["known by its digest alone", { authorization: "Bearer third-secret" }, "c"],
+    ["of other letters than ASCII's", { "x-api-key": "sécond ✓" }, "b"]
+  ])("is found %s", (_, headers, expected) => {
+    assert.strictEqual(whose(headers), expected)
+  })
+
+  it.each<[string, Headers]>([
+    ["missing", {}],
+    ["empty", { authorization: "Bearer " }],
+    ["nothing but a scheme", { authorization: "Bearer" }],
+    ["wrong", { authorization: "Bearer first-secre" }],
+    ["longer than the right one", { authorization: "Bearer first-secret2" }],
+    ["the digest instead of the key", { authorization: `Bearer ${sha256}` }],
+    ["in another scheme", { authorization: "Basic first-secret" }],
+    ["of odd bytes", { authorization: "Bearer \u0000\u00ff\ud800" }],
+    ["the admin's token", { authorization: "Bearer admin-secret" }],
+    ["the name of what every object has", { "x-api-key": "__proto__" }]
+  ])("that is %s is a 401", (_, headers) => {
+    assert.strictEqual(whose(headers), "401 invalid_api_key")
+  })
+
+  it("that is wrong is a 401 whatever it is, and does not come back in the message", () => {
+    holdsFor(fc.string({ unit: "binary", minLength: 8, maxLength: 40 }), (secret) => {
+      for (const headers of [{ authorization: `Bearer ${secret}` }, { "x-api-key": secret }]) {
+        const refused = authenticate(keyed, (name) => Object.entries(headers).find(([each]) => each === name)?.[1])
+        if (!("code" in refused)) assert.fail(`let in: ${refused.name}`)
+        assert.notInclude(refused.message, secret)
+      }
+    })
+  })
+})
+
+describe("whether a key is asked for", () => {
+  it("depends on whether there are any, where the listener does not say", () => {
+    assert.isTrue(asksForKey(keyed, listener()))
+    assert.isFalse(asksForKey(snapshot(), listener()))
+    assert.isFalse(asksForKey(keyed, listener({ auth: false })))
+    assert.isTrue(asksForKey(snapshot(), listener({ auth: true })))
+  })
+})
+
+describe("the admin surface", () => {
+  const refusal = (headers: Headers, of = keyed) => authenticateAdmin(of, (name) => headers[name])?.code ?? "open"
+
+  it("opens to its token, however it is sent, and to nothing else", () => {
+    assert.strictEqual(refusal({ authorization: "Bearer admin-secret" }), "open")
+    assert.strictEqual(refusal({ "x-api-key": "admin-secret" }), "open")
+    for (const wrong of ["", "admin-secre", "admin-secret2", "first-secret", "\u0000\ud800"]) {
+      assert.strictEqual(refusal({ authorization: `Bearer ${wrong}` }), "invalid_api_key")
+      assert.strictEqual(refusal({ "x-api-key": wrong }), "invalid_api_key")
+    }
+    assert.strictEqual(refusal({}), "invalid_api_key")
+  })
+
+  it("is open where it has no token", () => {
+    assert.strictEqual(refusal({}, snapshot()), "open")
+  })
+})

@@ -1,0 +1,266 @@
+/** The data plane with everything real but the sockets: a client, scripted backends, virtual time. */
+import { assert } from "@effect/vitest"
+import { Effect, type Fiber, Layer, Schema, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { BackendAdapter } from "../../src/backend/BackendAdapter.ts"
+import type { UpstreamBody } from "../../src/backend/UpstreamTransport.ts"
+import type { ApiKey } from "../../src/domain/ApiKey.ts"
+import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
+import { HealthProber } from "../../src/health/HealthProber.ts"
+import { Proxy, type ProxyResponse, RequestReport } from "../../src/proxy/Proxy.ts"
+import { gatherServices, type ProxyServices } from "../../src/proxy/ProxyServices.ts"
+import { type BackendState, Registry } from "../../src/registry/Registry.ts"
+import { Admission } from "../../src/resilience/Admission.ts"
+import { CircuitBreaker } from "../../src/resilience/CircuitBreaker.ts"
+import { Deadlines, type Timed } from "../../src/resilience/Deadlines.ts"
+import { RateLimiter } from "../../src/resilience/RateLimiter.ts"
+import { RetryPolicy } from "../../src/resilience/RetryPolicy.ts"
+import { Scheduler } from "../../src/scheduler/Scheduler.ts"
+import { Exposition, Metrics } from "../../src/telemetry/Telemetry.ts"
+import { type Script, ScriptedTransport } from "./ScriptedTransport.ts"
+
+export interface Setting {
+  readonly script: Script
+  /** More for each backend than its name and that it has the model `m`. */
+  readonly backends?: Readonly<Record<string, object>>
+  readonly pool?: object
+  readonly more?: object
+}
+
+const decode = Schema.decodeUnknownSync(GatewayConfig)
+
+/** Backends in the order of the script; the strategy takes them in that order, so that a test knows who is asked. */
+const configOf = ({ backends, more, pool, script }: Setting): GatewayConfig => {
+  const names = Object.keys(script)
+  return decode({
+    listeners: [{ port: 0, pool: "default" }],
+    backends: names.map((name) => ({ name, url: `http://${name}.test`, models: ["m"], ...backends?.[name] })),
+    pools: [{ name: "default", backends: names, strategy: "failover", ...pool }],
+    ...more
+  })
+}
+
+/** The real one, with a count of what it watches. */
+class Watched extends Set<Timed> {
+  readonly layer = Layer.effect(
+    Deadlines,
+    Effect.map(Deadlines, (real) => ({
+      now: real.now,
+      add: (timed: Timed) => {
+        this.add(timed)
+        real.add(timed)
+      },
+      remove: (timed: Timed) => {
+        this.delete(timed)
+        real.remove(timed)
+      }
+    }))
+  ).pipe(Layer.provide(Deadlines.layer))
+}
+
+const layerOf = (config: GatewayConfig, transport: ScriptedTransport, watched: Watched) =>
+  Proxy.layer.pipe(
+    Layer.provideMerge(HealthProber.layer),
+    Layer.provideMerge(
+      Layer.mergeAll(Scheduler.layer, Admission.layer, CircuitBreaker.layer, RateLimiter.layer, RetryPolicy.layer)
+    ),
+    Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, watched.layer, transport.layer)),
+    Layer.provideMerge(Registry.layerMemory(config)),
+    Layer.provideMerge(Metrics.layer),
+    Layer.provideMerge(Exposition.layerFigures)
+  )
+
+export interface Question {
+  readonly method?: string
+  readonly path?: string
+  readonly query?: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** Added to a small request for the model `m`; bytes and streams as they are. */
+  readonly body?: object
+  readonly raw?: UpstreamBody
+  /** The name of a configured key. */
+  readonly key?: string
+}
+
+/** What a client has got so far. */
+export class Reading {
+  status = 0
+  headers: Readonly<Record<string, string>> = {}
+  cookies: ReadonlyArray<string> = []
+  text = ""
+  contentLength: number | undefined
+  /** The connection was broken before the end. */
+  broken = false
+  readonly report: RequestReport
+
+  constructor(report: RequestReport) {
+    this.report = report
+  }
+
+  /** The code of the error event by which a stream ends. */
+  get cutBy(): string | undefined {
+    return /"code":"(upstream_[a-z]+)"[^\n]*\n\n$/.exec(this.text)?.[1]
+  }
+}
+
+export class Harness {
+  readonly transport: ScriptedTransport
+  readonly proxy: Proxy["Service"]
+  readonly services: ProxyServices
+  readonly watched: Watched
+  /** The newest request's. */
+  reading = new Reading(new RequestReport(0))
+  #count = 0
+
+  constructor(transport: ScriptedTransport, watched: Watched, proxy: Proxy["Service"], services: ProxyServices) {
+    this.transport = transport
+    this.watched = watched
+    this.proxy = proxy
+    this.services = services
+  }
+
+  get registry(): Registry["Service"] {
+    return this.services.registry
+  }
+
+  get admission(): Admission["Service"] {
+    return this.services.admission
+  }
+
+  get deadlines(): Deadlines["Service"] {
+    return this.services.deadlines
+  }
+
+  state(name: string): BackendState {
+    const backend = this.registry.current().backends.get(name)
+    assert.isDefined(backend)
+    return backend.state
+  }
+
+  /** A whole request, from its arrival to the last byte of its answer. Time must pass for it. */
+  request(question: Question = {}) {
+    return Effect.scoped(
+      Effect.gen({ self: this }, function* () {
+        const report = new RequestReport(this.deadlines.now())
+        const reading = new Reading(report)
+        this.reading = reading
+        const response = yield* this.proxy.handle(this.#asRequest(question, report))
+        yield* receive(response, reading)
+        return reading
+      })
+    )
+  }
+
+  #asRequest(
+    { body, headers = {}, key, method = "POST", path = "/v1/chat/completions", query = "", raw }: Question,
+    report: RequestReport
+  ) {
+    const snapshot = this.registry.current()
+    return {
+      id: `r-${++this.#count}`,
+      snapshot,
+      listener: snapshot.config.listeners[0],
+      key: key === undefined ? undefined : keyNamed(snapshot.config, key),
+      method,
+      path,
+      query,
+      rawHeaders: Object.entries(headers).flat(),
+      header: (name: string) => headers[name],
+      body: raw ?? (method === "POST" ? Buffer.from(JSON.stringify({ model: "m", messages: [], ...body })) : undefined),
+      report
+    }
+  }
+
+  /** Begins something that needs time; `passUntil` and `join` let it pass. */
+  start<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Fiber.Fiber<A, E>> {
+    return Effect.forkChild(effect, { startImmediately: true })
+  }
+
+  /** Lets time pass until something is true: in small steps at first, in larger ones when it takes long. */
+  passUntil(isTrue: () => boolean): Effect.Effect<void> {
+    const begin = this.deadlines.now()
+    return Effect.gen({ self: this }, function* () {
+      yield* TestClock.adjust(0)
+      while (!isTrue()) {
+        const passed = this.deadlines.now() - begin
+        if (passed > 600_000) assert.fail(`not within ten minutes: ${String(isTrue)}`)
+        yield* TestClock.adjust(passed < 3000 ? "10 millis" : "100 millis")
+      }
+    })
+  }
+
+  /** Lets time pass until a fiber has ended, and gives what came of it. */
+  join<A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<A, E> {
+    return Effect.andThen(
+      this.passUntil(() => fiber.pollUnsafe() !== undefined),
+      Effect.suspend(() => fiber.pollUnsafe() ?? Effect.never)
+    )
+  }
+
+  /** A request and all the time it needs. */
+  ask(question?: Question) {
+    return Effect.flatMap(this.start(this.request(question)), (fiber) => this.join(fiber))
+  }
+
+  /** The error with which a request is refused. */
+  refusal(question?: Question) {
+    return Effect.flip(this.ask(question))
+  }
+
+  /** Nothing is held any more: what every test must leave behind, whatever happened in it. */
+  assertIdle(): void {
+    for (const { name, state } of this.registry.current().backends.values()) {
+      assert.strictEqual(state.inflight, 0, `${name} in flight`)
+      assert.isFalse(state.circuit.trialRunning, `${name} on trial`)
+    }
+    assert.strictEqual(this.admission.active("default"), 0, "permits")
+    assert.strictEqual(this.admission.depth("default"), 0, "waiting")
+    assert.strictEqual(this.watched.size, 0, "watched deadlines")
+    assert.notInclude(this.transport.ends, "open", "exchanges")
+  }
+}
+
+const keyNamed = ({ keys }: GatewayConfig, name: string): ApiKey => {
+  const key = keys.find((each) => each.name === name)
+  assert.isDefined(key)
+  return key
+}
+
+const receive = (response: ProxyResponse, reading: Reading): Effect.Effect<void> => {
+  const { body, contentLength, cookies, headers, status } = response
+  Object.assign(reading, { status, headers, cookies, contentLength })
+  if (body instanceof Uint8Array) {
+    reading.text = Buffer.from(body).toString("utf8")
+    return Effect.void
+  }
+  return Stream.runForEach(body, (chunk) =>
+    Effect.sync(() => {
+      reading.text += Buffer.from(chunk).toString("latin1")
+    })
+  ).pipe(
+    Effect.catch(() =>
+      Effect.sync(() => {
+        reading.broken = true
+      })
+    )
+  )
+}
+
+/** Runs a test over a gateway of its own, and looks afterwards whether anything was left behind. */
+export const withGateway = <A, E>(setting: Setting, test: (gateway: Harness) => Effect.Effect<A, E>) => {
+  const transport = new ScriptedTransport(setting.script)
+  const watched = new Watched()
+  return Effect.gen(function* () {
+    const gateway = new Harness(transport, watched, yield* Proxy, yield* gatherServices)
+    const { registry } = gateway
+    // The first probes are over, and everybody is well.
+    yield* gateway.passUntil(() =>
+      [...registry.current().backends.values()].every(
+        ({ config, state }) => !config.enabled || state.health.status !== "unknown"
+      )
+    )
+    const result = yield* test(gateway)
+    gateway.assertIdle()
+    return result
+  }).pipe(Effect.provide(layerOf(configOf(setting), transport, watched)))
+}

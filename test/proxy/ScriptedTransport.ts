@@ -1,0 +1,201 @@
+/**
+ * Backends that play a script: what each of them does with its first request, its second, and so on. Virtual time, no
+ * sockets; everything that was sent, cancelled and aborted is written down.
+ */
+import { Deferred, type Duration, Effect, Layer } from "effect"
+import {
+  type Abort,
+  BodyEnd,
+  type Chunks,
+  UpstreamFailed,
+  type UpstreamHeaders,
+  type UpstreamRequest,
+  type UpstreamResponse,
+  UpstreamTransport
+} from "../../src/backend/UpstreamTransport.ts"
+
+/** A piece of a body, and how long the backend takes for it. */
+export type Piece = string | Uint8Array | { readonly after: Duration.Input; readonly data: string | Uint8Array }
+
+export const later = (after: Duration.Input, data: string | Uint8Array): Piece => ({ after, data })
+
+export interface Answer {
+  readonly status: number
+  readonly headers: UpstreamHeaders
+  /** Until the head. */
+  readonly after: Duration.Input
+  readonly pieces: ReadonlyArray<Piece>
+  /** What comes behind the last piece: the end, a broken connection, or nothing at all. */
+  readonly end: "end" | "cut" | "stall"
+}
+
+/** What a backend does with one request. */
+export type Step =
+  | { readonly fails: UpstreamFailed["kind"]; readonly after: Duration.Input; readonly detail?: string }
+  | { readonly silent: true }
+  | Answer
+
+/** Nothing listens there. */
+export const refuse: Step = { fails: "connect", after: 0 }
+
+/** The connection breaks before the head. */
+export const reset = (after: Duration.Input = 0): Step => ({ fails: "reset", after })
+
+/** Takes the request and never says a word. */
+export const silence: Step = { silent: true }
+
+export const answer = (
+  status: number,
+  body: string | ReadonlyArray<Piece> = "",
+  more: Partial<Answer> = {}
+): Answer => ({
+  status,
+  headers: { "content-type": "application/json" },
+  after: "1 millis",
+  pieces: typeof body === "string" ? [body] : body,
+  end: "end",
+  ...more
+})
+
+/** A stream of events in these pieces. */
+export const stream = (pieces: ReadonlyArray<Piece>, more: Partial<Answer> = {}): Answer =>
+  answer(200, pieces, { headers: { "content-type": "text/event-stream" }, ...more })
+
+/** One exchange as the backend saw it. */
+export class Exchange {
+  readonly request: UpstreamRequest
+  /** Pieces that were read so far. */
+  read = 0
+  state: "open" | "finished" | "cancelled" | UpstreamFailed = "open"
+  readonly #ending = Deferred.makeUnsafe<BodyEnd>()
+
+  constructor(request: UpstreamRequest) {
+    this.request = request
+  }
+
+  get text(): string {
+    const { body } = this.request
+    return body instanceof Uint8Array ? Buffer.from(body).toString("utf8") : ""
+  }
+
+  header(name: string): string | undefined {
+    const at = this.request.headers.findIndex((each, i) => i % 2 === 0 && each.toLowerCase() === name)
+    return at < 0 ? undefined : this.request.headers[at + 1]
+  }
+
+  readonly abort: Abort = (failure) => this.#finish(failure, new BodyEnd(failure))
+
+  readonly cancel = (): void => this.#finish("cancelled", new BodyEnd(undefined))
+
+  /** Waits for what the script says, or for whoever ends the exchange before. */
+  play(step: Step): Effect.Effect<UpstreamResponse, UpstreamFailed> {
+    if ("silent" in step) return this.#unlessEnded(Effect.never, stopped)
+    if ("fails" in step) {
+      const failure = new UpstreamFailed({ kind: step.fails, detail: step.detail ?? "scripted" })
+      return this.#unlessEnded(Effect.andThen(Effect.delay(Effect.void, step.after), this.#end(failure)), stopped)
+    }
+    const pieces = step.pieces.values()
+    const head = {
+      status: step.status,
+      headers: step.headers,
+      read: this.#reading(pieces, step.end),
+      cancel: this.cancel
+    }
+    return this.#unlessEnded(Effect.delay(Effect.succeed(head), step.after), stopped)
+  }
+
+  #reading(pieces: Iterator<Piece>, end: Answer["end"]): Effect.Effect<Chunks | BodyEnd> {
+    const next = Effect.suspend((): Effect.Effect<Chunks | BodyEnd> => {
+      const { done, value } = pieces.next()
+      if (done !== true) {
+        const { after, data } =
+          typeof value === "string" || value instanceof Uint8Array ? { after: 0, data: value } : value
+        return Effect.delay(
+          Effect.sync((): Chunks => {
+            this.read++
+            return [typeof data === "string" ? Buffer.from(data, "utf8") : data]
+          }),
+          after
+        )
+      }
+      if (end === "stall") return Effect.never
+      const failure = end === "cut" ? new UpstreamFailed({ kind: "reset", detail: "scripted" }) : undefined
+      return Effect.sync(() => {
+        this.#finish(failure ?? "finished", new BodyEnd(failure))
+        return new BodyEnd(failure)
+      })
+    })
+    return this.#unlessEnded(next, Effect.succeed)
+  }
+
+  #finish(state: Exclude<Exchange["state"], "open">, end: BodyEnd): void {
+    if (this.state !== "open") return
+    this.state = state
+    Deferred.doneUnsafe(this.#ending, Effect.succeed(end))
+  }
+
+  #end(failure: UpstreamFailed): Effect.Effect<never, UpstreamFailed> {
+    return Effect.suspend(() => {
+      this.abort(failure)
+      return Effect.fail(failure)
+    })
+  }
+
+  #unlessEnded<A, B, E, F>(play: Effect.Effect<A, E>, otherwise: (end: BodyEnd) => Effect.Effect<B, F>) {
+    const ended = Effect.flatMap(Deferred.await(this.#ending), otherwise)
+    return Effect.suspend(
+      (): Effect.Effect<A | B, E | F> => (this.state === "open" ? Effect.raceFirst(play, ended) : ended)
+    )
+  }
+}
+
+const stopped = (end: BodyEnd): Effect.Effect<never, UpstreamFailed> =>
+  Effect.fail(end.failure ?? new UpstreamFailed({ kind: "reset", detail: "cancelled" }))
+
+/** By backend; the last step is repeated. */
+export type Script = Readonly<Record<string, ReadonlyArray<Step>>>
+
+export class ScriptedTransport {
+  /** Every exchange that was begun for a client, in order. */
+  readonly exchanges: Array<Exchange> = []
+  /** What a backend does with its probes, where it is not simply well. */
+  readonly probes = new Map<string, Step>()
+  readonly #script: Script
+
+  constructor(script: Script) {
+    this.#script = script
+  }
+
+  /** The exchanges with one backend. */
+  with(name: string): ReadonlyArray<Exchange> {
+    return this.exchanges.filter(({ request }) => request.backend.name === name)
+  }
+
+  /** Who was asked, in order. */
+  get asked(): string {
+    return this.exchanges.map(({ request }) => request.backend.name).join("")
+  }
+
+  /** How the exchanges ended, in order. */
+  get ends(): ReadonlyArray<string> {
+    return this.exchanges.map(({ state }) => (typeof state === "string" ? state : state.kind))
+  }
+
+  #stepFor(request: UpstreamRequest): Step {
+    const { name } = request.backend
+    const steps = this.#script[name] ?? []
+    return steps[this.with(name).length] ?? steps.at(-1) ?? silence
+  }
+
+  readonly layer = Layer.succeed(UpstreamTransport, {
+    send: (request, started) =>
+      Effect.suspend(() => {
+        const exchange = new Exchange(request)
+        const isProbe = request.method === "GET" && request.path === "/v1/models"
+        const step = isProbe ? (this.probes.get(request.backend.name) ?? answer(200, "{}")) : this.#stepFor(request)
+        if (!isProbe) this.exchanges.push(exchange)
+        started(exchange.abort)
+        return Effect.onInterrupt(exchange.play(step), () => Effect.sync(exchange.cancel))
+      })
+  })
+}

@@ -1,0 +1,37 @@
+import { assert, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { TestClock } from "effect/testing"
+import { Registry } from "../../src/registry/Registry.ts"
+import { Admission } from "../../src/resilience/Admission.ts"
+import { Deadlines } from "../../src/resilience/Deadlines.ts"
+import { layerQueueGauges } from "../../src/resilience/QueueGauges.ts"
+import { configOf } from "../registry/Fixtures.ts"
+import { layerMetrics, shown } from "../telemetry/Figures.ts"
+import { Crowd, Places } from "./Visitors.ts"
+
+const pools = (...names: ReadonlyArray<string>) => configOf({ pools: names.map((name) => ({ name, backends: [] })) })
+
+it.effect("a pool shows how many wait for it, as long as it exists", () =>
+  Effect.gen(function* () {
+    const services = Layer.mergeAll(Registry.layerMemory(yield* pools("p", "q")), layerMetrics, Admission.layer)
+    const layer = layerQueueGauges.pipe(Layer.provideMerge(services), Layer.provide(Deadlines.layer))
+    const program = Effect.gen(function* () {
+      const crowd = new Crowd(yield* Admission, { pool: "p", maxConcurrent: 1 })
+      const registry = yield* Registry
+      yield* TestClock.adjust(1)
+      const depth = shown("weir_queue_depth")
+      assert.deepStrictEqual(yield* depth, { p: 0, q: 0 })
+      const places = new Places(5)
+      const first = yield* crowd.come({ places })
+      yield* crowd.come({ places })
+      yield* crowd.come({ places })
+      assert.deepStrictEqual(yield* depth, { p: 2, q: 0 })
+      yield* first.finish
+      assert.deepStrictEqual(yield* depth, { p: 1, q: 0 })
+      yield* registry.apply(yield* pools("q", "r"))
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(yield* depth, { q: 0, r: 0 })
+    })
+    yield* Effect.provide(program, layer)
+  })
+)

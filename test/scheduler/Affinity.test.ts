@@ -1,0 +1,190 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { AffinityTable } from "../../src/scheduler/Affinity.ts"
+import type { Lease } from "../../src/scheduler/Scheduler.ts"
+import { configOf, type Fleet, type FleetLike, named, nameOf, onFleet, withFleet } from "./Fleet.ts"
+
+describe("the table of sessions", () => {
+  it("remembers a session until it was not used for its time to live", () => {
+    const table = new AffinityTable(1000, 10)
+    table.bind("s", "a", 0)
+    assert.strictEqual(table.lookup("s", 999), "a")
+    table.bind("s", "a", 999)
+    assert.strictEqual(table.lookup("s", 1998), "a")
+    assert.isUndefined(table.lookup("s", 1999))
+    assert.isUndefined(table.lookup("s", 1998), "what is over is over")
+  })
+
+  it("holds no more sessions than it may, and forgets the one not used for the longest", () => {
+    const table = new AffinityTable(1000, 3)
+    for (const [at, key] of ["p", "q", "r"].entries()) table.bind(key, "a", at)
+    table.bind("p", "a", 3)
+    table.bind("t", "b", 4)
+    assert.strictEqual(table.size, 3)
+    assert.deepStrictEqual(
+      ["p", "q", "r", "t"].map((key) => table.lookup(key, 5)),
+      ["a", undefined, "a", "b"]
+    )
+    for (let i = 0; i < 1000; i++) table.bind(`x${i}`, "a", 6)
+    assert.strictEqual(table.size, 3)
+  })
+
+  it("forgets what is over when something new comes", () => {
+    const table = new AffinityTable(10, 100)
+    for (let i = 0; i < 50; i++) table.bind(`x${i}`, "a", 0)
+    table.bind("new", "a", 10)
+    assert.strictEqual(table.size, 1)
+  })
+})
+
+const outcome = (fleet: Fleet, session: string, more = {}) => {
+  const lease = fleet.lease({ session, ...more })
+  lease.release()
+  return `${lease.sticky} ${nameOf(lease)}`
+}
+
+const two: FleetLike = { ...named("a", "b"), pool: { strategy: "round_robin" } }
+
+describe("a session", () => {
+  it.effect("stays on its backend, and requests without one do not", () =>
+    withFleet(two, (fleet) => {
+      assert.strictEqual(outcome(fleet, "s"), "miss a")
+      assert.strictEqual(outcome(fleet, "t"), "miss b")
+      for (let i = 0; i < 5; i++) assert.deepStrictEqual([outcome(fleet, "s"), outcome(fleet, "t")], ["hit a", "hit b"])
+      assert.isUndefined(fleet.lease().sticky)
+    })
+  )
+
+  it.effect("is new again when it was not used for its time to live, which every use begins anew", () =>
+    withFleet({ ...two, pool: { ...two.pool, sticky: { ttl: "2s" } } }, (fleet) => {
+      outcome(fleet, "s")
+      for (let i = 0; i < 4; i++) {
+        fleet.now += 1900
+        assert.strictEqual(outcome(fleet, "s"), "hit a")
+      }
+      fleet.now += 2000
+      assert.match(outcome(fleet, "s"), /^miss/)
+    })
+  )
+
+  it.effect.each(["dead", "draining", "resting", "open", "tried", "full"])(
+    "moves off a backend that is %s, and stays where it went",
+    (what) =>
+      withFleet({ backends: [{ name: "a", maxConcurrency: 2 }, { name: "b" }], pool: two.pool ?? {} }, (fleet) => {
+        outcome(fleet, "s")
+        if (what === "dead") fleet.found("a", "unhealthy")
+        if (what === "draining") fleet.found("a", "draining")
+        if (what === "resting") fleet.state("a").restUntil = fleet.now + 60
+        if (what === "open") fleet.openCircuit("a", fleet.now + 60)
+        if (what === "full") fleet.state("a").inflight = 2
+        assert.strictEqual(outcome(fleet, "s", what === "tried" ? { tried: [fleet.state("a")] } : {}), "moved b")
+        fleet.found("a", "healthy")
+        fleet.state("a").inflight = 0
+        fleet.now += 100
+        assert.strictEqual(outcome(fleet, "s"), "hit b")
+      })
+  )
+
+  it.effect("goes back to a better tier as soon as that has somebody again", () =>
+    withFleet({ ...named("a", "b"), pool: { backends: ["a", { name: "b", priority: 1 }] } }, (fleet) => {
+      assert.strictEqual(outcome(fleet, "s"), "miss a")
+      fleet.found("a", "unhealthy")
+      assert.strictEqual(outcome(fleet, "s"), "moved b")
+      assert.strictEqual(outcome(fleet, "s"), "hit b")
+      fleet.found("a", "healthy")
+      assert.strictEqual(outcome(fleet, "s"), "moved a")
+    })
+  )
+})
+
+/** One running request for each session, each beginning on the backend that its session likes. */
+const begin = (fleet: Fleet, sessions: ReadonlyArray<string>): ReadonlyArray<Lease> =>
+  sessions.map((session) => fleet.lease({ session }))
+
+const many = (count: number) => Array.from({ length: count }, (_, index) => `s${index}`)
+
+describe("sessions on a backend that is far busier than the others", () => {
+  it.effect("move one by one, and only as many as it takes", () =>
+    withFleet(named("a", "b"), (fleet) => {
+      fleet.found("b", "unhealthy")
+      for (const lease of begin(fleet, many(40))) lease.release()
+      fleet.found("b", "healthy")
+      const leases = begin(fleet, many(40))
+      const moved = leases.filter(({ sticky }) => sticky === "moved").length
+      assert.isAtLeast(moved, 10)
+      assert.isAtMost(moved, 20)
+      const { inflight } = fleet.state("a")
+      assert.isAtMost(inflight, 1.25 * 20 + 2)
+    })
+  )
+
+  it.effect("stay while the pool is quiet, where every count is far from the mean", () =>
+    withFleet(named("a", "b", "c"), (fleet) => {
+      const mine = fleet.lease({ session: "s" })
+      const again = fleet.lease({ session: "s" })
+      assert.deepStrictEqual([again.sticky, nameOf(again)], ["hit", nameOf(mine)])
+    })
+  )
+
+  it.effect("stay where the work is shared evenly, though a third backend is dead", () =>
+    withFleet(named("a", "b", "c"), (fleet) => {
+      fleet.found("c", "unhealthy")
+      for (const lease of begin(fleet, many(40))) lease.release()
+      for (const name of ["a", "b"]) fleet.state(name).inflight = 20
+      fleet.state("a").latency.record(1, 0)
+      const outcomes = many(40).map((session) => outcome(fleet, session))
+      assert.deepStrictEqual(
+        outcomes.filter((each) => !each.startsWith("hit")),
+        []
+      )
+    })
+  )
+
+  it.effect("stay where the work is shared evenly, though others stand by for the case of need", () =>
+    withFleet(
+      {
+        ...named("a", "b", "c", "d"),
+        pool: { backends: ["a", "b", { name: "c", priority: 1 }, { name: "d", priority: 1 }] }
+      },
+      (fleet) => {
+        for (const lease of begin(fleet, many(40))) lease.release()
+        for (const name of ["a", "b"]) fleet.state(name).inflight = 20
+        fleet.state("a").latency.record(1, 0)
+        fleet.state("a").latency.record(1, 0)
+        const outcomes = many(40).map((session) => outcome(fleet, session))
+        assert.deepStrictEqual(
+          outcomes.filter((each) => !each.startsWith("hit")),
+          []
+        )
+      }
+    )
+  )
+
+  it.effect("count by weight: a strong backend may have more than the others", () =>
+    withFleet({ backends: [{ name: "a", weight: 4 }, { name: "b" }] }, (fleet) => {
+      for (const lease of begin(fleet, many(40))) lease.release()
+      fleet.state("a").inflight = 40
+      fleet.state("b").inflight = 10
+      const hits = many(40).filter((session) => outcome(fleet, session).startsWith("hit"))
+      assert.strictEqual(hits.length, 40)
+    })
+  )
+})
+
+describe("a new configuration", () => {
+  it.effect(
+    "keeps sessions and turns where the pool's own settings did not change, and begins anew where they did",
+    () =>
+      onFleet(two, (fleet) =>
+        Effect.gen(function* () {
+          outcome(fleet, "s")
+          yield* fleet.registry.apply(configOf({ ...named("a", "b", "c"), pool: two.pool ?? {} }))
+          assert.strictEqual(outcome(fleet, "s"), "hit a")
+          yield* fleet.registry.apply(configOf({ ...named("b", "c"), pool: two.pool ?? {} }))
+          assert.match(outcome(fleet, "s"), /^moved/)
+          yield* fleet.registry.apply(configOf({ ...named("b", "c"), pool: { strategy: "failover" } }))
+          assert.strictEqual(outcome(fleet, "s"), "miss b")
+        })
+      )
+  )
+})

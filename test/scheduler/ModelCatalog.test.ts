@@ -1,0 +1,107 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import { ApiKey } from "../../src/domain/ApiKey.ts"
+import type { ModelInfo } from "../../src/domain/Health.ts"
+import { type Fleet, type FleetLike, named, withFleet } from "./Fleet.ts"
+
+const keyWith = Schema.decodeUnknownSync(ApiKey)
+
+const listed = (fleet: Fleet, key?: object) => {
+  const asked = key === undefined ? undefined : keyWith({ name: "k", key: "secret", ...key })
+  return fleet.scheduler.models(fleet.snapshot, fleet.listener, asked).map(({ id }) => id)
+}
+
+const discovered = (fleet: Fleet, name: string, ...models: ReadonlyArray<ModelInfo>) =>
+  fleet.state(name).setModels(new Map(models.map((model) => [model.id, model])))
+
+const model = (id: string): ModelInfo => ({ id, created: 7, ownedBy: "lab", maxModelLen: 4096 })
+
+const three: FleetLike = {
+  backends: [
+    { name: "a", models: ["m", "n"] },
+    { name: "b", models: ["m"] },
+    { name: "c", models: ["o"] }
+  ]
+}
+
+describe("the list of models", () => {
+  it.effect("has what all backends serve, each once, by name", () =>
+    withFleet(three, (fleet) => {
+      assert.deepStrictEqual(listed(fleet), ["m", "n", "o"])
+    })
+  )
+
+  it.effect("does not depend on whether a backend lives just now", () =>
+    withFleet(three, (fleet) => {
+      fleet.found("c", "unhealthy")
+      assert.deepStrictEqual(listed(fleet), ["m", "n", "o"])
+    })
+  )
+
+  it.effect("tells what discovery found, and nothing of a backend that is not known yet", () =>
+    withFleet(named("a", "b"), (fleet) => {
+      discovered(fleet, "a", model("m"))
+      assert.deepStrictEqual(fleet.scheduler.models(fleet.snapshot, fleet.listener, undefined), [model("m")])
+    })
+  )
+
+  it.effect("leaves out backends that are switched off, the one of last resort too", () =>
+    withFleet(
+      {
+        backends: [
+          { name: "a", models: ["m"] },
+          { name: "b", models: ["n"], enabled: false },
+          { name: "z", models: ["o"], enabled: false }
+        ],
+        pool: { backends: ["a", "b"] },
+        more: { fallbackBackend: "z" }
+      },
+      (fleet) => {
+        assert.deepStrictEqual(listed(fleet), ["m"])
+      }
+    )
+  )
+
+  it.effect("has the models of the backend of last resort, and not those of other pools", () =>
+    withFleet({ ...three, pool: { backends: ["a"] }, more: { fallbackBackend: "c" } }, (fleet) => {
+      assert.deepStrictEqual(listed(fleet), ["m", "n", "o"])
+    })
+  )
+
+  it.effect("has only what a key may use", () =>
+    withFleet(three, (fleet) => {
+      assert.deepStrictEqual(listed(fleet, { models: ["m", "o*"] }), ["m", "o"])
+      assert.deepStrictEqual(listed(fleet, { pools: ["other"] }), [])
+      assert.deepStrictEqual(listed(fleet, {}), ["m", "n", "o"])
+    })
+  )
+})
+
+describe("numbered instances of a model", () => {
+  it.effect.each([
+    { models: ["m", "m-2", "m-3", "m-10"], visible: ["m"] },
+    { models: ["m-2", "m-3"], visible: ["m-2", "m-3"] },
+    { models: ["m", "m-0", "m-1", "m-02"], visible: ["m", "m-0", "m-02", "m-1"] },
+    { models: ["llama-3", "llama-3-2"], visible: ["llama-3"] },
+    { models: ["gpt-4", "gpt"], visible: ["gpt"] },
+    { models: ["m", "m2", "m-x2"], visible: ["m", "m-x2", "m2"] }
+  ])("of $models show $visible", ({ models, visible }) =>
+    withFleet({ backends: [{ name: "a", models }] }, (fleet) => {
+      assert.deepStrictEqual(listed(fleet), visible)
+    })
+  )
+
+  it.effect("are hidden only where the same backend has the plain name too", () =>
+    withFleet(
+      {
+        backends: [
+          { name: "a", models: ["m"] },
+          { name: "b", models: ["m-2"] }
+        ]
+      },
+      (fleet) => {
+        assert.deepStrictEqual(listed(fleet), ["m", "m-2"])
+      }
+    )
+  )
+})

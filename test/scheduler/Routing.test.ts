@@ -1,0 +1,132 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import * as fc from "fast-check"
+import { ApiKey, allows } from "../../src/domain/ApiKey.ts"
+import { holdsFor } from "../Property.ts"
+import { type Fleet, named, withFleet } from "./Fleet.ts"
+
+const keyWith = Schema.decodeUnknownSync(ApiKey)
+
+const routed = (fleet: Fleet, model: string | undefined, key?: object) => {
+  const asked = key === undefined ? undefined : keyWith({ name: "k", key: "secret", ...key })
+  const { listener, snapshot } = fleet
+  return fleet.scheduler.route({ snapshot, listener, key: asked, path: "/v1/chat/completions", model })
+}
+
+const outcome = (...parameters: Parameters<typeof routed>): string => {
+  const route = routed(...parameters)
+  if (!("candidates" in route)) return `${route.status} ${route.code}`
+  return `${route.pool.name}: ${route.candidates.all.map(({ backend }) => backend.name).join(" ")}`
+}
+
+const known = {
+  backends: [
+    { name: "a", models: ["m"] },
+    { name: "b", models: ["m", "n"] }
+  ]
+}
+
+describe("a request", () => {
+  it.effect("goes to the listener's pool and those of it that have its model", () =>
+    withFleet(known, (fleet) => {
+      assert.strictEqual(outcome(fleet, "m"), "default: a b")
+      assert.strictEqual(outcome(fleet, "n"), "default: b")
+      assert.strictEqual(outcome(fleet, undefined), "default: a b")
+    })
+  )
+
+  it.effect("for a model that nobody has finds none, and is told so without being quoted at length", () =>
+    withFleet(known, (fleet) => {
+      assert.strictEqual(outcome(fleet, "x"), "404 model_not_found")
+      const route = routed(fleet, `${"y".repeat(5000)}\n`)
+      assert.isTrue("message" in route && route.message.length < 300 && !route.message.includes("\n"))
+      assert.strictEqual("param" in route ? route.param : undefined, "model")
+    })
+  )
+
+  it.effect("for a model that nobody has goes to the backend of last resort where there is one", () =>
+    withFleet({ ...known, pool: { backends: ["a"] }, more: { fallbackBackend: "b" } }, (fleet) => {
+      assert.strictEqual(outcome(fleet, "n"), "default: b")
+      assert.strictEqual(outcome(fleet, "m"), "default: a")
+    })
+  )
+
+  it.effect("on a listener without a pool goes to the backend of last resort, or nowhere", () =>
+    withFleet({ ...known, more: { listeners: [{ port: 0 }], fallbackBackend: "b" } }, (fleet) => {
+      assert.match(outcome(fleet, "x"), /: b$/)
+    })
+  )
+
+  it.effect("on a listener without anything behind it is not found", () =>
+    withFleet({ ...known, more: { listeners: [{ port: 0 }] } }, (fleet) => {
+      assert.strictEqual(outcome(fleet, "m"), "404 model_not_found")
+      assert.strictEqual(outcome(fleet, undefined), "404 not_found")
+    })
+  )
+
+  it.effect("to a pool that is empty finds the pool and nobody in it: that is no trouble with the model", () =>
+    withFleet(named(), (fleet) => {
+      assert.strictEqual(outcome(fleet, "m"), "default: ")
+    })
+  )
+})
+
+describe("a key", () => {
+  it.effect("that may not use the model or the pool is refused before anything is looked up", () =>
+    withFleet(known, (fleet) => {
+      assert.strictEqual(outcome(fleet, "m", { models: ["n"] }), "403 model_not_allowed")
+      assert.strictEqual(outcome(fleet, "x", { models: ["n"] }), "403 model_not_allowed")
+      assert.strictEqual(outcome(fleet, "m", { pools: ["other"] }), "403 pool_not_allowed")
+      assert.strictEqual(outcome(fleet, "m", { models: ["m*"], pools: ["def*"] }), "default: a b")
+      assert.strictEqual(outcome(fleet, undefined, { models: ["n"] }), "default: a b")
+    })
+  )
+})
+
+describe("what a pattern allows", () => {
+  it.each([
+    ["*", "", true],
+    ["*", "anything/at-all", true],
+    ["gpt-*", "gpt-4o", true],
+    ["gpt-*", "gpt-", true],
+    ["gpt-*", "xgpt-4", false],
+    ["*-mini", "gpt-4o-mini", true],
+    ["*-mini", "gpt-4o-mini-2", false],
+    ["a*b*c", "abc", true],
+    ["a*b*c", "aXbYc", true],
+    ["a*b*c", "acb", false],
+    ["a*a", "a", false],
+    ["ab*ba", "aba", false],
+    ["**", "x", true],
+    ["m.1", "mx1", false],
+    ["[a]", "a", false],
+    ["", "", true],
+    ["", "x", false]
+  ])("%j says of %j: %s", (pattern, name, expected) => {
+    assert.strictEqual(allows([pattern], name), expected)
+  })
+
+  it("is what its regular expression would match, for any pattern and any name", () => {
+    const letters = fc.string({ unit: fc.constantFrom("a", "b", "*", "."), maxLength: 8 })
+    const names = fc.string({ unit: fc.constantFrom("a", "b", "."), maxLength: 10 })
+    holdsFor(
+      fc.tuple(letters, names),
+      ([pattern, name]) => {
+        const expression = pattern
+          .split("*")
+          .map((piece) => piece.replaceAll(".", "\\."))
+          .join(".*")
+        assert.strictEqual(allows([pattern], name), new RegExp(`^(?:${expression})$`).test(name))
+      },
+      3000
+    )
+  })
+
+  it("is found out at once, even where a regular expression would take for ever", () => {
+    assert.isFalse(allows([`${"a*".repeat(50)}b`], "a".repeat(100_000)))
+  })
+
+  it("is nothing where there is no pattern", () => {
+    assert.isFalse(allows([], "m"))
+  })
+})

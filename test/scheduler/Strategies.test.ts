@@ -1,0 +1,209 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import type { Member } from "../../src/registry/Registry.ts"
+import { makeStrategy } from "../../src/scheduler/Strategies.ts"
+import { holdsFor } from "../Property.ts"
+import { dice, type FleetLike, membersOf, named, nameOf, withFleet } from "./Fleet.ts"
+
+const weighted = (strategy: string, ...weights: ReadonlyArray<number>): FleetLike => ({
+  backends: weights.map((weight, index) => ({ name: "abcdefgh".charAt(index), weight })),
+  pool: { strategy }
+})
+
+const all = ["round_robin", "weighted_round_robin", "least_inflight", "failover"] as const
+
+describe("round_robin", () => {
+  it.effect("takes one backend after the other, whatever their weights", () =>
+    withFleet(weighted("round_robin", 5, 1, 1), (fleet) => {
+      assert.strictEqual(fleet.choices(7), "abcabca")
+    })
+  )
+
+  it.effect("skips who cannot take it, without losing its place", () =>
+    withFleet(weighted("round_robin", 1, 1, 1), (fleet) => {
+      assert.strictEqual(fleet.choice(), "a")
+      fleet.found("b", "unhealthy")
+      assert.strictEqual(fleet.choices(4), "caca")
+      fleet.found("b", "healthy")
+      assert.strictEqual(fleet.choices(3), "bca")
+    })
+  )
+
+  it.effect("takes turns for each model by itself: other models' requests in between change nothing", () =>
+    withFleet(
+      {
+        backends: [
+          { name: "a", models: ["x", "y"] },
+          { name: "b", models: ["x", "y"] },
+          { name: "c", models: ["y"] }
+        ],
+        pool: { strategy: "round_robin" }
+      },
+      (fleet) => {
+        let xs = ""
+        let ys = ""
+        for (let i = 0; i < 6; i++) {
+          xs += fleet.choice({ model: "x" })
+          ys += fleet.choice({ model: "y" })
+        }
+        assert.strictEqual(xs, "ababab")
+        assert.strictEqual(ys, "abcabc")
+      }
+    )
+  )
+})
+
+describe("weighted_round_robin", () => {
+  it.effect("is smooth: weights 5, 1, 1 give a a b a c a a, over and over", () =>
+    withFleet(weighted("weighted_round_robin", 5, 1, 1), (fleet) => {
+      assert.strictEqual(fleet.choices(14), "aabacaaaabacaa")
+    })
+  )
+
+  it.effect("gives a backend that comes back its share, and no more to make up for its absence", () =>
+    withFleet(weighted("weighted_round_robin", 1, 1), (fleet) => {
+      fleet.found("b", "unhealthy")
+      assert.strictEqual(fleet.choices(20), "a".repeat(20))
+      fleet.found("b", "healthy")
+      const after = fleet.choices(10)
+      assert.strictEqual(after.replaceAll("a", "").length, 5)
+      assert.notInclude(after, "bbb")
+    })
+  )
+
+  it.effect.each([
+    { weights: [5, 1, 1] },
+    { weights: [1, 2, 4] },
+    { weights: [3, 3, 3, 3] },
+    { weights: [100, 1] },
+    { weights: [1] }
+  ])("gives each backend exactly its weight in every round of $weights", ({ weights }) =>
+    withFleet(weighted("weighted_round_robin", ...weights), (fleet) => {
+      const round = weights.reduce((sum, weight) => sum + weight, 0)
+      for (let i = 0; i < 3; i++) {
+        const chosen = fleet.choices(round)
+        for (const [index, weight] of weights.entries()) {
+          assert.strictEqual(chosen.split("abcdefgh".charAt(index)).length - 1, weight)
+        }
+      }
+    })
+  )
+})
+
+describe("least_inflight", () => {
+  it.effect("takes the backend with the least to do for its weight", () =>
+    withFleet(weighted("least_inflight", 1, 2, 4), (fleet) => {
+      const taken = Array.from({ length: 14 }, () => nameOf(fleet.lease()))
+      const count = (name: string) => taken.filter((each) => each === name).length
+      assert.deepStrictEqual([count("a"), count("b"), count("c")], [2, 4, 8])
+    })
+  )
+
+  it.effect("counts weights on an idle pool too: the strongest is first", () =>
+    withFleet(weighted("least_inflight", 1, 4), (fleet) => {
+      assert.strictEqual(fleet.choices(5), "bbbbb")
+    })
+  )
+
+  it.effect("lets equals take turns", () =>
+    withFleet(weighted("least_inflight", 1, 1, 1), (fleet) => {
+      assert.deepStrictEqual(new Set(fleet.choices(3)), new Set("abc"))
+      assert.strictEqual(fleet.choices(300).split("a").length - 1, 100)
+    })
+  )
+
+  it.effect("lets equals take turns for each model by itself", () =>
+    withFleet(
+      {
+        backends: [
+          { name: "a", models: ["x", "y"] },
+          { name: "b", models: ["x", "y"] },
+          { name: "c", models: ["y"] }
+        ]
+      },
+      (fleet) => {
+        const chosen = Array.from({ length: 60 }, () => [fleet.choice({ model: "x" }), fleet.choice({ model: "y" })])
+        const count = (index: number, name: string) => chosen.filter((each) => each[index] === name).length
+        assert.deepStrictEqual([count(0, "a"), count(0, "b")], [30, 30])
+        assert.deepStrictEqual([count(1, "a"), count(1, "b"), count(1, "c")], [20, 20, 20])
+      }
+    )
+  )
+
+  it.effect("breaks a tie by latency, and looks first at those of which it knows none", () =>
+    withFleet(weighted("least_inflight", 1, 1, 1), (fleet) => {
+      fleet.state("a").latency.record(50, 0)
+      fleet.state("b").latency.record(20, 0)
+      assert.strictEqual(fleet.choices(3), "ccc")
+      fleet.state("c").latency.record(90, 0)
+      assert.strictEqual(fleet.choices(3), "bbb")
+    })
+  )
+})
+
+describe("failover", () => {
+  it.effect("takes the first in the configured order that can take it", () =>
+    withFleet({ ...named("a", "b", "c"), pool: { strategy: "failover" } }, (fleet) => {
+      assert.strictEqual(fleet.choices(3), "aaa")
+      fleet.found("a", "unhealthy")
+      assert.strictEqual(fleet.choices(2), "bb")
+      fleet.found("b", "unhealthy")
+      assert.strictEqual(fleet.choice(), "c")
+      fleet.found("a", "healthy")
+      assert.strictEqual(fleet.choice(), "a")
+    })
+  )
+})
+
+describe("weights 1, 2 and 4 under random work", () => {
+  it.effect.each(["weighted_round_robin", "least_inflight"])(
+    "are the shares that %s gives, within a twentieth",
+    (strategy) =>
+      withFleet(weighted(strategy, 1, 2, 4), (fleet) => {
+        const roll = dice(7)
+        const counts = new Map<string, number>()
+        const running: Array<ReturnType<typeof fleet.lease>> = []
+        const total = 20_000
+        for (let i = 0; i < total; i++) {
+          if (running.length >= 30 + roll(40)) running.splice(roll(running.length), 1)[0]?.release()
+          const lease = fleet.lease()
+          running.push(lease)
+          counts.set(nameOf(lease), (counts.get(nameOf(lease)) ?? 0) + 1)
+          while (running.length > 60) running.splice(roll(running.length), 1)[0]?.release()
+        }
+        for (const [name, share] of [
+          ["a", 1 / 7],
+          ["b", 2 / 7],
+          ["c", 4 / 7]
+        ] as const) {
+          assert.approximately((counts.get(name) ?? 0) / total, share, share * 0.05, name)
+        }
+      })
+  )
+})
+
+describe("every strategy", () => {
+  const cases = fc.record({
+    strategy: fc.constantFrom(...all),
+    weights: fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 6 }),
+    /** Which backends are usable, choice by choice. */
+    rounds: fc.array(fc.array(fc.boolean(), { minLength: 6, maxLength: 6 }), { minLength: 1, maxLength: 40 })
+  })
+
+  it("chooses somebody whenever somebody is usable, and nobody who is not", () => {
+    holdsFor(cases, ({ rounds, strategy, weights }) => {
+      const members = membersOf(weighted(strategy, ...weights))
+      const chooser = makeStrategy(strategy)
+      for (const round of rounds) {
+        const usable = (member: Member) => round[members.indexOf(member)] === true
+        const chosen = chooser.choose(members, { now: 0, usable })
+        if (chosen === undefined) assert.isFalse(members.some(usable))
+        else assert.isTrue(usable(chosen))
+      }
+    })
+  })
+
+  it("has nobody to offer where there is nobody", () => {
+    for (const strategy of all) assert.isUndefined(makeStrategy(strategy).choose([], { now: 0, usable: () => true }))
+  })
+})

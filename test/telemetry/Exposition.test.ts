@@ -1,0 +1,191 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Schema } from "effect"
+import { Telemetry } from "../../src/domain/GatewayConfig.ts"
+import { Exposition } from "../../src/telemetry/Exposition.ts"
+import { Metrics } from "../../src/telemetry/Metrics.ts"
+
+const settings = Schema.decodeSync(Telemetry)({})
+
+const layer = Layer.mergeAll(Metrics.layer, Exposition.layer(settings)).pipe(
+  Layer.provideMerge(Layer.fresh(Exposition.layerFigures))
+)
+
+interface Series {
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly value: number
+}
+
+/** As Prometheus reads it: a line it could not read fails the test. */
+const parse = (text: string): ReadonlyArray<Series> =>
+  text
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => {
+      const [, name, labels = "", value] =
+        /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (-?[0-9.e+-]+|[+-]Inf|NaN)$/.exec(line) ?? []
+      assert.isDefined(name, `unreadable: ${line}`)
+      const pairs = [...labels.matchAll(/([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"(?:,|$)/g)]
+      assert.strictEqual(pairs.map(([whole]) => whole).join(""), labels, `unreadable: ${line}`)
+      return {
+        name: name ?? "",
+        labels: Object.fromEntries(pairs.map(([, key, content]) => [key, content])),
+        value: Number(value?.replace("Inf", "Infinity"))
+      }
+    })
+
+const scrape = Effect.flatMap(Exposition, ({ text }) => Effect.map(text, parse))
+
+/** The contract, section 7: each name with its labels. */
+const counters: ReadonlyArray<
+  readonly [
+    family: Exclude<keyof Metrics["Service"], "observe" | "observeTotal" | "overhead">,
+    name: string,
+    ...labels: ReadonlyArray<string>
+  ]
+> = [
+  ["httpRequests", "weir_http_requests_total", "listener", "route", "method", "status"],
+  ["httpErrors", "weir_http_errors_total", "listener", "code", "status"],
+  ["rateLimited", "weir_ratelimit_total", "listener", "scope"],
+  ["rejected", "weir_requests_rejected_total", "pool", "reason"],
+  ["upstreamRequests", "weir_upstream_requests_total", "pool", "backend"],
+  ["upstreamErrors", "weir_upstream_errors_total", "pool", "backend", "error"],
+  ["retries", "weir_retries_total", "pool", "reason"],
+  ["circuitChanges", "weir_circuitbreaker_state_changes_total", "backend", "from", "to"],
+  ["circuitCalls", "weir_circuitbreaker_calls_total", "backend", "result"],
+  ["tokens", "weir_tokens_total", "pool", "model", "kind"],
+  ["streamEnds", "weir_stream_ends_total", "pool", "end"],
+  ["sticky", "weir_sticky_total", "pool", "outcome"]
+]
+
+const histograms: typeof counters = [
+  ["httpDuration", "weir_http_request_duration_seconds", "listener", "route"],
+  ["queueWait", "weir_queue_wait_seconds", "pool"],
+  ["upstreamDuration", "weir_upstream_duration_seconds", "pool", "backend"],
+  ["firstToken", "weir_time_to_first_token_seconds", "pool", "model"],
+  ["interToken", "weir_inter_token_latency_seconds", "pool", "model"]
+]
+
+const valuesOf = (labels: ReadonlyArray<string>): Record<string, string> =>
+  Object.fromEntries(labels.map((label) => [label, `a ${label}`]))
+
+describe("what Prometheus scrapes", () => {
+  for (const [family, name, ...labels] of counters) {
+    it.effect(`has the counter ${name}{${labels.join()}}`, () =>
+      Effect.gen(function* () {
+        const metrics = yield* Metrics
+        metrics[family](...Object.values(valuesOf(labels)))(2)
+        metrics[family](...Object.values(valuesOf(labels)))(3)
+        assert.deepStrictEqual(yield* scrape, [{ name, labels: valuesOf(labels), value: 5 }])
+        assert.include(yield* (yield* Exposition).text, `# TYPE ${name} counter`)
+      }).pipe(Effect.provide(layer))
+    )
+  }
+
+  for (const [family, name, ...labels] of histograms) {
+    it.effect(`has the histogram ${name}{${labels.join()}}, in seconds`, () =>
+      Effect.gen(function* () {
+        const metrics = yield* Metrics
+        for (const seconds of [0.0004, 0.2, 400, 5000]) metrics[family](...Object.values(valuesOf(labels)))(seconds)
+        const series = yield* scrape
+        const told = (suffix: string) => series.filter((one) => one.name === `${name}${suffix}`)
+        assert.deepStrictEqual(told("_count"), [{ name: `${name}_count`, labels: valuesOf(labels), value: 4 }])
+        assert.closeTo(told("_sum")[0]?.value ?? 0, 5400.2004, 1e-6)
+        const upTo = (le: string) => told("_bucket").find((one) => one.labels["le"] === le)?.value
+        assert.deepStrictEqual([upTo("0.001"), upTo("0.25"), upTo("600"), upTo("+Inf")], [1, 2, 3, 4])
+        assert.include(yield* (yield* Exposition).text, `# TYPE ${name} histogram`)
+      }).pipe(Effect.provide(layer))
+    )
+  }
+
+  it.effect("has the gateway's own share of a request, fine enough to see it", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      metrics.overhead(0.00008)
+      const below = (yield* scrape).find(
+        ({ labels, name }) => name === "weir_overhead_seconds_bucket" && labels["le"] === "0.0001"
+      )
+      assert.strictEqual(below?.value, 1)
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("has figures that are read when somebody asks, until their owner ends them", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      let inflight = 3
+      const end = metrics.observe("weir_backend_inflight", "In flight", { backend: "a" }, () => inflight)
+      metrics.observe("weir_backend_inflight", "In flight", { backend: "b" }, () => 7)
+      const told = Effect.map(scrape, (series) => series.map(({ labels, value }) => [labels["backend"], value]))
+      assert.deepStrictEqual(yield* told, [
+        ["a", 3],
+        ["b", 7]
+      ])
+      inflight = 4
+      assert.deepInclude(yield* told, ["a", 4])
+      assert.include(yield* (yield* Exposition).text, "# TYPE weir_backend_inflight gauge")
+      end()
+      assert.deepStrictEqual(yield* told, [["b", 7]])
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("has totals that are read when somebody asks, as counters", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      let seconds = 1.5
+      const end = metrics.observeTotal("process_cpu_seconds_total", "CPU time", () => seconds)
+      assert.deepStrictEqual(yield* scrape, [{ name: "process_cpu_seconds_total", labels: {}, value: 1.5 }])
+      seconds = 2
+      assert.strictEqual((yield* scrape)[0]?.value, 2)
+      assert.include(yield* (yield* Exposition).text, "# TYPE process_cpu_seconds_total counter")
+      end()
+      assert.deepStrictEqual(yield* scrape, [])
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("holds nothing but our names and labels: no target, no scope, no timestamps", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      metrics.rejected("p", "queue_full")(1)
+      const text = yield* (yield* Exposition).text
+      assert.notInclude(text, "target_info")
+      assert.notInclude(text, "otel_scope")
+      assert.include(text, '\nweir_requests_rejected_total{pool="p",reason="queue_full"} 1\n')
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("is readable whatever a configured name is made of", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      metrics.tokens("p", 'org/model:7b "x"\\\n', "prompt")(1)
+      const [series] = yield* scrape
+      assert.strictEqual(series?.labels["model"], 'org/model:7b \\"x\\"\\\\\\n')
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("says `other` where a label's value is missing", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      metrics.retries("p")(1)
+      assert.deepStrictEqual((yield* scrape)[0]?.labels, { pool: "p", reason: "other" })
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("is empty and readable before anything happened", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* scrape, [])
+      assert.match(Exposition.contentType, /^text\/plain; version=0\.0\.4/)
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("from one program says nothing of another in the same process", () =>
+    Effect.gen(function* () {
+      const program = (count: number) =>
+        Effect.gen(function* () {
+          const metrics = yield* Metrics
+          metrics.sticky("p", "hit")(count)
+          return (yield* scrape).map(({ value }) => value)
+        }).pipe(Effect.provide(Layer.fresh(layer)))
+      assert.deepStrictEqual(yield* Effect.all([program(1), program(10)], { concurrency: "unbounded" }), [[1], [10]])
+    })
+  )
+})
