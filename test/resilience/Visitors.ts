@@ -166,5 +166,5 @@ const describe = (exit: Exit.Exit<void, Refusal>): string => {
   const [reason] = exit.cause.reasons
   if (reason?._tag !== "Fail") return reason?._tag === "Interrupt" ? "left" : "broken"
   const { error } = reason
-  return typeof error === "object" && error !== null && "_tag" in error ? String(error._tag) : String(error)
+  return typeof error === "string" ? error : error._tag
 }
