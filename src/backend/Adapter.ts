@@ -1,5 +1,5 @@
 /** What a kind of engine has of its own. One file in `adapters` for each; everything here has a default. */
-import type { EngineLoad, HealthStatus, ModelInfo } from "../domain/Health.ts"
+import type { HealthStatus, LoadReading, ModelInfo } from "../domain/Health.ts"
 
 /** What an answer means for the request and for the backend (reliability: blame). */
 export type Verdict =
@@ -28,7 +28,7 @@ export interface Adapter {
   readonly models: (answer: ProbeAnswer) => ReadonlyArray<ModelInfo> | undefined
   /** Where it tells its load, below its root; `undefined`: it does not. */
   readonly loadPath: string | undefined
-  readonly load: (answer: ProbeAnswer, at: number) => EngineLoad | undefined
+  readonly load: (answer: ProbeAnswer) => LoadReading | undefined
   readonly classify: (status: number) => Verdict
 }
 
@@ -100,11 +100,11 @@ export const readPrometheus = (text: string, name: string): number | undefined =
 /** An engine's load from three of its metrics; `undefined` where none of them is there. */
 export const loadFromPrometheus =
   (names: { readonly running: string; readonly waiting: string; readonly kvCacheUsage: string }): Adapter["load"] =>
-  ({ body, status }, at) => {
+  ({ body, status }) => {
     if (status !== 200 || typeof body !== "string") return undefined
     const running = readPrometheus(body, names.running)
     const waiting = readPrometheus(body, names.waiting)
     const kvCacheUsage = readPrometheus(body, names.kvCacheUsage)
     if (running === undefined && waiting === undefined) return undefined
-    return { running: running ?? 0, waiting: waiting ?? 0, kvCacheUsage: Math.min(1, kvCacheUsage ?? 0), at }
+    return { running: running ?? 0, waiting: waiting ?? 0, kvCacheUsage: Math.min(1, kvCacheUsage ?? 0) }
   }

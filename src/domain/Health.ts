@@ -48,12 +48,34 @@ export interface ModelInfo {
   readonly maxModelLen?: number
 }
 
-/** An engine's own account of its load, from its metrics. */
-export interface EngineLoad {
+/** An engine's own account of its load, as one answer gives it. */
+export interface LoadReading {
   readonly running: number
   readonly waiting: number
   /** Share of the KV cache in use, 0 to 1. */
   readonly kvCacheUsage: number
+}
+
+/** What a reading says once our own part of it is known. */
+export interface EngineLoad extends LoadReading {
+  /**
+   * Work that is not ours: what the engine counted, less what we had with it when its answer came. With what we have
+   * there now, it is the load of now: what was sent since is in it, and what has ended since is not.
+   */
+  readonly foreign: number
   /** Monotonic milliseconds at which it was read. */
   readonly at: number
 }
+
+export const engineLoad = (reading: LoadReading, inflight: number, at: number): EngineLoad => ({
+  ...reading,
+  foreign: Math.max(0, reading.running + reading.waiting - inflight),
+  at
+})
+
+/** After this long a reading says nothing any more: neither that an engine is idle nor that it is full. */
+const loadLifetime = 15_000
+
+/** The load to go by; `undefined` where there is none that still says something. */
+export const freshLoad = (load: EngineLoad | undefined, now: number): EngineLoad | undefined =>
+  load !== undefined && now - load.at <= loadLifetime ? load : undefined

@@ -1,5 +1,6 @@
 /** `/stats`: what is known of each backend, for whoever has the admin token. */
 import { Effect } from "effect"
+import { type EngineLoad, freshLoad } from "../domain/Health.ts"
 import { type BackendEntry, type Snapshot, statusOf } from "../registry/Registry.ts"
 import type { Admission } from "../resilience/Admission.ts"
 import type { Deadlines } from "../resilience/Deadlines.ts"
@@ -7,8 +8,8 @@ import { json } from "./Answer.ts"
 import type { OwnRoute } from "./OwnRoutes.ts"
 
 export interface StatsServices {
-  readonly admission: Admission["Service"]
-  readonly deadlines: Deadlines["Service"]
+  readonly admission: Pick<Admission["Service"], "active" | "depth">
+  readonly deadlines: Pick<Deadlines["Service"], "now">
 }
 
 export const statsRoute = (services: StatsServices): OwnRoute => ({
@@ -49,11 +50,18 @@ const describe = (backend: BackendEntry, now: number) => {
     weight: backend.config.weight,
     max_concurrency: backend.config.maxConcurrency ?? null,
     models: [...(backend.models ?? models?.keys() ?? [])],
-    load:
-      load === undefined
-        ? null
-        : { running: load.running, waiting: load.waiting, kv_cache_usage: load.kvCacheUsage, age_ms: now - load.at }
+    load: load === undefined ? null : describeLoad(load, now)
   }
 }
+
+/** `stale`: too old to have a say in anything. */
+const describeLoad = (load: EngineLoad, now: number) => ({
+  running: load.running,
+  waiting: load.waiting,
+  foreign: load.foreign,
+  kv_cache_usage: load.kvCacheUsage,
+  age_ms: now - load.at,
+  stale: freshLoad(load, now) === undefined
+})
 
 const sum = (values: ReadonlyArray<number>): number => values.reduce((total, value) => total + value, 0)

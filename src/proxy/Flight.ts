@@ -102,7 +102,6 @@ export class Flight implements Timed {
     this.headAt = 0
     this.#response = undefined
     state.requests++
-    state.sentSinceLoad++
     this.#services.metrics.upstreamRequests(this.pool.name, state.name)(1)
   }
 

@@ -41,9 +41,8 @@ export class BackendState {
   failures = 0
   /** Monotonic milliseconds until which the backend asked to be left alone. */
   restUntil = 0
+  /** The last one that could be read, however old. */
   load: EngineLoad | undefined = undefined
-  /** Attempts that began since `load` was read: what the engine's own figures cannot know yet. */
-  sentSinceLoad = 0
 
   #models: ReadonlyMap<string, ModelInfo> | undefined = undefined
 

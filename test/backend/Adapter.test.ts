@@ -105,15 +105,15 @@ describe("a page of metrics", () => {
 
 describe("an engine's load", () => {
   const load = loadFromPrometheus({ running: "run", waiting: "wait", kvCacheUsage: "kv" })
-  const of = (body: unknown, status = 200) => load({ status, body }, 42)
+  const of = (body: unknown, status = 200) => load({ status, body })
 
-  it("is read with the time at which it was true", () => {
-    assert.deepStrictEqual(of("run 3\nwait 2\nkv 0.5"), { running: 3, waiting: 2, kvCacheUsage: 0.5, at: 42 })
+  it("is read from three figures", () => {
+    assert.deepStrictEqual(of("run 3\nwait 2\nkv 0.5"), { running: 3, waiting: 2, kvCacheUsage: 0.5 })
   })
 
   it("is known where one of the queues is, and at most all of the cache is in use", () => {
-    assert.deepStrictEqual(of("run 3"), { running: 3, waiting: 0, kvCacheUsage: 0, at: 42 })
-    assert.deepStrictEqual(of("wait 1\nkv 37"), { running: 0, waiting: 1, kvCacheUsage: 1, at: 42 })
+    assert.deepStrictEqual(of("run 3"), { running: 3, waiting: 0, kvCacheUsage: 0 })
+    assert.deepStrictEqual(of("wait 1\nkv 37"), { running: 0, waiting: 1, kvCacheUsage: 1 })
   })
 
   it("is not known from a page that is none of it, nor from an error", () => {
@@ -158,28 +158,26 @@ describe("what the status of a probe says", () => {
 
 describe("engines tell their load under their own names", () => {
   it("vLLM", () => {
-    assert.deepStrictEqual(vllm.load({ status: 200, body: page }, 1), {
+    assert.deepStrictEqual(vllm.load({ status: 200, body: page }), {
       running: 5,
       waiting: 12,
-      kvCacheUsage: 0.25,
-      at: 1
+      kvCacheUsage: 0.25
     })
   })
 
   it("llama.cpp", () => {
     const body = "llamacpp:requests_processing 1\nllamacpp:requests_deferred 2\nllamacpp:kv_cache_usage_ratio 0.75\n"
-    assert.deepStrictEqual(llamaCpp.load({ status: 200, body }, 1), {
+    assert.deepStrictEqual(llamaCpp.load({ status: 200, body }), {
       running: 1,
       waiting: 2,
-      kvCacheUsage: 0.75,
-      at: 1
+      kvCacheUsage: 0.75
     })
   })
 
   it("servers of which nothing more is known do not", () => {
     for (const { load, loadPath } of [openAi, huaweiApig]) {
       assert.isUndefined(loadPath)
-      assert.isUndefined(load({ status: 200, body: page }, 1))
+      assert.isUndefined(load({ status: 200, body: page }))
     }
   })
 })

@@ -396,7 +396,7 @@ describe("an engine's load", () => {
       ({ backends, registry }) =>
         Effect.gen(function* () {
           const { state } = backendOf(registry.current(), "v")
-          assert.deepStrictEqual(state.load, { running: 3, waiting: 2, kvCacheUsage: 0.5, at: 0 })
+          assert.deepStrictEqual(state.load, { running: 3, waiting: 2, kvCacheUsage: 0.5, foreign: 5, at: 0 })
           backends.answer((_, path) => (path === "/metrics" ? page(7) : ok))
           yield* TestClock.adjust(5000)
           assert.deepInclude(state.load, { running: 7, at: 5000 })
@@ -419,24 +419,28 @@ describe("an engine's load", () => {
     )
   )
 
-  it.effect("knows nothing of what was sent while it was being read: that stays credited", () =>
-    Effect.gen(function* () {
-      const gate = yield* Deferred.make<void>()
-      yield* probing([vllm], ({ backends, registry }) =>
-        Effect.gen(function* () {
-          const { state } = backendOf(registry.current(), "v")
-          state.sentSinceLoad = 4
-          backends.answer((_, path) => (path === "/metrics" ? Effect.as(Deferred.await(gate), page(4)) : ok))
-          yield* TestClock.adjust(5000)
-          state.sentSinceLoad += 2
-          yield* Deferred.succeed(gate, undefined)
-          yield* TestClock.adjust(1)
-          assert.deepInclude(state.load, { running: 4 })
-          assert.strictEqual(state.sentSinceLoad, 2)
-        })
-      )
-    })
-  )
+  for (const { ours, foreign } of [
+    { ours: 0, foreign: 6 },
+    { ours: 5, foreign: 1 },
+    { ours: 9, foreign: 0 }
+  ]) {
+    it.effect(`of 6 requests is ${foreign} of other people's, where ${ours} of ours are there when it answers`, () =>
+      Effect.gen(function* () {
+        const gate = yield* Deferred.make<void>()
+        yield* probing([vllm], ({ backends, registry }) =>
+          Effect.gen(function* () {
+            const { state } = backendOf(registry.current(), "v")
+            backends.answer((_, path) => (path === "/metrics" ? Effect.as(Deferred.await(gate), page(4)) : ok))
+            yield* TestClock.adjust(5000)
+            state.inflight = ours
+            yield* Deferred.succeed(gate, undefined)
+            yield* TestClock.adjust(1)
+            assert.deepInclude(state.load, { running: 4, waiting: 2, foreign })
+          })
+        )
+      })
+    )
+  }
 })
 
 describe("a change of the configuration", () => {

@@ -1,0 +1,33 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { HttpServerResponse } from "effect/http"
+import { engineLoad } from "../../src/domain/Health.ts"
+import { answerOwn } from "../../src/http/OwnRoutes.ts"
+import { statsRoute } from "../../src/http/StatsRoute.ts"
+import { backendOf } from "../registry/Fixtures.ts"
+import { incoming, listener, snapshot } from "./Requests.ts"
+
+const stats = Effect.fnUntraced(function* (now: number) {
+  const shown = snapshot({ backends: [{ name: "a", url: "http://10.0.0.1:8000", adapter: "vllm" }] })
+  backendOf(shown, "a").state.load = engineLoad({ running: 3, waiting: 1, kvCacheUsage: 0.5 }, 2, 1000)
+  const route = statsRoute({ admission: { active: () => 0, depth: () => 0 }, deadlines: { now: () => now } })
+  const request = { incoming: incoming({ path: "/stats" }), snapshot: shown, listener: listener(), key: undefined }
+  const response = HttpServerResponse.toWeb(yield* answerOwn(route, request))
+  return yield* Effect.promise((): Promise<unknown> => response.json())
+})
+
+describe("the statistics", () => {
+  it.effect("tell an engine's load, how much of it is not ours, and its age", () =>
+    Effect.gen(function* () {
+      assert.nestedPropertyVal(yield* stats(4000), "backends[0].load.foreign", 2)
+      assert.nestedPropertyVal(yield* stats(4000), "backends[0].load.age_ms", 3000)
+      assert.nestedPropertyVal(yield* stats(16_000), "backends[0].load.stale", false)
+    })
+  )
+
+  it.effect("say so when a load is too old to have a say in anything", () =>
+    Effect.gen(function* () {
+      assert.nestedPropertyVal(yield* stats(16_001), "backends[0].load.stale", true)
+    })
+  )
+})
