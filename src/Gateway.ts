@@ -12,6 +12,7 @@ import { Registry } from "./registry/Registry.ts"
 import { Admission } from "./resilience/Admission.ts"
 import { CircuitBreaker } from "./resilience/CircuitBreaker.ts"
 import { Deadlines } from "./resilience/Deadlines.ts"
+import { OutlierDetector } from "./resilience/OutlierDetector.ts"
 import { layerQueueGauges } from "./resilience/QueueGauges.ts"
 import { RateLimiter } from "./resilience/RateLimiter.ts"
 import { RetryPolicy } from "./resilience/RetryPolicy.ts"
@@ -29,7 +30,14 @@ export const layerCore = (config: GatewayConfig, transport: Layer.Layer<Upstream
   Proxy.layer.pipe(
     Layer.provideMerge(HealthProber.layer),
     Layer.provideMerge(
-      Layer.mergeAll(Scheduler.layer, Admission.layer, CircuitBreaker.layer, RateLimiter.layer, RetryPolicy.layer)
+      Layer.mergeAll(
+        Scheduler.layer,
+        Admission.layer,
+        CircuitBreaker.layer,
+        RateLimiter.layer,
+        RetryPolicy.layer,
+        OutlierDetector.layer
+      )
     ),
     Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, Deadlines.layer, transport)),
     Layer.provideMerge(Registry.layerMemory(config))

@@ -206,8 +206,8 @@ export const makeAttempts = (services: ProxyServices) => {
   }
 
   const isWorthAsking = (flight: Flight, tried: Flight["tried"]): boolean => {
-    const { candidates, pool, session } = flight
-    const outlook = scheduler.outlook({ candidates, pool, session, tried }, deadlines.now())
+    const { candidates, hashKey, pool, prompt, session } = flight
+    const outlook = scheduler.outlook({ candidates, hashKey, pool, prompt, session, tried }, deadlines.now())
     if (outlook === "ready" || outlook.reason === "saturated") return true
     return outlook.until - deadlines.now() <= Duration.toMillis(pool.config.retry.maxDelay)
   }

@@ -8,7 +8,7 @@ import type { BackendState, Member, PoolEntry } from "../registry/Registry.ts"
 import type { CallResult } from "../resilience/CircuitBreaker.ts"
 import type { Timed } from "../resilience/Deadlines.ts"
 import type { KeyUse } from "../resilience/RateLimiter.ts"
-import type { Candidates, Lease, StickyOutcome } from "../scheduler/Scheduler.ts"
+import type { Candidates, Lease, PromptBlocks, StickyOutcome } from "../scheduler/Scheduler.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import type { Usage } from "./Usage.ts"
 
@@ -23,6 +23,8 @@ export class Flight implements Timed {
   readonly pool: PoolEntry
   readonly candidates: Candidates
   readonly session: string | undefined
+  readonly hashKey: number | undefined
+  readonly prompt: PromptBlocks | undefined
   /** Monotonic milliseconds. */
   readonly receivedAt: number
   /** Monotonic milliseconds; `Infinity` without. */
@@ -62,6 +64,8 @@ export class Flight implements Timed {
       readonly pool: PoolEntry
       readonly candidates: Candidates
       readonly session: string | undefined
+      readonly hashKey: number | undefined
+      readonly prompt: PromptBlocks | undefined
       readonly receivedAt: number
       readonly deadline: number
       readonly streaming: boolean
@@ -71,6 +75,8 @@ export class Flight implements Timed {
     this.pool = options.pool
     this.candidates = options.candidates
     this.session = options.session
+    this.hashKey = options.hashKey
+    this.prompt = options.prompt
     this.receivedAt = options.receivedAt
     this.deadline = options.deadline
     this.streaming = options.streaming

@@ -6,8 +6,9 @@ import { type GatewayError, InvalidRequest, RateLimitExceeded } from "../domain/
 import type { ModelInfo } from "../domain/Health.ts"
 import type { Listener } from "../domain/Listener.ts"
 import { Span } from "../domain/Units.ts"
-import type { Snapshot } from "../registry/Registry.ts"
+import type { PoolEntry, Snapshot } from "../registry/Registry.ts"
 import type { Remaining } from "../resilience/RateLimiter.ts"
+import { hashText, promptBlocks } from "../scheduler/Scheduler.ts"
 import { type Mission, makeAttempts } from "./Attempts.ts"
 import { type Endpoint, endpointAt } from "./Endpoint.ts"
 import { type Envelope, readEnvelope, withModel } from "./Envelope.ts"
@@ -116,6 +117,7 @@ const planFor = (services: ProxyServices, request: ProxyRequest): Plan | Gateway
     pool: routed.pool,
     candidates: routed.candidates,
     session: sessionKey(request.header("x-session-key"), envelope?.model),
+    ...guidance(routed.pool, request, envelope?.model),
     receivedAt: report.receivedAt,
     deadline: report.receivedAt + timeout,
     streaming: envelope?.stream ?? false
@@ -125,6 +127,18 @@ const planFor = (services: ProxyServices, request: ProxyRequest): Plan | Gateway
     tokenEstimate: envelope?.tokenEstimate ?? 0,
     mission: missionFor(request, endpoint, envelope, flight, routed.upstreamModel)
   }
+}
+
+/** What the pool's strategy goes by; nothing is worked out for one that does not look at it. */
+const guidance = ({ config: { strategy } }: PoolEntry, { body, header }: ProxyRequest, model: string | undefined) => {
+  const bytes = body instanceof Uint8Array ? body : undefined
+  const prompt =
+    (strategy === "prefix_aware" || strategy === "consistent_hash") && bytes !== undefined
+      ? promptBlocks(bytes, hashText(model ?? ""))
+      : undefined
+  const session = header("x-session-key")
+  const hashKey = strategy !== "consistent_hash" ? undefined : session === undefined ? prompt?.[0] : hashText(session)
+  return { hashKey, prompt: strategy === "prefix_aware" ? prompt : undefined }
 }
 
 const missionFor = (

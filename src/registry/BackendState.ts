@@ -43,6 +43,12 @@ export class BackendState {
   restUntil = 0
   /** The last one that could be read, however old. */
   load: EngineLoad | undefined = undefined
+  /** Monotonic milliseconds at which it came back to work after it was out of it; long ago where it never was. */
+  backAt = Number.NEGATIVE_INFINITY
+  /** Monotonic milliseconds until which it is asked last, since it is far slower than its peers. */
+  setBackUntil = Number.NEGATIVE_INFINITY
+  /** Grows with every life of the engine: what a former one had in its cache is gone. */
+  generation = 0
 
   #models: ReadonlyMap<string, ModelInfo> | undefined = undefined
 
@@ -63,7 +69,10 @@ export class BackendState {
     const before = this.health.status
     this.health.probed(found, thresholds, grace, now)
     const isBack = before === "unhealthy" && this.health.status === "healthy"
-    if (isBack) this.circuit.openUntil = Math.min(this.circuit.openUntil, now)
+    if (!isBack) return
+    this.circuit.openUntil = Math.min(this.circuit.openUntil, now)
+    this.backAt = now
+    this.generation++
   }
 
   /** Answers whether the set of names changed. */

@@ -61,6 +61,7 @@ export class CircuitBreaker extends Context.Service<
         if (to === "closed") {
           statistics.delete(backend.state)
           circuit.openUntil = 0
+          if (from !== "closed") backend.state.backAt = now()
         }
         if (from !== to) metrics.circuitChanges(backend.name, from, to)(1)
       }

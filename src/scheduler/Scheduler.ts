@@ -1,8 +1,8 @@
 /** Which backend gets the next request. Synchronous throughout: between looking and counting nothing can come in. */
-import { Context, Duration, Effect, Layer } from "effect"
+import { Context, Duration, Effect, Layer, Random } from "effect"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import type { GatewayError } from "../domain/Errors.ts"
-import type { ModelInfo } from "../domain/Health.ts"
+import type { ModelInfo, Standing } from "../domain/Health.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { StrategyName } from "../domain/Pool.ts"
 import { type BackendState, type Member, type PoolEntry, Registry, type Snapshot } from "../registry/Registry.ts"
@@ -10,12 +10,15 @@ import { AffinityTable } from "./Affinity.ts"
 import { type Candidates, CandidateTable } from "./Candidates.ts"
 import { Lease, type StickyOutcome } from "./Lease.ts"
 import { listModels } from "./ModelCatalog.ts"
+import type { PromptBlocks } from "./PromptBlocks.ts"
 import { type Route, type RouteRequest, route } from "./Routing.ts"
 import { makeStrategy } from "./Strategies.ts"
 import type { Choice, Strategy } from "./Strategy.ts"
 
 export type { Candidates } from "./Candidates.ts"
+export { hashText } from "./Hashing.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
+export { type PromptBlocks, promptBlocks } from "./PromptBlocks.ts"
 export type { Route } from "./Routing.ts"
 
 export interface PickRequest {
@@ -23,6 +26,10 @@ export interface PickRequest {
   readonly candidates: Candidates
   /** What makes requests belong together, already with the model in it; `undefined`: nothing does. */
   readonly session: string | undefined
+  /** What `consistent_hash` goes by. */
+  readonly hashKey: number | undefined
+  /** What `prefix_aware` goes by. */
+  readonly prompt: PromptBlocks | undefined
   /** Backends that this request must not be sent to again. */
   readonly tried: ReadonlyArray<BackendState>
 }
@@ -56,13 +63,15 @@ export class Scheduler extends Context.Service<
     Scheduler,
     Effect.gen(function* () {
       const registry = yield* Registry
+      const random = yield* Random.Random
+      const draw = () => random.nextDoubleUnsafe()
       const table = new CandidateTable(registry.modelsVersion)
       // By pool name, so that turns and sessions survive a new snapshot.
       const desks = new Map<string, PoolDesk>()
       const deskOf = (pool: PoolEntry): PoolDesk => {
         const desk = desks.get(pool.name)
         if (desk !== undefined && desk.fits(pool)) return desk
-        const made = new PoolDesk(pool)
+        const made = new PoolDesk(pool, draw)
         desks.set(pool.name, made)
         return made
       }
@@ -83,8 +92,10 @@ class PoolDesk {
   readonly #sticky: PoolEntry["config"]["sticky"]
   readonly #strategy: Strategy
   readonly #affinity: AffinityTable
+  readonly #random: () => number
 
-  constructor({ config }: PoolEntry) {
+  constructor({ config }: PoolEntry, random: () => number) {
+    this.#random = random
     this.#strategyName = config.strategy
     this.#sticky = config.sticky
     this.#strategy = makeStrategy(config.strategy)
@@ -139,7 +150,10 @@ class PoolDesk {
     for (const standing of ["first", "last"] as const) {
       const choice: Choice = {
         now,
-        usable: (member) => member.backend.state.health.standing === standing && isUsable(member, request, now)
+        random: this.#random,
+        hashKey: request.hashKey,
+        prompt: request.prompt,
+        usable: (member) => standingNow(member, now) === standing && isUsable(member, request, now)
       }
       for (const tier of tiers) {
         const member = this.#strategy.choose(tier, choice)
@@ -149,6 +163,10 @@ class PoolDesk {
     return undefined
   }
 }
+
+/** Who was found to be an outlier is asked last for a while, as if it had said so itself. */
+const standingNow = ({ backend: { state } }: Member, now: number): Standing =>
+  now < state.setBackUntil && state.health.standing === "first" ? "last" : state.health.standing
 
 const isUsable = (member: Member, { tried }: PickRequest, now: number): boolean => {
   const { state } = member.backend

@@ -1,5 +1,6 @@
 /** The one interface behind which every way of choosing stands. */
 import type { Member } from "../registry/Registry.ts"
+import type { PromptBlocks } from "./PromptBlocks.ts"
 
 /** What a strategy may know when it chooses. */
 export interface Choice {
@@ -7,6 +8,12 @@ export interface Choice {
   readonly now: number
   /** Whether this member can take the request now: standing, circuit, rest, capacity, and not tried before. */
   readonly usable: (member: Member) => boolean
+  /** 0 to 1, never 1. */
+  readonly random: () => number
+  /** What `consistent_hash` goes by; `undefined` where the request has nothing to go by. */
+  readonly hashKey: number | undefined
+  /** What `prefix_aware` goes by; `undefined` where the request has no prompt. */
+  readonly prompt: PromptBlocks | undefined
 }
 
 /** One instance serves one pool and may keep state between choices. */

@@ -222,6 +222,8 @@ describe("a flight", () => {
       pool,
       candidates,
       session: undefined,
+      hashKey: undefined,
+      prompt: undefined,
       receivedAt: 0,
       deadline: Number.POSITIVE_INFINITY,
       streaming: false

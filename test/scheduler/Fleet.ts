@@ -72,11 +72,14 @@ export class Fleet {
     return this.scheduler.route({ snapshot: this.snapshot, listener: this.listener, key: undefined, path: "/", model })
   }
 
-  request(options: Partial<Pick<PickRequest, "session" | "tried">> & { readonly model?: string } = {}): PickRequest {
+  request(
+    options: Partial<Pick<PickRequest, "session" | "hashKey" | "prompt" | "tried">> & { readonly model?: string } = {}
+  ): PickRequest {
     const routed = this.route(options.model)
     if (!("candidates" in routed)) assert.fail(routed.message)
     const { candidates, pool } = routed
-    return { pool, candidates, session: options.session, tried: options.tried ?? [] }
+    const { hashKey, prompt, session, tried } = options
+    return { pool, candidates, session, hashKey, prompt, tried: tried ?? [] }
   }
 
   ask(options: Parameters<Fleet["request"]>[0] = {}): Lease | NoLease {

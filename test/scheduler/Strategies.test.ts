@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import { StrategyName } from "../../src/domain/Pool.ts"
 import type { Member } from "../../src/registry/Registry.ts"
 import { makeStrategy } from "../../src/scheduler/Strategies.ts"
 import { holdsFor } from "../Property.ts"
@@ -10,7 +11,10 @@ const weighted = (strategy: string, ...weights: ReadonlyArray<number>): FleetLik
   pool: { strategy }
 })
 
-const all = ["round_robin", "weighted_round_robin", "least_inflight", "failover"] as const
+const all = StrategyName.literals
+
+/** A request that nothing is known of. */
+const blind = { now: 0, random: () => 0.5, hashKey: undefined, prompt: undefined }
 
 describe("round_robin", () => {
   it.effect("takes one backend after the other, whatever their weights", () =>
@@ -196,7 +200,7 @@ describe("every strategy", () => {
       const chooser = makeStrategy(strategy)
       for (const round of rounds) {
         const usable = (member: Member) => round[members.indexOf(member)] === true
-        const chosen = chooser.choose(members, { now: 0, usable })
+        const chosen = chooser.choose(members, { ...blind, usable })
         if (chosen === undefined) assert.isFalse(members.some(usable))
         else assert.isTrue(usable(chosen))
       }
@@ -204,6 +208,6 @@ describe("every strategy", () => {
   })
 
   it("has nobody to offer where there is nobody", () => {
-    for (const strategy of all) assert.isUndefined(makeStrategy(strategy).choose([], { now: 0, usable: () => true }))
+    for (const strategy of all) assert.isUndefined(makeStrategy(strategy).choose([], { ...blind, usable: () => true }))
   })
 })

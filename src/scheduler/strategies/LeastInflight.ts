@@ -1,4 +1,5 @@
 import type { Member } from "../../registry/Registry.ts"
+import { costNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
 import { Turns } from "./Turns.ts"
 
@@ -9,19 +10,18 @@ import { Turns } from "./Turns.ts"
 export const leastInflight = (): Strategy => {
   const turns = new Turns()
   return {
-    choose: (members, { usable }) => {
+    choose: (members, { now, usable }) => {
       let best: Member | undefined
       let bestCost = Number.POSITIVE_INFINITY
       let bestLatency = Number.POSITIVE_INFINITY
       const count = members.length
-      const start = turns.nextOf(members)
-      turns.setNext(members, start + 1)
+      const start = turns.take(members)
       for (let step = 0; step < count; step++) {
         const position = start + step
         const member = members[position < count ? position : position - count]
         if (member === undefined) continue
         const { state } = member.backend
-        const cost = (state.inflight + 1) / member.weight
+        const cost = costNow(member, now)
         if (cost > bestCost) continue
         const latency = state.latency.average
         if (cost === bestCost && latency >= bestLatency) continue

@@ -11,6 +11,13 @@ export class Turns {
     return this.#next.get(members) ?? 0
   }
 
+  /** For who looks at all of them each time: every round begins one further. */
+  take(members: ReadonlyArray<Member>): number {
+    const start = this.nextOf(members)
+    this.setNext(members, start + 1)
+    return start
+  }
+
   setNext(members: ReadonlyArray<Member>, position: number): void {
     this.#next.set(members, position < members.length ? position : 0)
   }

@@ -1,4 +1,5 @@
 import type { BackendState, Member } from "../../registry/Registry.ts"
+import { weightNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
 
 /**
@@ -9,15 +10,16 @@ export const weightedRoundRobin = (): Strategy => {
   // What each member has gained; kept by backend, so that it survives a new snapshot and ends with the backend.
   const gained = new WeakMap<BackendState, number>()
   return {
-    choose: (members, { usable }) => {
+    choose: (members, { now, usable }) => {
       let richest: Member | undefined
       let most = Number.NEGATIVE_INFINITY
       let total = 0
       for (const member of members) {
         if (!usable(member)) continue
-        const current = (gained.get(member.backend.state) ?? 0) + member.weight
+        const weight = weightNow(member, now)
+        const current = (gained.get(member.backend.state) ?? 0) + weight
         gained.set(member.backend.state, current)
-        total += member.weight
+        total += weight
         if (current > most) {
           most = current
           richest = member

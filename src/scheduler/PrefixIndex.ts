@@ -1,0 +1,110 @@
+/**
+ * Who probably has what in its prefix cache: learnt from what was routed, forgotten as an engine forgets, the least
+ * recently used first. One table for all holders, so that looking up a prompt does not cost more with more of them.
+ */
+import type { PromptBlocks } from "./PromptBlocks.ts"
+
+/** Who can hold blocks: one whose generation has changed has restarted, and has nothing any more. */
+export interface Holder {
+  readonly generation: number
+}
+
+/** What the table may cost: blocks over all holders (some 100 bytes each), and over one of them. */
+export interface PrefixBounds {
+  readonly total: number
+  readonly each: number
+}
+
+/** One holder is credited with about a million tokens, more than most engines have room for. */
+export const defaultBounds: PrefixBounds = { total: 500_000, each: 16_384 }
+
+interface Holding {
+  readonly generation: number
+  /** In order of use: a Map keeps insertion order, and every use inserts anew. */
+  readonly blocks: Map<number, true>
+}
+
+/** Mutable by design: it is written with every choice. */
+export class PrefixIndex<H extends Holder> {
+  readonly #bounds: PrefixBounds
+  /** In order of use, too: the first has not learnt anything for the longest. */
+  readonly #holdings = new Map<H, Holding>()
+  /** Which holders have a block. */
+  readonly #holders = new Map<number, Array<H>>()
+  #size = 0
+
+  constructor(bounds: PrefixBounds = defaultBounds) {
+    this.#bounds = bounds
+  }
+
+  /** Blocks over all holders. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** How many blocks from the beginning of a prompt each holder has. */
+  match(prompt: PromptBlocks): (holder: H) => number {
+    const found = new Map<H, number>()
+    for (let depth = prompt.length; depth > 0; depth--) {
+      const holders = this.#holders.get(prompt[depth - 1] ?? 0)
+      if (holders === undefined) continue
+      for (const holder of holders) {
+        if (found.has(holder)) continue
+        found.set(holder, this.#holdings.get(holder)?.generation === holder.generation ? depth : 0)
+      }
+      // Whoever has this block has all before it: once everybody is found, the shorter prefixes add nobody.
+      if (found.size === this.#holdings.size) break
+    }
+    return (holder) => found.get(holder) ?? 0
+  }
+
+  /** The prompt goes to this holder, which will have it. */
+  learn(holder: H, prompt: PromptBlocks): void {
+    const { blocks } = this.#holdingOf(holder)
+    // From the end to the beginning: what many prompts have in common is the last to be forgotten.
+    for (let depth = prompt.length; depth > 0; depth--) {
+      const block = prompt[depth - 1] ?? 0
+      if (!blocks.delete(block)) this.#credit(holder, block)
+      blocks.set(block, true)
+    }
+    this.#trim(holder, this.#bounds.each)
+    while (this.#size > this.#bounds.total) {
+      const [stalest] = this.#holdings
+      if (stalest === undefined) return
+      this.#trim(stalest[0], Math.floor(stalest[1].blocks.size / 2))
+    }
+  }
+
+  #holdingOf(holder: H): Holding {
+    const known = this.#holdings.get(holder)
+    const isCurrent = known?.generation === holder.generation
+    if (known !== undefined && !isCurrent) this.#trim(holder, 0)
+    const holding: Holding =
+      known !== undefined && isCurrent ? known : { generation: holder.generation, blocks: new Map() }
+    this.#holdings.delete(holder)
+    this.#holdings.set(holder, holding)
+    return holding
+  }
+
+  #credit(holder: H, block: number): void {
+    this.#size++
+    const holders = this.#holders.get(block)
+    if (holders === undefined) this.#holders.set(block, [holder])
+    else holders.push(holder)
+  }
+
+  /** Takes from a holder what it used least recently; one that has nothing left is no holder any more. */
+  #trim(holder: H, limit: number): void {
+    const blocks = this.#holdings.get(holder)?.blocks
+    if (blocks === undefined) return
+    for (const block of blocks.keys()) {
+      if (blocks.size <= limit) break
+      blocks.delete(block)
+      this.#size--
+      const holders = this.#holders.get(block)
+      if (holders === undefined || holders.length === 1) this.#holders.delete(block)
+      else holders.splice(holders.indexOf(holder), 1)
+    }
+    if (blocks.size === 0) this.#holdings.delete(holder)
+  }
+}

@@ -1,0 +1,21 @@
+/**
+ * A backend that came back is given work little by little: its cache is empty, and everybody else has something in
+ * flight, so that to any strategy that counts it looks like the best of all.
+ */
+import type { Member } from "../registry/Registry.ts"
+
+/** Milliseconds until it has its full weight. */
+const rampTime = 30_000
+
+/** The share of its weight that it begins with. */
+const firstShare = 0.1
+
+/** The configured weight, or the part of it that a backend has earned since it came back. */
+export const weightNow = ({ backend: { state }, weight }: Member, now: number): number => {
+  const since = now - state.backAt
+  return since >= rampTime ? weight : weight * (firstShare + ((1 - firstShare) * Math.max(0, since)) / rampTime)
+}
+
+/** What one more request would make of its load: (in-flight + 1) / weight. */
+export const costNow = (member: Member, now: number): number =>
+  (member.backend.state.inflight + 1) / weightNow(member, now)

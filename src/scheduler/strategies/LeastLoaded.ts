@@ -1,0 +1,43 @@
+import type { Member } from "../../registry/Registry.ts"
+import { weightNow } from "../SlowStart.ts"
+import type { Strategy } from "../Strategy.ts"
+import { Turns } from "./Turns.ts"
+
+/** Older readings mean neither idle nor busy: then only what we know ourselves counts. */
+const stale = 15_000
+
+/** From this share of the KV cache on, an engine begins to preempt and recompute what it has. */
+const cacheIsTight = 0.8
+
+/**
+ * The engine with the least to do by its own account, per weight: what is running and waiting there, from us or from
+ * anybody else, with what we sent since it was read; a nearly full KV cache weighs up to five times as much.
+ */
+export const leastLoaded = (): Strategy => {
+  const turns = new Turns()
+  return {
+    choose: (members, { now, usable }) => {
+      let best: Member | undefined
+      let least = Number.POSITIVE_INFINITY
+      const start = turns.take(members)
+      for (let step = 0; step < members.length; step++) {
+        const member = members[(start + step) % members.length]
+        if (member === undefined) continue
+        const cost = loadOf(member, now)
+        if (cost < least && usable(member)) {
+          best = member
+          least = cost
+        }
+      }
+      return best
+    }
+  }
+}
+
+const loadOf = (member: Member, now: number): number => {
+  const { inflight, load } = member.backend.state
+  const weight = weightNow(member, now)
+  if (load === undefined || now - load.at > stale) return (inflight + 1) / weight
+  const tightness = Math.max(0, load.kvCacheUsage - cacheIsTight) / (1 - cacheIsTight)
+  return ((inflight + load.foreign + 1) * (1 + 4 * tightness)) / weight
+}

@@ -1,0 +1,44 @@
+import type { Member } from "../../registry/Registry.ts"
+import { weightNow } from "../SlowStart.ts"
+import type { Strategy } from "../Strategy.ts"
+import { Turns } from "./Turns.ts"
+
+/** Milliseconds: what is expected of a backend while nobody has a sample. */
+const unknownLatency = 2000
+
+/** Response time x (in-flight + 1) / success rate, per weight: the lowest wins. Who has no sample is taken for average. */
+export const responseAware = (): Strategy => {
+  const turns = new Turns()
+  return {
+    choose: (members, { now, usable }) => {
+      const typical = typicalLatency(members)
+      let best: Member | undefined
+      let least = Number.POSITIVE_INFINITY
+      const start = turns.take(members)
+      for (let step = 0; step < members.length; step++) {
+        const member = members[(start + step) % members.length]
+        if (member === undefined) continue
+        const { inflight, latency, outcomes } = member.backend.state
+        const time = latency.count === 0 ? typical : latency.average
+        const success = Math.max(0.01, 1 - outcomes.failureRate(now))
+        const score = (time * (inflight + 1)) / success / weightNow(member, now)
+        if (score < least && usable(member)) {
+          best = member
+          least = score
+        }
+      }
+      return best
+    }
+  }
+}
+
+const typicalLatency = (members: ReadonlyArray<Member>): number => {
+  let sum = 0
+  let count = 0
+  for (const { backend } of members) {
+    if (backend.state.latency.count === 0) continue
+    sum += backend.state.latency.average
+    count++
+  }
+  return count === 0 ? unknownLatency : sum / count
+}
