@@ -17,17 +17,18 @@ export const checkReferences = (value: unknown): ReadonlyArray<Issue> => {
     names: ReadonlyArray<string | undefined>,
     wanted: ReadonlyArray<readonly [string | undefined, Path]>
   ) => {
-    const defined = names.filter((name) => name !== undefined)
+    const defined = new Set(names.filter((name) => name !== undefined))
     for (const [name, at] of wanted) {
-      if (name !== undefined && !defined.includes(name)) issues.push({ at, message: unknownName(kind, name, defined) })
+      if (name !== undefined && !defined.has(name)) issues.push({ at, message: unknownName(kind, name, [...defined]) })
     }
   }
   const unique = (what: string, values: ReadonlyArray<string | undefined>, at: (index: number) => Path) => {
+    const firsts = new Map<string, number>()
     for (const [index, value] of values.entries()) {
-      const first = values.indexOf(value)
-      if (value !== undefined && first < index) {
-        issues.push({ at: at(index), message: `duplicate ${what} (the same as in entry ${first})` })
-      }
+      if (value === undefined) continue
+      const first = firsts.get(value)
+      if (first === undefined) firsts.set(value, index)
+      else issues.push({ at: at(index), message: `duplicate ${what} (the same as in entry ${first})` })
     }
   }
 
