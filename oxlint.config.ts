@@ -11,7 +11,16 @@ const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly kn
   registry: { faces: ["Registry", "BackendGauges"], knows: ["domain", "telemetry"] },
   scheduler: { faces: ["Scheduler"], knows: ["domain", "telemetry", "registry"] },
   resilience: {
-    faces: ["Admission", "CircuitBreaker", "Deadlines", "QueueGauges", "RateLimiter", "RetryPolicy"],
+    faces: [
+      "Admission",
+      "CircuitBreaker",
+      "Deadlines",
+      "HedgePolicy",
+      "OutlierDetector",
+      "QueueGauges",
+      "RateLimiter",
+      "RetryPolicy"
+    ],
     knows: ["domain", "telemetry", "registry"]
   },
   backend: { faces: ["BackendAdapter", "UpstreamTransport"], knows: ["domain", "telemetry", "registry"] },

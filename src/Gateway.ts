@@ -12,6 +12,7 @@ import { Registry } from "./registry/Registry.ts"
 import { Admission } from "./resilience/Admission.ts"
 import { CircuitBreaker } from "./resilience/CircuitBreaker.ts"
 import { Deadlines } from "./resilience/Deadlines.ts"
+import { HedgePolicy } from "./resilience/HedgePolicy.ts"
 import { OutlierDetector } from "./resilience/OutlierDetector.ts"
 import { layerQueueGauges } from "./resilience/QueueGauges.ts"
 import { RateLimiter } from "./resilience/RateLimiter.ts"
@@ -36,6 +37,7 @@ export const layerCore = (config: GatewayConfig, transport: Layer.Layer<Upstream
         CircuitBreaker.layer,
         RateLimiter.layer,
         RetryPolicy.layer,
+        HedgePolicy.layer,
         OutlierDetector.layer
       )
     ),

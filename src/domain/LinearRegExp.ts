@@ -9,12 +9,23 @@ import { RE2JS } from "re2js"
 export interface LinearRegExp {
   /** Whether the whole word matches. */
   readonly matchesWhole: (word: string) => boolean
+  /** Where the expression is found somewhere in a text: what the first of its groups holds that took part. */
+  readonly firstGroup: (text: string) => string | undefined
 }
 
 /** The expression ready for use, or why it is none. */
 export const compileRegExp = (source: string): Result.Result<LinearRegExp, string> =>
   Result.map(Result.try({ try: () => RE2JS.compile(source, RE2JS.DOTALL), catch: reasonOf }), (compiled) => ({
-    matchesWhole: (word) => compiled.testExact(word)
+    matchesWhole: (word) => compiled.testExact(word),
+    firstGroup: (text) => {
+      const matcher = compiled.matcher(text)
+      if (!matcher.find()) return undefined
+      for (let group = 1; group <= matcher.groupCount(); group++) {
+        const found = matcher.group(group)
+        if (found !== null) return found
+      }
+      return undefined
+    }
   }))
 
 const reasonOf = (error: unknown): string => {

@@ -26,6 +26,8 @@ export const ModelRule = Schema.Struct({
   instances: flag.pipe(orElse(false)),
   upstreamModel: Schema.optionalKey(Schema.NonEmptyString),
   fallbacks: Schema.Array(Schema.NonEmptyString).pipe(orElse([])),
+  /** For models of the gpt-oss family: efforts and jobs in their names, and what Cline and Roo need of them. */
+  gptOss: flag.pipe(orElse(false)),
   tools: Schema.optionalKey(Schema.Struct({ parser: ToolParser }))
 }).pipe(
   Schema.check(

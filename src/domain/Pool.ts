@@ -1,5 +1,6 @@
 /** A pool: backends that can stand in for each other, and how work is shared among them. */
-import { Schema } from "effect"
+import { Result, Schema } from "effect"
+import { compileRegExp } from "./LinearRegExp.ts"
 import { HeaderValue, Name } from "./Names.ts"
 import { between, decimal, flag, orElse, Timeouts } from "./Settings.ts"
 import { Span } from "./Units.ts"
@@ -31,12 +32,32 @@ export const PoolMember = Schema.Union([
 ]).annotate({ message: "expected a backend's name, or { name, weight, priority }" })
 export type PoolMember = typeof PoolMember.Type
 
+/** Finds a user's name in a system message: in the first of its groups that took part. */
+const NamePattern = Schema.NonEmptyString.pipe(
+  Schema.check(
+    Schema.makeFilter((source) => {
+      const compiled = compileRegExp(source)
+      if (Result.isFailure(compiled)) return compiled.failure
+      return /(?<!\\)\((?!\?)|\(\?P?</.test(source)
+        ? undefined
+        : "expected a group, in parentheses, that holds the name"
+    })
+  )
+)
+
+/** "The user's name is …", as chat front ends write it in Japanese and in English. */
+const userPatterns = [
+  "ユーザーの名前は[「『“\"']([^」』”\"']+)[」』”\"']",
+  "(?i)\\buser['’]?s name is:? (?:[“\"'«]([^”\"'»\\n]+)[”\"'»]|([\\pL\\pN_-]+))"
+]
+
 /**
  * What keeps a client on its backend: the `X-Session-Key` header, the user, or the address, the first that is there.
  * An entry lives for `ttl` after its last use; a backend that is busier than `maxImbalance` times the mean loses it.
  */
 export const StickySettings = Schema.Struct({
   by: Schema.Array(Schema.Literals(["header", "user", "ip"])).pipe(orElse(["header", "user", "ip"])),
+  userPatterns: Schema.Array(NamePattern).pipe(orElse(userPatterns)),
   ttl: Span.pipe(orElse("3m")),
   maxEntries: between(1, 10_000_000).pipe(orElse(100_000)),
   maxImbalance: decimal(1, 1000).pipe(orElse(1.25))

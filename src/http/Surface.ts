@@ -73,6 +73,7 @@ export const makeSurface = (
       snapshot,
       listener,
       key,
+      address: clientAddress(incoming, listener),
       method,
       path,
       query,

@@ -3,7 +3,7 @@
  * worth keeping or no more may be made. Nothing is committed to the client here: an answer that breaks off before its
  * first output is an attempt that failed.
  */
-import { Duration, Effect } from "effect"
+import { Duration, Effect, Exit, Fiber, Option } from "effect"
 import type { Outgoing } from "../backend/BackendAdapter.ts"
 import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
 import {
@@ -17,6 +17,7 @@ import {
 } from "../domain/Errors.ts"
 import type { Attempted, Entry } from "../resilience/Admission.ts"
 import { Lease, type NoLease } from "../scheduler/Scheduler.ts"
+import type { Attempt } from "./Attempt.ts"
 import { EndJudge } from "./EndJudge.ts"
 import type { Dialect } from "./Endpoint.ts"
 import type { Flight } from "./Flight.ts"
@@ -26,7 +27,11 @@ import { restFor } from "./RetryAfter.ts"
 /** What is to be sent, and how often that may be done. */
 export interface Mission {
   readonly flight: Flight
-  readonly outgoing: Outgoing
+  /** What goes to the backend of a lease. */
+  readonly outgoing: (lease: Lease) => Outgoing
+  readonly method: string
+  /** What backends are asked for; `undefined` for what is passed through. */
+  readonly model: string | undefined
   readonly dialect: Dialect
   readonly choices: number
   /** By path, to whatever is there: neither the request nor its answer is known to have any form. */
@@ -41,6 +46,8 @@ export interface Mission {
 
 /** A head, and as much of the body as was read before anything had to be decided. */
 export interface Answer {
+  /** Who gave it. */
+  readonly attempt: Attempt
   readonly response: UpstreamResponse
   readonly held: ReadonlyArray<Uint8Array>
   /** Whether `held` is all of it. */
@@ -58,11 +65,18 @@ class AttemptFailed {
   again = false
   /** Whether a backend that was not tried can be asked at once; the retry schedule reads it. */
   elsewhere = false
+  readonly attempt: Attempt
   readonly reason: string
   readonly failure: UpstreamFailed | undefined
   /** What the backend said, if it said anything; its body was not read. */
   readonly response: UpstreamResponse | undefined
-  constructor(reason: string, failure: UpstreamFailed | undefined, response: UpstreamResponse | undefined) {
+  constructor(
+    attempt: Attempt,
+    reason: string,
+    failure: UpstreamFailed | undefined,
+    response: UpstreamResponse | undefined
+  ) {
+    this.attempt = attempt
     this.reason = reason
     this.failure = failure
     this.response = response
@@ -73,17 +87,14 @@ class AttemptFailed {
 const holdBytes = 1024 * 1024
 
 export const makeAttempts = (services: ProxyServices) => {
-  const { adapters, admission, deadlines, metrics, registry, retry, scheduler, transport } = services
+  const { adapters, admission, deadlines, hedging, metrics, registry, retry, scheduler, transport } = services
 
-  const entryFor = ({ flight, group, priority }: Mission): Entry<Lease, GatewayError> => {
+  const entryFor = ({ flight, group, priority }: Mission): Entry<Attempt, GatewayError> => {
     const { admission: bounds, retry: policy } = flight.pool.config
     const patience = Duration.toMillis(policy.maxDelay)
-    const attempt = (): Attempted<Lease, GatewayError> => {
+    const attempt = (): Attempted<Attempt, GatewayError> => {
       const picked = scheduler.pick(flight, deadlines.now())
-      if (picked instanceof Lease) {
-        flight.board(picked)
-        return { _tag: "Granted", value: picked }
-      }
+      if (picked instanceof Lease) return { _tag: "Granted", value: flight.board(picked) }
       const worthWaiting = picked.reason === "saturated" || picked.until - deadlines.now() <= patience
       return worthWaiting ? { _tag: "Wait" } : { _tag: "Refused", error: nobody(picked, deadlines.now()) }
     }
@@ -100,56 +111,99 @@ export const makeAttempts = (services: ProxyServices) => {
     }
   }
 
-  /** One backend is asked once. */
-  const attempt = Effect.fnUntraced(function* (mission: Mission, entry: Entry<Lease, GatewayError>) {
+  /** One backend is asked; and one beside it, where the pool hedges and the first takes long. */
+  const attempt = Effect.fnUntraced(function* (mission: Mission, entry: Entry<Attempt, GatewayError>) {
     const { flight } = mission
     const asked = flight.now()
     if (asked >= flight.deadline) return yield* pastDeadline()
-    const { member } = yield* flight.attempts === 0 ? admission.enter(entry) : admission.enterAgain(entry)
+    const boarded = yield* flight.isPermitted ? admission.enterAgain(entry) : admission.enter(entry)
     const waited = flight.now() - asked
     flight.queued += waited
     metrics.queueWait(flight.pool.name)(waited / 1000)
-    flight.depart(member)
-    flight.awaitHead(member)
-    const request = adapters.prepare(member, flight.pool.config.client, mission.outgoing)
-    const sent = transport.send(request, flight.onStart)
-    const response = yield* Effect.catch(sent, (failure) => broken(flight, failure))
-    flight.arrive(response)
+    const patience = mission.repeatable(undefined) ? hedging.delay(flight.pool, flight.streaming) : undefined
+    return yield* patience === undefined ? ask(mission, boarded) : hedged(mission, boarded, patience)
+  })
+
+  /** The first output of either is kept; the other attempt is cancelled at its backend. */
+  const hedged = Effect.fnUntraced(function* (mission: Mission, first: Attempt, patience: number) {
+    const { flight } = mission
+    const one = yield* Effect.forkChild(ask(mission, first), { startImmediately: true })
+    const early = yield* Effect.timeoutOption(Fiber.await(one), patience)
+    if (Option.isSome(early)) return yield* early.value
+    const second = boardBeside(flight, first)
+    if (second === undefined) return yield* Fiber.join(one)
+    metrics.retries(flight.pool.name, "hedge")(1)
+    const other = yield* Effect.forkChild(ask(mission, second), { startImmediately: true })
+    const { exit, own, rival, running } = yield* Effect.raceFirst(
+      Effect.map(Fiber.await(one), (exit) => ({ exit, own: first, rival: second, running: other })),
+      Effect.map(Fiber.await(other), (exit) => ({ exit, own: second, rival: first, running: one }))
+    )
+    if (Exit.isFailure(exit)) {
+      flight.disembark(own)
+      return yield* Fiber.join(running)
+    }
+    yield* Fiber.interrupt(running)
+    flight.disembark(rival)
+    return exit.value
+  })
+
+  /** Only onto capacity that nobody waits for: a backend in good standing that has no more to do than the first. */
+  const boardBeside = (flight: Flight, first: Attempt): Attempt | undefined => {
+    if (admission.depth(flight.pool.name) > 0) return undefined
+    const { candidates, hashKey, pool, prompt } = flight
+    const tried = [...flight.tried, first.member.backend.state]
+    const picked = scheduler.pick({ candidates, hashKey, pool, prompt, session: undefined, tried }, deadlines.now())
+    if (!(picked instanceof Lease)) return undefined
+    const { state } = picked.member.backend
+    const isSpare = state.health.standing === "first" && state.inflight <= first.member.backend.state.inflight
+    if (!isSpare || !hedging.take(pool)) {
+      picked.release()
+      return undefined
+    }
+    flight.tried = tried
+    return flight.board(picked)
+  }
+
+  const ask = Effect.fnUntraced(function* (mission: Mission, attempt: Attempt) {
+    const { flight } = mission
+    const { member } = attempt
     const { state } = member.backend
+    flight.depart(attempt)
+    const request = adapters.prepare(member, flight.pool.config.client, mission.outgoing(attempt.lease))
+    const sent = transport.send(request, attempt.onStart)
+    const response = yield* Effect.catch(sent, (failure) => broken(mission, attempt, failure))
+    attempt.arrive(response)
     const verdict = adapters.classify(member.backend.config, response.status)
     if (verdict === "back_pressure" || verdict === "backend_fault") {
       metrics.upstreamErrors(flight.pool.name, state.name, String(response.status))(1)
-    }
-    if (verdict === "back_pressure") {
       // Of two requests that were under way at once, one may have been told of a longer rest.
-      state.restUntil = Math.max(state.restUntil, flight.now() + restFor(response.headers))
-      flight.judge("ignored")
-      return yield* Effect.fail(new AttemptFailed(String(response.status), undefined, response))
+      const rest = verdict === "back_pressure" ? flight.now() + restFor(response.headers) : 0
+      state.restUntil = Math.max(state.restUntil, rest)
+      attempt.judge(verdict === "back_pressure" ? "ignored" : "failure")
+      return yield* Effect.fail(new AttemptFailed(attempt, String(response.status), undefined, response))
     }
-    if (verdict === "backend_fault") {
-      flight.judge("failure")
-      return yield* Effect.fail(new AttemptFailed(String(response.status), undefined, response))
-    }
-    const answer = yield* readAnswer(mission, response)
+    const answer = yield* readAnswer(mission, attempt, response)
     state.health.delivered(flight.now())
-    state.latency.record(flight.headAt - flight.sentAt, flight.headAt)
-    metrics.upstreamDuration(flight.pool.name, state.name)((flight.headAt - flight.sentAt) / 1000)
-    flight.judge("success")
+    metrics.upstreamDuration(flight.pool.name, state.name)((attempt.headAt - attempt.sentAt) / 1000)
+    if (!mission.passedThrough) {
+      const took = flight.now() - attempt.sentAt
+      state.latency.record(took, flight.now())
+      hedging.observed(flight.pool, flight.streaming, took)
+    }
+    attempt.judge("success")
     return answer
   })
 
   /** The transport failed before anything was committed. */
-  const broken = (flight: Flight, failure: UpstreamFailed) =>
+  const broken = ({ flight }: Mission, attempt: Attempt, failure: UpstreamFailed) =>
     Effect.suspend((): Effect.Effect<never, AttemptFailed | GatewayError> => {
-      const backend = flight.lease?.member.backend
-      if (flight.expired === "deadline") return Effect.fail(pastDeadline())
+      const { backend } = attempt.member
+      if (attempt.expired === "deadline") return Effect.fail(pastDeadline())
       if (failure.kind === "request_body") return Effect.fail(brokenRequest(failure))
-      if (backend !== undefined) {
-        metrics.upstreamErrors(flight.pool.name, backend.name, failure.kind)(1)
-        if (failure.kind !== "timeout") backend.state.health.broke(backend.probing)
-      }
-      flight.judge("failure")
-      return Effect.fail(new AttemptFailed(failure.kind, failure, undefined))
+      metrics.upstreamErrors(flight.pool.name, backend.name, failure.kind)(1)
+      if (failure.kind !== "timeout") backend.state.health.broke(backend.probing)
+      attempt.judge("failure")
+      return Effect.fail(new AttemptFailed(attempt, failure.kind, failure, undefined))
     })
 
   /** The client's body came to nothing while it was sent on: nobody else is to blame. */
@@ -160,20 +214,22 @@ export const makeAttempts = (services: ProxyServices) => {
   }
 
   /** Events until the first output, other bodies to their end if that is near; what has no known form not at all. */
-  const readAnswer = Effect.fnUntraced(function* (mission: Mission, response: UpstreamResponse) {
-    const { flight, passedThrough } = mission
+  const readAnswer = Effect.fnUntraced(function* (mission: Mission, attempt: Attempt, response: UpstreamResponse) {
+    const { passedThrough } = mission
     const events = isEventStream(response)
     const streams = events || (passedThrough && !isShort(mission, response))
     const judge = events ? new EndJudge(mission.dialect, mission.choices) : undefined
     const held: Array<Uint8Array> = []
-    if (streams) flight.awaitOutput()
-    if (streams && passedThrough) return { response, held, complete: false, streams, judge }
+    if (streams) attempt.awaitOutput()
+    if (streams && passedThrough) return { attempt, response, held, complete: false, streams, judge }
     let size = 0
     for (;;) {
       const read = yield* response.read
       if (read instanceof BodyEnd) {
         const cut = read.failure ?? (events && judge?.outputs === 0 ? nothingSaid : undefined)
-        return cut === undefined ? { response, held, complete: true, streams, judge } : yield* broken(flight, cut)
+        return cut === undefined
+          ? { attempt, response, held, complete: true, streams, judge }
+          : yield* broken(mission, attempt, cut)
       }
       for (const piece of read) {
         held.push(piece)
@@ -181,7 +237,7 @@ export const makeAttempts = (services: ProxyServices) => {
         judge?.push(piece)
       }
       if (size >= holdBytes || (judge !== undefined && judge.outputs > 0)) {
-        return { response, held, complete: false, streams, judge }
+        return { attempt, response, held, complete: false, streams, judge }
       }
     }
   })
@@ -190,17 +246,16 @@ export const makeAttempts = (services: ProxyServices) => {
   const again = (mission: Mission, failed: AttemptFailed): boolean => {
     const { flight } = mission
     const { retry: policy } = flight.pool.config
-    const state = flight.lease?.member.backend.state
+    const { state } = failed.attempt.member.backend
     if (!mission.repeatable(failed.failure) || flight.attempts > policy.attempts || deadlines.now() >= flight.deadline)
       return false
-    const tried = state === undefined ? flight.tried : [...flight.tried, state]
+    const tried = flight.tried.includes(state) ? flight.tried : [...flight.tried, state]
     const elsewhere = isWorthAsking(flight, tried)
     if (!elsewhere && !isWorthAsking(flight, [])) return false
     if (!retry.take(flight.pool, admission.active(flight.pool.name))) return false
     failed.elsewhere = elsewhere
     flight.tried = elsewhere ? tried : []
-    flight.expired = undefined
-    flight.disembark()
+    flight.disembark(failed.attempt)
     metrics.retries(flight.pool.name, failed.reason)(1)
     return true
   }
@@ -216,7 +271,7 @@ export const makeAttempts = (services: ProxyServices) => {
   const settle = (mission: Mission, failed: AttemptFailed): Effect.Effect<Answer, GatewayError> =>
     failed.response === undefined
       ? Effect.fail(noAnswer(failed.failure))
-      : Effect.catch(readAnswer(mission, failed.response), (error) =>
+      : Effect.catch(readAnswer(mission, failed.attempt, failed.response), (error) =>
           Effect.fail(error instanceof AttemptFailed ? noAnswer(error.failure) : error)
         )
 
@@ -255,7 +310,7 @@ const isEventStream = ({ headers, status }: UpstreamResponse): boolean => {
 }
 
 /** Whether the end of an answer is near, so that it can be waited for; else it may be a stream of any kind. */
-const isShort = ({ outgoing: { method } }: Mission, { headers, status }: UpstreamResponse): boolean =>
+const isShort = ({ method }: Mission, { headers, status }: UpstreamResponse): boolean =>
   method === "HEAD" || status === 204 || status === 304 || Number(headers["content-length"] ?? Number.NaN) <= holdBytes
 
 const nothingSaid = new UpstreamFailed({ kind: "reset", detail: "the stream ended before its first event" })

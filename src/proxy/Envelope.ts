@@ -6,6 +6,7 @@ import { isUtf8 } from "node:buffer"
 import { InvalidJson, InvalidRequest, ModelRequired } from "../domain/Errors.ts"
 import type { Endpoint } from "./Endpoint.ts"
 import { topLevelMember } from "./JsonMember.ts"
+import { type Fields, isFields } from "./RequestFields.ts"
 
 export interface Envelope {
   readonly model: string
@@ -14,11 +15,11 @@ export interface Envelope {
   readonly choices: number
   /** What the request will use of a token limit, roughly: a token for every four bytes, and what it asks for. */
   readonly tokenEstimate: number
+  /** All of it, as long as it is needed. */
+  readonly fields: Fields
 }
 
 export type EnvelopeError = InvalidJson | InvalidRequest | ModelRequired
-
-type Fields = Readonly<Record<string, unknown>>
 
 /** Reads a body that was sent to an endpoint. What only the engine can judge is left to the engine. */
 export const readEnvelope = (endpoint: Endpoint, body: Uint8Array): Envelope | EnvelopeError => {
@@ -36,7 +37,8 @@ export const readEnvelope = (endpoint: Endpoint, body: Uint8Array): Envelope | E
     model,
     stream: stream === true,
     choices: choicesOf(fields),
-    tokenEstimate: Math.ceil(body.length / 4) + requestedTokens(fields)
+    tokenEstimate: Math.ceil(body.length / 4) + requestedTokens(fields),
+    fields
   }
 }
 
@@ -62,9 +64,6 @@ const parseJson = (text: string): unknown => {
     return invalid
   }
 }
-
-const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** A cheap look before the exact one: the word twice, or spelled with escapes. */
 const mayRepeatModel = (text: string): boolean => {
@@ -102,4 +101,16 @@ export const withModel = (body: Uint8Array, model: string): Uint8Array => {
   const { end, start } = topLevelMember(body, "model")
   if (start < 0) return body
   return Buffer.concat([body.subarray(0, start), Buffer.from(JSON.stringify(model), "utf8"), body.subarray(end)])
+}
+
+/** The same body with members in front of its own. */
+export const withMembers = (body: Uint8Array, members: Fields): Uint8Array => {
+  const text = JSON.stringify(members)
+  const start = body.indexOf(0x7b)
+  if (text === "{}" || start < 0) return body
+  return Buffer.concat([
+    body.subarray(0, start),
+    Buffer.from(`${text.slice(0, -1)},`, "utf8"),
+    body.subarray(start + 1)
+  ])
 }

@@ -6,6 +6,7 @@ import { Registry } from "../registry/Registry.ts"
 import { Admission } from "../resilience/Admission.ts"
 import { CircuitBreaker } from "../resilience/CircuitBreaker.ts"
 import { Deadlines } from "../resilience/Deadlines.ts"
+import { HedgePolicy } from "../resilience/HedgePolicy.ts"
 import { RateLimiter } from "../resilience/RateLimiter.ts"
 import { RetryPolicy } from "../resilience/RetryPolicy.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
@@ -18,6 +19,7 @@ export const gatherServices = Effect.gen(function* () {
     admission: yield* Admission,
     breaker: yield* CircuitBreaker,
     deadlines: yield* Deadlines,
+    hedging: yield* HedgePolicy,
     limiter: yield* RateLimiter,
     retry: yield* RetryPolicy,
     adapters: yield* BackendAdapter,

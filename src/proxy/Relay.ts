@@ -28,21 +28,21 @@ export const makeRelay =
   ({ metrics }: ProxyServices) =>
   (mission: Mission, answer: Answer, report: RequestReport): ProxyResponse => {
     const { flight } = mission
-    const { response } = answer
-    const backend = flight.lease?.member.backend
+    const { attempt, response } = answer
+    const { backend } = attempt.member
     const { cookies, headers } = downwardHeaders(response.headers)
-    headers["x-routed-node"] = backend?.name ?? ""
-    headers["x-weir-attempts"] = String(flight.attempts)
+    headers["x-routed-node"] = backend.name
+    headers["x-weir-attempts"] = String(flight.allAttempts)
     if (flight.sticky !== undefined) {
       headers["x-weir-sticky"] = flight.sticky
       metrics.sticky(flight.pool.name, flight.sticky)(1)
     }
     headers["server-timing"] =
-      `queue;dur=${flight.queued.toFixed(1)}, upstream;dur=${(flight.headAt - flight.sentAt).toFixed(1)}`
+      `queue;dur=${flight.queued.toFixed(1)}, upstream;dur=${(attempt.headAt - attempt.sentAt).toFixed(1)}`
     if ((response.status === 429 || response.status === 503) && headers["retry-after"] === undefined) {
       headers["retry-after"] = "1"
     }
-    const model = labelOf(backend, report.model)
+    const model = labelOf(backend, mission.model)
 
     const observed = (judge: EndJudge | undefined, whole: Uint8Array | undefined) => {
       flight.usage = judge?.usage() ?? (whole && readUsage(Buffer.from(whole.buffer, whole.byteOffset, whole.length)))
@@ -52,8 +52,8 @@ export const makeRelay =
     }
     const ended = (end: StreamEnd, whole?: Uint8Array) => {
       report.end = end
-      flight.atEase()
-      flight.upstream += flight.now() - flight.sentAt
+      attempt.atEase()
+      flight.upstream += flight.now() - attempt.sentAt
       observed(answer.judge, whole)
     }
 
@@ -63,7 +63,7 @@ export const makeRelay =
         const body = concat(answer.held)
         ended("complete", body)
         // The answer to HEAD has the length of a body that it does not have.
-        return mission.outgoing.method === "HEAD"
+        return mission.method === "HEAD"
           ? { status: response.status, headers, cookies, body: Stream.empty, contentLength }
           : { status: response.status, headers, cookies, body, contentLength: undefined }
       }
@@ -71,7 +71,7 @@ export const makeRelay =
         status: response.status,
         headers,
         cookies,
-        body: Stream.fromPull(Effect.succeed(plainPull(mission, answer, ended))),
+        body: Stream.fromPull(Effect.succeed(plainPull(answer, ended))),
         contentLength
       }
     }
@@ -82,7 +82,7 @@ export const makeRelay =
     if (!mission.passedThrough) {
       report.firstOutput = flight.now() - report.receivedAt
       metrics.firstToken(flight.pool.name, model)(report.firstOutput / 1000)
-      backend?.state.firstToken.record(flight.now() - flight.sentAt, flight.now())
+      backend.state.firstToken.record(flight.now() - attempt.sentAt, flight.now())
     }
     const gap = metrics.interToken(flight.pool.name, model)
     return {
@@ -104,25 +104,25 @@ export const makeRelay =
 type Pull<E> = Effect.Effect<Chunks, E | Cause.Done>
 
 /** A body of which only the connection tells whether it is complete: if not, the client's connection is broken too. */
-const plainPull = (mission: Mission, answer: Answer, ended: (end: StreamEnd) => void): Pull<UpstreamFailed> => {
-  const { flight } = mission
+const plainPull = (answer: Answer, ended: (end: StreamEnd) => void): Pull<UpstreamFailed> => {
+  const { attempt } = answer
   let held: ReadonlyArray<Uint8Array> = answer.held
   const onRead = (read: Chunks | BodyEnd): Pull<UpstreamFailed> => {
-    flight.atEase()
+    attempt.atEase()
     if (!(read instanceof BodyEnd)) return Effect.succeed(read)
     if (read.failure === undefined) {
       ended("complete")
       return Cause.done()
     }
-    ended(flight.expired === undefined ? "upstream_truncated" : "upstream_timeout")
-    if (flight.expired === undefined) flight.brokeOff()
+    ended(attempt.expired === undefined ? "upstream_truncated" : "upstream_timeout")
+    if (attempt.expired === undefined) attempt.brokeOff()
     return Effect.fail(read.failure)
   }
   return Effect.suspend(() => {
     const [first, ...rest] = held
     held = []
     if (first !== undefined) return Effect.succeed([first, ...rest] as const)
-    flight.awaitPiece(answer.streams)
+    attempt.awaitPiece(answer.streams)
     return Effect.flatMapEager(answer.response.read, onRead)
   })
 }
@@ -136,16 +136,18 @@ const eventPull = (
   ended: (end: StreamEnd) => void
 ): Pull<UpstreamFailed> => {
   const { dialect, flight } = mission
+  const { attempt } = answer
+  const { health } = attempt.member.backend.state
   let held: ReadonlyArray<Uint8Array> = answer.held
   let over = false
   let lastAt = flight.now()
 
   const finish = (end: BodyEnd | undefined): Pull<UpstreamFailed> => {
-    const outcome = judgeEnd(judge, end?.failure, flight.expired !== undefined)
+    const outcome = judgeEnd(judge, end?.failure, attempt.expired !== undefined)
     ended(outcome)
     over = true
     if (outcome === "complete") return Cause.done()
-    if (outcome !== "upstream_timeout") flight.brokeOff()
+    if (outcome !== "upstream_timeout") attempt.brokeOff()
     // What is passed through by path speaks a dialect that we do not know: there the connection must tell.
     if (dialect === "none") return Effect.fail(end?.failure ?? cutOff)
     return Effect.succeed([errorEvent(dialect, outcome, judge.atLineEnd)])
@@ -155,9 +157,8 @@ const eventPull = (
     const now = flight.now()
     gap((now - lastAt) / 1000)
     lastAt = now
-    const state = flight.lease?.member.backend.state
-    if (state !== undefined) state.health.lastDelivery = now
-    flight.atEase()
+    health.lastDelivery = now
+    attempt.atEase()
     for (const piece of read) judge.push(piece)
     return Effect.succeed(read)
   }
@@ -167,7 +168,7 @@ const eventPull = (
     if (first !== undefined) return Effect.succeed([first, ...rest] as const)
     if (over) return Cause.done()
     if (answer.complete) return finish(undefined)
-    flight.awaitPiece(true)
+    attempt.awaitPiece(true)
     return Effect.flatMapEager(answer.response.read, onRead)
   })
 }
@@ -196,7 +197,7 @@ const concat = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
 }
 
 /** A label only for what a backend really serves: no client makes a series. */
-const labelOf = (backend: BackendEntry | undefined, model: string | undefined): string => {
-  if (backend === undefined || model === undefined) return "other"
+const labelOf = (backend: BackendEntry, model: string | undefined): string => {
+  if (model === undefined) return "other"
   return (backend.models?.has(model) ?? backend.state.models?.has(model) ?? false) ? model : "other"
 }

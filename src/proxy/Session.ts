@@ -1,12 +1,72 @@
-/** What makes requests belong together. */
+/** What makes requests belong together: a session that the client names, else the user, else the address. */
 import { hash } from "node:crypto"
+import { Result } from "effect"
+import { compileRegExp, type LinearRegExp } from "../domain/LinearRegExp.ts"
+import type { StickySettings } from "../domain/Pool.ts"
+import { type Fields, isFields, systemTexts } from "./RequestFields.ts"
+
+export interface Client {
+  /** `X-Session-Key`. */
+  readonly session: string | undefined
+  /** The body's members, where it has a known form. */
+  readonly fields: Fields | undefined
+  readonly address: string
+}
 
 /** Longer keys are remembered by their digest: how much memory a session takes is not for the client to say. */
 const longest = 128
 
-/** The same session with another model is another one: what it has in a backend's cache is of no use there. */
-export const sessionKey = (header: string | undefined, model: string | undefined): string | undefined => {
-  if (header === undefined || header === "") return undefined
-  const key = `${header}\u0000${model ?? ""}`
-  return key.length <= longest ? key : hash("sha256", key, "hex")
+/** More of a system message than any introduction takes; what is behind it is not looked at. */
+const lookedAt = 16_384
+
+export const makeSessions = () => {
+  const compiled = new WeakMap<StickySettings, ReadonlyArray<LinearRegExp>>()
+  const patternsOf = (settings: StickySettings): ReadonlyArray<LinearRegExp> => {
+    const known = compiled.get(settings)
+    if (known !== undefined) return known
+    // What does not compile is refused when the configuration is loaded.
+    const made = settings.userPatterns.flatMap((source) => {
+      const pattern = compileRegExp(source)
+      return Result.isFailure(pattern) ? [] : [pattern.success]
+    })
+    compiled.set(settings, made)
+    return made
+  }
+
+  /**
+   * The key under which a session is remembered; `undefined` where nothing makes the request belong to others. The same
+   * session with another model is another one: what it has in a backend's cache is of no use there.
+   */
+  return (settings: StickySettings, client: Client, model: string | undefined): string | undefined => {
+    for (const by of settings.by) {
+      const found =
+        by === "header"
+          ? client.session
+          : by === "ip"
+            ? client.address
+            : client.fields && userOf(client.fields, patternsOf(settings))
+      if (found === undefined || found === "") continue
+      const key = `${by}:${found}\u0000${model ?? ""}`
+      return key.length <= longest ? key : hash("sha256", key, "hex")
+    }
+    return undefined
+  }
+}
+
+/**
+ * The `user` of OpenAI's API (`safety_identifier` today, `metadata.user_id` in Anthropic's), else the name that the first
+ * of the patterns finds in a system message.
+ */
+export const userOf = (fields: Fields, patterns: ReadonlyArray<LinearRegExp>): string | undefined => {
+  const { metadata, safety_identifier: identifier, user } = fields
+  for (const named of [user, identifier, isFields(metadata) ? metadata["user_id"] : undefined]) {
+    if (typeof named === "string" && named !== "") return named
+  }
+  for (const text of patterns.length === 0 ? [] : systemTexts(fields)) {
+    for (const pattern of patterns) {
+      const name = pattern.firstGroup(text.slice(0, lookedAt))?.trim()
+      if (name !== undefined && name !== "") return name
+    }
+  }
+  return undefined
 }

@@ -36,6 +36,8 @@ export class BackendState {
 
   /** Requests that were given to this backend and have not ended. Never negative. */
   inflight = 0
+  /** Of these, how many were given to an instance of a model; only the names that have any. */
+  readonly instances = new Map<string, number>()
   /** Attempts since the start of the process. */
   requests = 0
   failures = 0

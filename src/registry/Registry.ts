@@ -11,6 +11,7 @@ import { makeSnapshot, type Snapshot } from "./Snapshot.ts"
 
 export { BackendState, type Circuit, type CircuitPhase } from "./BackendState.ts"
 export { statusOf } from "./BackendStatus.ts"
+export { LatencyTrack } from "./LatencyTrack.ts"
 export { RegistryStore } from "./RegistryStore.ts"
 export { SlidingWindow } from "./SlidingWindow.ts"
 export { type BackendEntry, digestOfSecret, type Member, type PoolEntry, type Snapshot, toMember } from "./Snapshot.ts"

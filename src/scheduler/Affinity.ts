@@ -1,11 +1,24 @@
 /** Which backend a session was sent to last: a preference with a price, never a pin. */
 
+/** Where a session was served last. */
+export interface Place {
+  readonly backend: string
+  /** Where the model has instances there: which one. */
+  readonly instance: string | undefined
+}
+
+interface Entry extends Place {
+  readonly expires: number
+}
+
 /** One table a pool. Bounded: the entry that was not used for the longest goes first. */
 export class AffinityTable {
   readonly #ttl: number
   readonly #maxEntries: number
   /** In order of use: a Map keeps insertion order, and every use inserts anew. */
-  readonly #entries = new Map<string, { readonly backend: string; readonly expires: number }>()
+  readonly #entries = new Map<string, Entry>()
+  /** Who holds a place that only one can hold. */
+  readonly #holders = new Map<string, string>()
 
   constructor(ttl: number, maxEntries: number) {
     this.#ttl = ttl
@@ -16,20 +29,32 @@ export class AffinityTable {
     return this.#entries.size
   }
 
-  /** The backend's name; `undefined` where nothing is known, or not any more. */
-  lookup(key: string, now: number): string | undefined {
+  /** Where the session was last; `undefined` where nothing is known, or not any more. */
+  lookup(key: string, now: number): Place | undefined {
     const entry = this.#entries.get(key)
     if (entry === undefined) return undefined
-    if (entry.expires > now) return entry.backend
+    if (entry.expires > now) return entry
     this.#entries.delete(key)
     return undefined
   }
 
-  /** Remembers the use; the time to live begins again. */
-  bind(key: string, backend: string, now: number): void {
+  /**
+   * Remembers the use; the time to live begins again. `exclusive`: the place has one slot, and so one cache. Whoever
+   * came last has displaced what others had there, so that nothing draws them back.
+   */
+  bind(key: string, { backend, instance }: Place, exclusive: boolean, now: number): void {
+    if (exclusive) this.#displace(key, `${backend}\u0000${instance ?? ""}`)
     this.#entries.delete(key)
-    this.#entries.set(key, { backend, expires: now + this.#ttl })
+    this.#entries.set(key, { backend, instance, expires: now + this.#ttl })
     this.#dropOldest(now)
+  }
+
+  #displace(key: string, slot: string): void {
+    const before = this.#holders.get(slot)
+    this.#holders.set(slot, key)
+    if (before === undefined || before === key) return
+    const entry = this.#entries.get(before)
+    if (entry !== undefined && `${entry.backend}\u0000${entry.instance ?? ""}` === slot) this.#entries.delete(before)
   }
 
   #dropOldest(now: number): void {

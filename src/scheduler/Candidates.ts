@@ -1,10 +1,13 @@
 /** Who may serve a model: worked out once for each model of a pool, and again when what backends serve has changed. */
-import type { Member, PoolEntry } from "../registry/Registry.ts"
+import type { BackendState, Member, PoolEntry } from "../registry/Registry.ts"
+import { instancesOf } from "./Instances.ts"
 
 /** Members that may serve a request, by priority tier (lower first), each tier in configured order. */
 export interface Candidates {
   readonly tiers: ReadonlyArray<ReadonlyArray<Member>>
   readonly all: ReadonlyArray<Member>
+  /** Where a model has instances: the names that each backend has it under, in the order in which they are taken. */
+  readonly instances: ReadonlyMap<BackendState, ReadonlyArray<string>> | undefined
 }
 
 const remembered = 1024
@@ -16,30 +19,34 @@ const longestRemembered = 256
 export class CandidateTable {
   readonly #modelsVersion: () => number
   #version = -1
-  #byPool = new WeakMap<PoolEntry, Map<string, Candidates>>()
+  #plain = new WeakMap<PoolEntry, Map<string, Candidates>>()
+  #withInstances = new WeakMap<PoolEntry, Map<string, Candidates>>()
 
   constructor(modelsVersion: () => number) {
     this.#modelsVersion = modelsVersion
   }
 
-  /** The members that list `model`, or whose models are not known; all members where no model is asked for. */
-  forModel(pool: PoolEntry, model: string | undefined): Candidates {
+  /**
+   * The members that list `model` (or, with `instances`, an instance of it), or whose models are not known; all members
+   * where no model is asked for.
+   */
+  forModel(pool: PoolEntry, model: string | undefined, instances = false): Candidates {
     const version = this.#modelsVersion()
     if (version !== this.#version) {
       this.#version = version
-      this.#byPool = new WeakMap()
+      this.#plain = new WeakMap()
+      this.#withInstances = new WeakMap()
     }
-    let byModel = this.#byPool.get(pool)
+    const byPool = instances ? this.#withInstances : this.#plain
+    let byModel = byPool.get(pool)
     if (byModel === undefined) {
       byModel = new Map()
-      this.#byPool.set(pool, byModel)
+      byPool.set(pool, byModel)
     }
     const key = model ?? ""
     const known = byModel.get(key)
     if (known !== undefined) return known
-    const candidates = makeCandidates(
-      model === undefined ? pool.members : pool.members.filter((m) => mayServe(m, model))
-    )
+    const candidates = workOut(pool.members, model, instances)
     // Names come from clients: the table must not grow with their imagination.
     if (key.length > longestRemembered) return candidates
     if (byModel.size >= remembered) byModel.clear()
@@ -48,12 +55,29 @@ export class CandidateTable {
   }
 }
 
-export const makeCandidates = (members: ReadonlyArray<Member>): Candidates => {
-  const priorities = [...new Set(members.map(({ priority }) => priority))].toSorted((a, b) => a - b)
-  return { all: members, tiers: priorities.map((tier) => members.filter(({ priority }) => priority === tier)) }
+const workOut = (members: ReadonlyArray<Member>, model: string | undefined, instances: boolean): Candidates => {
+  if (model === undefined) return makeCandidates(members)
+  if (!instances) return makeCandidates(members.filter((member) => mayServe(member, model)))
+  const names = new Map<BackendState, ReadonlyArray<string>>()
+  for (const member of members) {
+    const { backend } = member
+    if (!backend.config.enabled) continue
+    const found = instancesOf(modelsOf(member) ?? [model], model)
+    if (found.length > 0) names.set(backend.state, found)
+  }
+  return { ...makeCandidates(members.filter(({ backend }) => names.has(backend.state))), instances: names }
 }
 
-/** Configured models decide; without them what discovery found; without that, anything may be tried. */
+export const makeCandidates = (members: ReadonlyArray<Member>): Candidates => {
+  const priorities = [...new Set(members.map(({ priority }) => priority))].toSorted((a, b) => a - b)
+  const tiers = priorities.map((tier) => members.filter(({ priority }) => priority === tier))
+  return { all: members, tiers, instances: undefined }
+}
+
+/** Configured models decide; without them what discovery found; `undefined`: nobody knows. */
+const modelsOf = ({ backend }: Member): Iterable<string> | undefined => backend.models ?? backend.state.models?.keys()
+
+/** Without any knowledge of its models, anything may be tried. */
 const mayServe = ({ backend }: Member, model: string): boolean => {
   if (!backend.config.enabled) return false
   if (backend.models !== undefined) return backend.models.has(model)

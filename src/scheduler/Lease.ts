@@ -7,18 +7,29 @@ export class Lease {
   readonly member: Member
   /** What became of the session's preference; `undefined` where there was no session. */
   readonly sticky: StickyOutcome | undefined
+  /** The instance of the model that is to be asked for, by its name; `undefined` where there is none to choose. */
+  readonly instance: string | undefined
   #held = true
 
-  constructor(member: Member, sticky: StickyOutcome | undefined) {
+  constructor(member: Member, sticky: StickyOutcome | undefined, instance: string | undefined) {
     this.member = member
     this.sticky = sticky
-    member.backend.state.inflight++
+    this.instance = instance
+    const { state } = member.backend
+    state.inflight++
+    if (instance !== undefined) state.instances.set(instance, (state.instances.get(instance) ?? 0) + 1)
   }
 
   /** Giving back twice is giving back once: no path out of a request can make a count negative. */
   release(): void {
     if (!this.#held) return
     this.#held = false
-    this.member.backend.state.inflight--
+    const { state } = this.member.backend
+    state.inflight--
+    if (this.instance === undefined) return
+    const left = (state.instances.get(this.instance) ?? 1) - 1
+    // Only what is in use is kept: the names are the backend's, and may change.
+    if (left > 0) state.instances.set(this.instance, left)
+    else state.instances.delete(this.instance)
   }
 }

@@ -1,48 +1,74 @@
-/** Which models exist for a client: the union over the backends that it can reach. */
+/** Which models exist for a client: those that a request would find somebody for, who is known to have them. */
 import { type ApiKey, allows } from "../domain/ApiKey.ts"
 import type { ModelInfo } from "../domain/Health.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { BackendEntry, Snapshot } from "../registry/Registry.ts"
+import { isNumberedInstance } from "./Instances.ts"
+import { literalName } from "./ModelRules.ts"
+import type { Route } from "./Routing.ts"
 
-/** Sorted by name. No backend is asked: what discovery found last is told, so that a dead one cannot make it fail. */
+/** Where a model may be asked for: a listener's routes can send each of them elsewhere. */
+const paths = [
+  "/v1/chat/completions",
+  "/v1/completions",
+  "/v1/embeddings",
+  "/v1/responses",
+  "/v1/rerank",
+  "/v1/score",
+  "/v1/messages"
+]
+
+/**
+ * Sorted by name; `find` is the routing that requests go through. No backend is asked: what discovery found last is told,
+ * so that a dead one cannot make it fail.
+ */
 export const listModels = (
   snapshot: Snapshot,
   listener: Listener,
-  key: ApiKey | undefined
+  key: ApiKey | undefined,
+  find: (path: string, model: string) => Route | undefined
 ): ReadonlyArray<ModelInfo> => {
-  const found = new Map<string, ModelInfo>()
-  for (const backend of reachable(snapshot, listener, key)) {
-    for (const model of modelsOf(backend)) if (!found.has(model.id)) found.set(model.id, model)
+  const asked = listener.routes.length === 0 ? paths.slice(0, 1) : paths
+  const infoOf = (model: string): ModelInfo | undefined => {
+    if (key !== undefined && !allows(key.models, model)) return undefined
+    for (const path of asked) {
+      const route = find(path, model)
+      const info = route === undefined ? undefined : toldBy(route)
+      if (info !== undefined) return { ...info, id: model }
+    }
+    return undefined
   }
-  return [...found.values()]
-    .filter(({ id }) => key === undefined || allows(key.models, id))
-    .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  return [...namesOf(snapshot)]
+    .toSorted()
+    .map(infoOf)
+    .filter((info) => info !== undefined)
 }
 
-const reachable = (
-  { backends, config, pools }: Snapshot,
-  listener: Listener,
-  key: ApiKey | undefined
-): ReadonlySet<BackendEntry> => {
-  const names = [listener.pool, ...listener.routes.map(({ pool }) => pool)]
-  const found = new Set<BackendEntry>()
-  for (const name of names) {
-    const pool = name === undefined ? undefined : pools.get(name)
-    if (pool === undefined || (key !== undefined && !allows(key.pools, pool.name))) continue
-    for (const { backend } of pool.members) if (backend.config.enabled) found.add(backend)
+/** Every name that could be asked for: what backends have, and what rules call it. */
+const namesOf = ({ backends, config }: Snapshot): ReadonlySet<string> => {
+  const names = new Set<string>()
+  for (const backend of backends.values()) {
+    if (!backend.config.enabled) continue
+    const ids = idsOf(backend)
+    for (const id of ids) if (!isNumberedInstance(id, ids)) names.add(id)
   }
-  const last = config.fallbackBackend === undefined ? undefined : backends.get(config.fallbackBackend)
-  return last?.config.enabled === true ? found.add(last) : found
+  for (const { match } of config.models) {
+    const alias = literalName(match)
+    if (alias !== undefined) names.add(alias)
+  }
+  return names
 }
 
-/** Without the numbered instances of a model that the same backend has under its plain name too. */
-const modelsOf = ({ models, state }: BackendEntry): ReadonlyArray<ModelInfo> => {
-  const discovered = state.models
-  const ids = models ?? new Set(discovered?.keys())
-  return [...ids]
-    .filter((id) => {
-      const base = /^(.+)-([2-9]|[1-9]\d+)$/.exec(id)?.[1]
-      return base === undefined || !ids.has(base)
-    })
-    .map((id) => discovered?.get(id) ?? { id, created: 0, ownedBy: "weir" })
+const idsOf = ({ models, state }: BackendEntry): ReadonlySet<string> => models ?? new Set(state.models?.keys())
+
+/** What the first of the candidates that is known to have the model says of it; who may have anything says nothing. */
+const toldBy = ({ candidates: { all, instances }, model }: Route): ModelInfo | undefined => {
+  if (model === undefined) return undefined
+  for (const { backend } of all) {
+    if (!backend.config.enabled) continue
+    const ids = idsOf(backend)
+    const id = ids.has(model) ? model : instances?.get(backend.state)?.find((name) => ids.has(name))
+    if (id !== undefined) return backend.state.models?.get(id) ?? { id, created: 0, ownedBy: "weir" }
+  }
+  return undefined
 }

@@ -1,10 +1,12 @@
-/** From a listener and a model to the pool and the candidates that may serve the request. */
+/** From a listener, a path and a model to the pool and the candidates that may serve the request. */
 import { type ApiKey, allows } from "../domain/ApiKey.ts"
 import { type GatewayError, ModelNotAllowed, ModelNotFound, NotFound, PoolNotAllowed } from "../domain/Errors.ts"
+import { readGptOssName } from "../domain/GptOss.ts"
 import type { Listener } from "../domain/Listener.ts"
-import { implicitPool } from "../domain/Pool.ts"
-import { type PoolEntry, type Snapshot, toMember } from "../registry/Registry.ts"
+import type { ModelRule } from "../domain/ModelRule.ts"
+import type { PoolEntry, Snapshot } from "../registry/Registry.ts"
 import { type Candidates, type CandidateTable, makeCandidates } from "./Candidates.ts"
+import type { RoutingTable } from "./RoutingTable.ts"
 
 export interface RouteRequest {
   readonly snapshot: Snapshot
@@ -19,35 +21,83 @@ export interface RouteRequest {
 export interface Route {
   readonly pool: PoolEntry
   readonly candidates: Candidates
-  /** The model to ask the backend for, where it is not the one that the client named. */
-  readonly upstreamModel: string | undefined
+  /** What backends are asked for; where instances are asked, the lease knows which. */
+  readonly model: string | undefined
+  /** The rule that matched. */
+  readonly rule: ModelRule | undefined
+  /** Models that may be asked for instead, should this way lead to nothing. */
+  readonly alternatives: ReadonlyArray<string>
 }
 
-export const route = (table: CandidateTable, request: RouteRequest): Route | GatewayError => {
-  const { key, listener, model, snapshot } = request
+/**
+ * A path route decides before a model rule, and a model rule before the listener's own pool. Where none of the
+ * candidates has the model: the rule's fallbacks in their order, then the backend of last resort.
+ */
+export const route = (table: CandidateTable, routing: RoutingTable, request: RouteRequest): Route | GatewayError => {
+  const { key, model } = request
   if (model !== undefined && key !== undefined && !allows(key.models, model)) {
     return new ModelNotAllowed({ message: `This key may not use the model ${quoted(model)}.`, param: "model" })
   }
-  const pool = listener.pool === undefined ? undefined : snapshot.pools.get(listener.pool)
-  if (pool !== undefined && key !== undefined && !allows(key.pools, pool.name)) {
-    return new PoolNotAllowed({ message: "This key may not be used here." })
-  }
-  if (pool !== undefined) {
-    const candidates = table.forModel(pool, model)
-    // A pool without anybody to ask is another trouble than a model that nobody has.
-    const isDeserted = pool.members.every(({ backend }) => !backend.config.enabled)
-    if (candidates.all.length > 0 || isDeserted) return { pool, candidates, upstreamModel: undefined }
-  }
-  return fallback(snapshot, pool) ?? notFound(model)
+  const alternatives = (model === undefined ? undefined : routing.rules.find(model)?.fallbacks) ?? []
+  const own = routeTo(table, routing, request, model, alternatives)
+  if (own instanceof PoolNotAllowed) return own
+  if (own !== undefined) return own
+  const stand = standIn(table, routing, request, alternatives)
+  if (stand !== undefined) return stand
+  const asked = poolFor(routing, request, model)
+  const last = routing.lastResort(asked)
+  if (last === undefined) return notFound(model)
+  return { pool: last, candidates: makeCandidates(last.members), model, rule: undefined, alternatives: [] }
 }
 
-/** The backend of last resort, with the settings of the pool that would have been asked. */
-const fallback = (snapshot: Snapshot, asked: PoolEntry | undefined): Route | undefined => {
-  const name = snapshot.config.fallbackBackend
-  if (name === undefined) return undefined
-  const pool = asked ?? { name: implicitPool.name, config: implicitPool, members: [] }
-  const members = toMember(name, pool.config, snapshot.backends)
-  return { pool, candidates: makeCandidates(members), upstreamModel: undefined }
+/**
+ * The first of the models that may be asked for instead which somebody has. That the key may use them is not asked
+ * again: whoever configured the rule lets them stand for a model that it may use.
+ */
+export const standIn = (
+  table: CandidateTable,
+  routing: RoutingTable,
+  request: RouteRequest,
+  models: ReadonlyArray<string>
+): Route | undefined => {
+  for (const [index, model] of models.entries()) {
+    const found = routeTo(table, routing, request, model, models.slice(index + 1))
+    if (found !== undefined && !(found instanceof PoolNotAllowed)) return found
+  }
+  return undefined
+}
+
+const poolFor = (
+  routing: RoutingTable,
+  { listener, path, snapshot }: RouteRequest,
+  model: string | undefined
+): PoolEntry | undefined => {
+  const byPath = routing.poolByPath(listener, path)
+  if (byPath !== undefined) return byPath
+  const base = listener.pool === undefined ? undefined : snapshot.pools.get(listener.pool)
+  return routing.poolOfRule(model === undefined ? undefined : routing.rules.find(model), base)
+}
+
+const routeTo = (
+  table: CandidateTable,
+  routing: RoutingTable,
+  request: RouteRequest,
+  model: string | undefined,
+  alternatives: ReadonlyArray<string>
+): Route | PoolNotAllowed | undefined => {
+  const { key } = request
+  const pool = poolFor(routing, request, model)
+  if (pool === undefined) return undefined
+  if (key !== undefined && !allows(key.pools, pool.name)) {
+    return new PoolNotAllowed({ message: "This key may not be used here." })
+  }
+  const rule = model === undefined ? undefined : routing.rules.find(model)
+  const asked = model !== undefined && rule?.gptOss === true ? readGptOssName(model).model : model
+  const upstream = rule?.upstreamModel ?? asked
+  const candidates = table.forModel(pool, upstream, rule?.instances)
+  // A pool without anybody to ask is another trouble than a model that nobody has.
+  const isDeserted = pool.members.every(({ backend }) => !backend.config.enabled)
+  return candidates.all.length > 0 || isDeserted ? { pool, candidates, model: upstream, rule, alternatives } : undefined
 }
 
 const notFound = (model: string | undefined): GatewayError =>

@@ -6,20 +6,21 @@ import type { ModelInfo, Standing } from "../domain/Health.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { StrategyName } from "../domain/Pool.ts"
 import { type BackendState, type Member, type PoolEntry, Registry, type Snapshot } from "../registry/Registry.ts"
-import { AffinityTable } from "./Affinity.ts"
+import { AffinityTable, type Place } from "./Affinity.ts"
 import { type Candidates, CandidateTable } from "./Candidates.ts"
-import { Lease, type StickyOutcome } from "./Lease.ts"
+import { Lease } from "./Lease.ts"
 import { listModels } from "./ModelCatalog.ts"
 import type { PromptBlocks } from "./PromptBlocks.ts"
-import { type Route, type RouteRequest, route } from "./Routing.ts"
+import { type Route, type RouteRequest, route, standIn } from "./Routing.ts"
+import { RoutingTable } from "./RoutingTable.ts"
 import { makeStrategy } from "./Strategies.ts"
-import type { Choice, Strategy } from "./Strategy.ts"
+import type { Strategy } from "./Strategy.ts"
 
 export type { Candidates } from "./Candidates.ts"
 export { hashText } from "./Hashing.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
 export { type PromptBlocks, promptBlocks } from "./PromptBlocks.ts"
-export type { Route } from "./Routing.ts"
+export type { Route, RouteRequest } from "./Routing.ts"
 
 export interface PickRequest {
   readonly pool: PoolEntry
@@ -51,6 +52,8 @@ export class Scheduler extends Context.Service<
   {
     /** Where a request goes: the pool, and those of its members that may serve it. */
     readonly route: (request: RouteRequest) => Route | GatewayError
+    /** The same for the first of some other models that somebody has. */
+    readonly standIn: (request: RouteRequest, models: ReadonlyArray<string>) => Route | undefined
     /** What clients of a listener (with a key) can ask for, each name once. */
     readonly models: (snapshot: Snapshot, listener: Listener, key: ApiKey | undefined) => ReadonlyArray<ModelInfo>
     /** Chooses and counts in one step. `now`: monotonic milliseconds. */
@@ -66,6 +69,15 @@ export class Scheduler extends Context.Service<
       const random = yield* Random.Random
       const draw = () => random.nextDoubleUnsafe()
       const table = new CandidateTable(registry.modelsVersion)
+      // A request finishes on the snapshot that it began with, so there may be more than one.
+      const routings = new WeakMap<Snapshot, RoutingTable>()
+      const routingOf = (snapshot: Snapshot): RoutingTable => {
+        const known = routings.get(snapshot)
+        if (known !== undefined) return known
+        const made = new RoutingTable(snapshot)
+        routings.set(snapshot, made)
+        return made
+      }
       // By pool name, so that turns and sessions survive a new snapshot.
       const desks = new Map<string, PoolDesk>()
       const deskOf = (pool: PoolEntry): PoolDesk => {
@@ -76,8 +88,13 @@ export class Scheduler extends Context.Service<
         return made
       }
       return Scheduler.of({
-        route: (request) => route(table, request),
-        models: listModels,
+        route: (request) => route(table, routingOf(request.snapshot), request),
+        standIn: (request, models) => standIn(table, routingOf(request.snapshot), request, models),
+        models: (snapshot, listener, key) =>
+          listModels(snapshot, listener, key, (path, model) => {
+            const found = route(table, routingOf(snapshot), { snapshot, listener, key, path, model })
+            return "candidates" in found ? found : undefined
+          }),
         pick: (request, now) => deskOf(request.pool).pick(request, now),
         outlook: (request, now) =>
           request.candidates.all.some((member) => isUsable(member, request, now)) ? "ready" : explain(request, now)
@@ -113,55 +130,77 @@ class PoolDesk {
 
   pick(request: PickRequest, now: number): Lease | NoLease {
     const { session } = request
-    const preferred = session === undefined ? undefined : this.#preferred(request, session, now)
+    const known = session === undefined ? undefined : this.#affinity.lookup(session, now)
+    const preferred = known === undefined ? undefined : preferredBy(known, request, now)
     const chosen = preferred ?? this.#choose(request, now)
     if (chosen === undefined) return explain(request, now)
-    let sticky: StickyOutcome | undefined
-    if (session !== undefined) {
-      const known = this.#affinity.lookup(session, now)
-      sticky = known === undefined ? "miss" : known === chosen.backend.name ? "hit" : "moved"
-      this.#affinity.bind(session, chosen.backend.name, now)
-    }
-    return new Lease(chosen, sticky)
-  }
-
-  /**
-   * The session's backend, if it can take the request and is not far busier than the others of its tier. No session
-   * keeps a tier in use that is only there for when the ones before it have nobody left.
-   */
-  #preferred(request: PickRequest, session: string, now: number): Member | undefined {
-    const { candidates, pool } = request
-    const name = this.#affinity.lookup(session, now)
-    if (name === undefined) return undefined
-    const member = candidates.all.find(({ backend }) => backend.name === name)
-    if (member === undefined || !isUsable(member, request, now)) return undefined
-    for (const tier of candidates.tiers) {
-      if (tier.includes(member)) {
-        return isOverloaded(member, tier, pool.config.sticky.maxImbalance, now) ? undefined : member
-      }
-      if (tier.some((other) => isUsable(other, request, now))) return undefined
-    }
-    return undefined
+    const instance = instanceFor(chosen, request, preferred === undefined ? undefined : known?.instance)
+    if (session === undefined) return new Lease(chosen, undefined, instance)
+    const place: Place = { backend: chosen.backend.name, instance }
+    this.#affinity.bind(session, place, instance !== undefined || chosen.capacity === 1, now)
+    const stays = known?.backend === place.backend && known.instance === instance
+    return new Lease(chosen, known === undefined ? "miss" : stays ? "hit" : "moved", instance)
   }
 
   /** Tier by tier among those in good standing, then tier by tier among those that are asked last. */
   #choose(request: PickRequest, now: number): Member | undefined {
-    const { tiers } = request.candidates
+    const { instances, tiers } = request.candidates
     for (const standing of ["first", "last"] as const) {
-      const choice: Choice = {
-        now,
-        random: this.#random,
-        hashKey: request.hashKey,
-        prompt: request.prompt,
-        usable: (member) => standingNow(member, now) === standing && isUsable(member, request, now)
-      }
+      const usable = (member: Member) => standingNow(member, now) === standing && isUsable(member, request, now)
+      const choice = { now, random: this.#random, hashKey: request.hashKey, prompt: request.prompt, usable }
       for (const tier of tiers) {
-        const member = this.#strategy.choose(tier, choice)
+        const member =
+          (instances &&
+            this.#strategy.choose(tier, { ...choice, usable: (m) => usable(m) && hasFree(m, instances) })) ??
+          this.#strategy.choose(tier, choice)
         if (member !== undefined) return member
       }
     }
     return undefined
   }
+}
+
+/**
+ * The session's backend, if it can take the request and is not far busier than the others of its tier. No session
+ * keeps a tier in use that is only there for when the ones before it have nobody left.
+ */
+const preferredBy = ({ backend, instance }: Place, request: PickRequest, now: number): Member | undefined => {
+  const { candidates, pool } = request
+  const member = candidates.all.find((each) => each.backend.name === backend)
+  if (member === undefined || !isUsable(member, request, now)) return undefined
+  const { instances } = candidates
+  const isTaken = instance !== undefined && member.backend.state.instances.has(instance)
+  if (isTaken && instances !== undefined) {
+    if (candidates.all.some((other) => isUsable(other, request, now) && hasFree(other, instances))) return undefined
+  }
+  for (const tier of candidates.tiers) {
+    if (tier.includes(member)) {
+      return isOverloaded(member, tier, pool.config.sticky.maxImbalance, now) ? undefined : member
+    }
+    if (tier.some((other) => isUsable(other, request, now))) return undefined
+  }
+  return undefined
+}
+
+const hasFree = ({ backend: { state } }: Member, instances: NonNullable<Candidates["instances"]>): boolean =>
+  instances.get(state)?.some((name) => !state.instances.has(name)) ?? false
+
+/** The one that the session had, else the first that is free, else the one with the least to do. */
+const instanceFor = (
+  { backend: { state } }: Member,
+  { candidates }: PickRequest,
+  preferred: string | undefined
+): string | undefined => {
+  const names = candidates.instances?.get(state)
+  if (names === undefined) return undefined
+  if (preferred !== undefined && names.includes(preferred)) return preferred
+  let least: string | undefined
+  for (const name of names) {
+    const count = state.instances.get(name) ?? 0
+    if (count === 0) return name
+    if (least === undefined || count < (state.instances.get(least) ?? 0)) least = name
+  }
+  return least
 }
 
 /** Who was found to be an outlier is asked last for a while, as if it had said so itself. */

@@ -106,8 +106,8 @@ describe("what else the gateway reads", () => {
   it("is left to the engine where it is none of the gateway's business", () => {
     const envelope = accepted('{"model":"a","messages":[],"tools":null,"temperature":"hot","n":"many","stream":null}')
     assert.deepStrictEqual(
-      { ...envelope, tokenEstimate: 0 },
-      { model: "a", stream: false, choices: 1, tokenEstimate: 0 }
+      { ...envelope, fields: {}, tokenEstimate: 0 },
+      { model: "a", stream: false, choices: 1, fields: {}, tokenEstimate: 0 }
     )
     assert.strictEqual(accepted('{"model":"a","messages":"x"}', at("/v1/embeddings")).model, "a")
   })

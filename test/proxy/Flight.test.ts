@@ -224,16 +224,15 @@ describe("a flight", () => {
       session: undefined,
       hashKey: undefined,
       prompt: undefined,
-      receivedAt: 0,
       deadline: Number.POSITIVE_INFINITY,
       streaming: false
     }
     const flight = new Flight(gateway.services, options)
     const lease = gateway.services.scheduler.pick(flight, gateway.deadlines.now())
     assert.instanceOf(lease, Lease)
-    flight.board(lease)
-    flight.depart(lease.member)
-    return flight
+    const attempt = flight.board(lease)
+    flight.depart(attempt)
+    return { flight, attempt }
   }
 
   it.effect("gives everything back once, however often it lands", () =>
@@ -241,10 +240,10 @@ describe("a flight", () => {
       Effect.sync(() => {
         const flights = [boarded(gateway), boarded(gateway)]
         assert.strictEqual(gateway.state("a").inflight, 2)
-        flights[0]?.land()
-        flights[0]?.land()
+        flights[0]?.flight.land()
+        flights[0]?.flight.land()
         assert.strictEqual(gateway.state("a").inflight, 1)
-        flights[1]?.land()
+        flights[1]?.flight.land()
       })
     )
   )
@@ -252,10 +251,10 @@ describe("a flight", () => {
   it.effect("says one thing of its backend: the first word counts", () =>
     withGateway({ script: { a: [well] } }, (gateway) =>
       Effect.sync(() => {
-        const flight = boarded(gateway)
-        flight.judge("failure")
-        flight.judge("failure")
-        flight.judge("success")
+        const { attempt, flight } = boarded(gateway)
+        attempt.judge("failure")
+        attempt.judge("failure")
+        attempt.judge("success")
         flight.land()
         assert.strictEqual(gateway.state("a").failures, 1)
         assert.strictEqual(gateway.state("a").outcomes.failures(gateway.deadlines.now()), 1)

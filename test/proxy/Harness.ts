@@ -13,6 +13,7 @@ import { type BackendState, Registry } from "../../src/registry/Registry.ts"
 import { Admission } from "../../src/resilience/Admission.ts"
 import { CircuitBreaker } from "../../src/resilience/CircuitBreaker.ts"
 import { Deadlines, type Timed } from "../../src/resilience/Deadlines.ts"
+import { HedgePolicy } from "../../src/resilience/HedgePolicy.ts"
 import { RateLimiter } from "../../src/resilience/RateLimiter.ts"
 import { RetryPolicy } from "../../src/resilience/RetryPolicy.ts"
 import { Scheduler } from "../../src/scheduler/Scheduler.ts"
@@ -62,7 +63,14 @@ const layerOf = (config: GatewayConfig, transport: ScriptedTransport, watched: W
   Proxy.layer.pipe(
     Layer.provideMerge(HealthProber.layer),
     Layer.provideMerge(
-      Layer.mergeAll(Scheduler.layer, Admission.layer, CircuitBreaker.layer, RateLimiter.layer, RetryPolicy.layer)
+      Layer.mergeAll(
+        Scheduler.layer,
+        Admission.layer,
+        CircuitBreaker.layer,
+        RateLimiter.layer,
+        RetryPolicy.layer,
+        HedgePolicy.layer
+      )
     ),
     Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, watched.layer, transport.layer)),
     Layer.provideMerge(Registry.layerMemory(config)),
@@ -164,6 +172,7 @@ export class Harness {
       method,
       path,
       query,
+      address: "192.0.2.1",
       rawHeaders: Object.entries(headers).flat(),
       header: (name: string) => headers[name],
       body: raw ?? (method === "POST" ? Buffer.from(JSON.stringify({ model: "m", messages: [], ...body })) : undefined),

@@ -4,35 +4,37 @@ import { AffinityTable } from "../../src/scheduler/Affinity.ts"
 import type { Lease } from "../../src/scheduler/Scheduler.ts"
 import { configOf, type Fleet, type FleetLike, named, nameOf, onFleet, withFleet } from "./Fleet.ts"
 
+const at = (backend: string, instance?: string) => ({ backend, instance })
+
 describe("the table of sessions", () => {
   it("remembers a session until it was not used for its time to live", () => {
     const table = new AffinityTable(1000, 10)
-    table.bind("s", "a", 0)
-    assert.strictEqual(table.lookup("s", 999), "a")
-    table.bind("s", "a", 999)
-    assert.strictEqual(table.lookup("s", 1998), "a")
+    table.bind("s", at("a"), false, 0)
+    assert.strictEqual(table.lookup("s", 999)?.backend, "a")
+    table.bind("s", at("a"), false, 999)
+    assert.strictEqual(table.lookup("s", 1998)?.backend, "a")
     assert.isUndefined(table.lookup("s", 1999))
     assert.isUndefined(table.lookup("s", 1998), "what is over is over")
   })
 
   it("holds no more sessions than it may, and forgets the one not used for the longest", () => {
     const table = new AffinityTable(1000, 3)
-    for (const [at, key] of ["p", "q", "r"].entries()) table.bind(key, "a", at)
-    table.bind("p", "a", 3)
-    table.bind("t", "b", 4)
+    for (const [time, key] of ["p", "q", "r"].entries()) table.bind(key, at("a"), false, time)
+    table.bind("p", at("a"), false, 3)
+    table.bind("t", at("b"), false, 4)
     assert.strictEqual(table.size, 3)
     assert.deepStrictEqual(
-      ["p", "q", "r", "t"].map((key) => table.lookup(key, 5)),
+      ["p", "q", "r", "t"].map((key) => table.lookup(key, 5)?.backend),
       ["a", undefined, "a", "b"]
     )
-    for (let i = 0; i < 1000; i++) table.bind(`x${i}`, "a", 6)
+    for (let i = 0; i < 1000; i++) table.bind(`x${i}`, at("a"), false, 6)
     assert.strictEqual(table.size, 3)
   })
 
   it("forgets what is over when something new comes", () => {
     const table = new AffinityTable(10, 100)
-    for (let i = 0; i < 50; i++) table.bind(`x${i}`, "a", 0)
-    table.bind("new", "a", 10)
+    for (let i = 0; i < 50; i++) table.bind(`x${i}`, at("a"), false, 0)
+    table.bind("new", at("a"), false, 10)
     assert.strictEqual(table.size, 1)
   })
 })

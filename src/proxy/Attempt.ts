@@ -1,0 +1,146 @@
+/**
+ * One backend asked once: the lease that it holds, the exchange that it runs, how long each part of it may take, and what
+ * it says of the backend. Ending it gives all of that back, however it ends.
+ */
+import { type Abort, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
+import type { Member, PoolEntry } from "../registry/Registry.ts"
+import type { CallResult } from "../resilience/CircuitBreaker.ts"
+import type { Timed } from "../resilience/Deadlines.ts"
+import type { Lease } from "../scheduler/Scheduler.ts"
+import type { ProxyServices } from "./ProxyServices.ts"
+
+/** Which bound was reached: the client's own, or one of the backend's. */
+export type Expired = "deadline" | "first_byte" | "idle" | "request"
+
+/** What an attempt has to know of the request that it is made for. */
+export interface Errand {
+  readonly pool: PoolEntry
+  /** Monotonic milliseconds; `Infinity` without. */
+  readonly deadline: number
+  readonly streaming: boolean
+}
+
+const never = Number.POSITIVE_INFINITY
+
+/** Mutable by nature: written by the one fiber that runs it, and by the deadlines. */
+export class Attempt implements Timed {
+  readonly #services: ProxyServices
+  readonly #errand: Errand
+  readonly lease: Lease
+  sentAt = 0
+  headAt = 0
+  expired: Expired | undefined
+  dueAt = never
+
+  #dueFor: Expired = "deadline"
+  /** When the attempt as a whole must be over. */
+  #wholeBy = never
+  readonly #trial: boolean
+  #judged = false
+  #ended = false
+  #abort: Abort | undefined
+  #response: UpstreamResponse | undefined
+
+  constructor(services: ProxyServices, errand: Errand, lease: Lease) {
+    this.#services = services
+    this.#errand = errand
+    this.lease = lease
+    this.#trial = services.breaker.begin(lease.member.backend)
+    services.deadlines.add(this)
+  }
+
+  get member(): Member {
+    return this.lease.member
+  }
+
+  /** The request goes out; the head of an answer is awaited, or the whole of one that does not stream. */
+  depart(): void {
+    const { pool, streaming } = this.#errand
+    const { backend, timeouts } = this.member
+    this.sentAt = this.now()
+    backend.state.requests++
+    this.#services.metrics.upstreamRequests(pool.name, backend.name)(1)
+    const bounded = !streaming || !pool.config.client.stream
+    this.#wholeBy = bounded ? this.sentAt + timeouts.request : never
+    this.#within(streaming ? timeouts.firstByte : timeouts.firstByteOfWhole, "first_byte", this.sentAt)
+  }
+
+  readonly onStart = (abort: Abort): void => {
+    this.#abort = abort
+  }
+
+  /** The backend has answered with a head. */
+  arrive(response: UpstreamResponse): void {
+    this.headAt = this.now()
+    this.#response = response
+  }
+
+  /** The answer streams, whether or not that was asked for: its first output is awaited, and not the whole of it. */
+  awaitOutput(): void {
+    if (this.#errand.pool.config.client.stream) this.#wholeBy = never
+    this.#within(this.member.timeouts.firstByte, "first_byte", this.sentAt)
+  }
+
+  /** The next piece of a body is awaited; `streams`: its silence counts, else only the whole does. */
+  awaitPiece(streams: boolean): void {
+    this.#within(streams ? this.member.timeouts.idle : never, "idle", this.now())
+  }
+
+  /** Nothing is awaited from the backend; only the request's own deadline counts. */
+  atEase(): void {
+    this.#dueFor = "deadline"
+    this.dueAt = this.#errand.deadline
+  }
+
+  #within(limit: number, reason: Expired, from: number): void {
+    const { deadline } = this.#errand
+    const due = Math.min(from + limit, this.#wholeBy, deadline)
+    this.dueAt = due
+    this.#dueFor = due === deadline ? "deadline" : due === this.#wholeBy ? "request" : reason
+  }
+
+  readonly expire = (): void => {
+    this.expired = this.#dueFor
+    this.#abort?.(new UpstreamFailed({ kind: "timeout", detail: this.#dueFor }))
+  }
+
+  /** What this attempt says of its backend; the first word counts. */
+  judge(result: CallResult): void {
+    if (this.#judged) return
+    this.#judged = true
+    const { backend } = this.member
+    this.#services.breaker.end(backend, this.#trial, result)
+    if (result === "ignored") return
+    backend.state.outcomes.record(result === "success", this.now())
+    if (result === "failure") backend.state.failures++
+  }
+
+  /** An exchange that had counted as a success broke off all the same. */
+  brokeOff(): void {
+    const { backend } = this.member
+    backend.state.failures++
+    backend.state.outcomes.record(false, this.now())
+    this.#services.breaker.brokeOff(backend)
+  }
+
+  /** Whatever still runs is cancelled, and the backend is free. Calling it again is harmless. */
+  end(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#services.deadlines.remove(this)
+    // One whose head has come in the very moment that nobody waits for it is hung up on, too.
+    if (this.#response === undefined) this.#abort?.(givenUp)
+    else this.#response.cancel()
+    this.#response = undefined
+    this.#abort = undefined
+    this.judge("ignored")
+    this.lease.release()
+    this.#services.admission.poke()
+  }
+
+  now(): number {
+    return this.#services.deadlines.now()
+  }
+}
+
+const givenUp = new UpstreamFailed({ kind: "reset", detail: "nobody waits for it any more" })

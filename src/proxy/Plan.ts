@@ -1,0 +1,186 @@
+/** What a request needs to be sent: everything that can be decided before anything is taken. */
+import { Duration, Schema } from "effect"
+import type { Outgoing } from "../backend/BackendAdapter.ts"
+import type { UpstreamBody, UpstreamFailed } from "../backend/UpstreamTransport.ts"
+import { type GatewayError, InvalidRequest, ToolsNotSupported } from "../domain/Errors.ts"
+import { Span } from "../domain/Units.ts"
+import { hashText, type Lease, promptBlocks, type Route, type RouteRequest } from "../scheduler/Scheduler.ts"
+import type { Mission } from "./Attempts.ts"
+import { type Endpoint, endpointAt } from "./Endpoint.ts"
+import { type Envelope, readEnvelope, withMembers, withModel } from "./Envelope.ts"
+import { Flight } from "./Flight.ts"
+import { gptOssMembers } from "./GptOss.ts"
+import { upwardHeaders } from "./HeaderHygiene.ts"
+import type { ProxyRequest } from "./Proxy.ts"
+import type { ProxyServices } from "./ProxyServices.ts"
+import { makeSessions } from "./Session.ts"
+import { needsTools } from "./ToolUse.ts"
+
+export class Plan {
+  readonly flight: Flight
+  readonly mission: Mission
+  readonly tokenEstimate: number
+  /** The plan for another model, should this one come to nothing; `undefined` where none is configured. */
+  readonly standIn: (() => Plan | GatewayError | undefined) | undefined
+
+  constructor(
+    flight: Flight,
+    mission: Mission,
+    tokenEstimate: number,
+    standIn: (() => Plan | GatewayError | undefined) | undefined
+  ) {
+    this.flight = flight
+    this.mission = mission
+    this.tokenEstimate = tokenEstimate
+    this.standIn = standIn
+  }
+}
+
+/** What was read of a request. */
+interface Inquiry {
+  readonly request: ProxyRequest
+  readonly endpoint: Endpoint | undefined
+  readonly envelope: Envelope | undefined
+  /** Monotonic milliseconds. */
+  readonly deadline: number
+}
+
+/** A model's name is the client's: so much of it is written down. */
+const longestNoted = 256
+
+export const makePlanner = (services: ProxyServices) => {
+  const { scheduler } = services
+  const sessionOf = makeSessions()
+
+  const planFor = (inquiry: Inquiry, route: Route): Plan | GatewayError => {
+    const { deadline, endpoint, envelope, request } = inquiry
+    const { alternatives, candidates, pool, rule } = route
+    if (rule?.tools?.parser === "none" && envelope !== undefined && needsTools(envelope.fields))
+      return noTools(envelope)
+    const { header, report } = request
+    report.pool = pool.name
+    const client = { session: header("x-session-key"), fields: envelope?.fields, address: request.address }
+    const flight = new Flight(services, {
+      pool,
+      candidates,
+      session: sessionOf(pool.config.sticky, client, envelope?.model),
+      ...guidance(route, request, client.session),
+      deadline,
+      streaming: envelope?.stream ?? false
+    })
+    const mission: Mission = {
+      flight,
+      outgoing: outgoingOf(inquiry, route),
+      method: request.method,
+      model: route.model,
+      dialect: endpoint?.dialect ?? "none",
+      choices: envelope?.choices ?? 1,
+      passedThrough: endpoint === undefined,
+      repeatable: (failure) => isRepeatable(request, endpoint, failure),
+      group: route.model ?? "",
+      priority: request.key?.priority ?? 0
+    }
+    const standIn = () => {
+      const other = scheduler.standIn(routeRequest(inquiry), alternatives)
+      return other && planFor(inquiry, other)
+    }
+    // What was read of the body is kept no longer than it may be needed.
+    return new Plan(flight, mission, envelope?.tokenEstimate ?? 0, alternatives.length === 0 ? undefined : standIn)
+  }
+
+  return (request: ProxyRequest): Plan | GatewayError => {
+    const { method, path, report } = request
+    const endpoint = method === "POST" ? endpointAt(path) : undefined
+    const envelope = endpoint && readEnvelope(endpoint, request.body instanceof Uint8Array ? request.body : emptyBody)
+    if (envelope !== undefined && !("model" in envelope)) return envelope
+    const timeout = readTimeout(request.header("x-weir-timeout"))
+    if (timeout instanceof InvalidRequest) return timeout
+    report.model = envelope?.model.slice(0, longestNoted)
+    const inquiry = { request, endpoint, envelope, deadline: report.receivedAt + timeout }
+    const route = scheduler.route(routeRequest(inquiry))
+    return "candidates" in route ? planFor(inquiry, route) : route
+  }
+}
+
+const emptyBody = new Uint8Array(0)
+
+const routeRequest = ({ envelope, request: { key, listener, path, snapshot } }: Inquiry): RouteRequest => ({
+  snapshot,
+  listener,
+  key,
+  path,
+  model: envelope?.model
+})
+
+/** What the pool's strategy goes by; nothing is worked out for one that does not look at it. */
+const guidance = (
+  { model, pool }: Route,
+  { body }: ProxyRequest,
+  session: string | undefined
+): { readonly hashKey: number | undefined; readonly prompt: ReturnType<typeof promptBlocks> | undefined } => {
+  const { strategy } = pool.config
+  const bytes = body instanceof Uint8Array ? body : undefined
+  if (strategy === "prefix_aware") {
+    return { hashKey: undefined, prompt: bytes && promptBlocks(bytes, hashText(model ?? "")) }
+  }
+  if (strategy !== "consistent_hash") return { hashKey: undefined, prompt: undefined }
+  // Without a session, requests with the same beginning belong together.
+  const hashKey = session === undefined ? bytes && promptBlocks(bytes, hashText(model ?? ""))[0] : hashText(session)
+  return { hashKey, prompt: undefined }
+}
+
+/** The request as it goes to the backend of a lease: the client's bytes, with another model where that is asked for. */
+const outgoingOf = ({ endpoint, envelope, request }: Inquiry, { model, pool, rule }: Route): Mission["outgoing"] => {
+  const { body, id, method, path, query, rawHeaders } = request
+  const readable = endpoint !== undefined
+  const outgoing: Outgoing = {
+    method,
+    path,
+    query,
+    headers: upwardHeaders(rawHeaders, { readable, requestId: id, userAgent: pool.config.client.userAgent }),
+    readable,
+    body
+  }
+  if (envelope === undefined || model === undefined || !(body instanceof Uint8Array)) return () => outgoing
+  const added = rule?.gptOss === true ? withMembers(body, gptOssMembers(envelope.model, envelope.fields)) : body
+  const named = renamed(outgoing, added, envelope.model, model)
+  return ({ instance }: Lease) =>
+    instance === undefined || instance === model ? named : renamed(outgoing, added, envelope.model, instance)
+}
+
+const renamed = (outgoing: Outgoing, body: Uint8Array, from: string, to: string): Outgoing => ({
+  ...outgoing,
+  body: from === to ? body : withModel(body, to)
+})
+
+const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
+
+/**
+ * Inference may be asked for twice: nothing but the answer comes of it. What is passed through by path may be more
+ * than that; then it is sent again only if it never left, and never if its body is being streamed.
+ */
+const isRepeatable = (
+  { body, method }: { readonly body: UpstreamBody; readonly method: string },
+  endpoint: Endpoint | undefined,
+  failure: UpstreamFailed | undefined
+): boolean => {
+  if (body !== undefined && !(body instanceof Uint8Array)) return false
+  return endpoint !== undefined || idempotent.has(method) || failure?.kind === "connect"
+}
+
+const decodeSpan = Schema.decodeUnknownOption(Span)
+
+/** Milliseconds; `Infinity` where the client sets no deadline. */
+const readTimeout = (header: string | undefined): number | InvalidRequest => {
+  if (header === undefined) return Number.POSITIVE_INFINITY
+  const span = decodeSpan(header)
+  return span._tag === "Some" && Duration.toMillis(span.value) > 0
+    ? Duration.toMillis(span.value)
+    : new InvalidRequest({ message: "X-Weir-Timeout must be a duration such as 500ms, 30s or 5m." })
+}
+
+const noTools = ({ fields }: Envelope): ToolsNotSupported =>
+  new ToolsNotSupported({
+    message: "This model cannot call tools: ask another one, or leave the tools and the calls in the messages out.",
+    param: "tools" in fields ? "tools" : "functions" in fields ? "functions" : "messages"
+  })

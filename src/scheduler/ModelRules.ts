@@ -1,0 +1,38 @@
+/** Which rule decides for a model: the first whose expression matches the whole name. */
+import { Result } from "effect"
+import { compileRegExp, type LinearRegExp } from "../domain/LinearRegExp.ts"
+import type { ModelRule } from "../domain/ModelRule.ts"
+
+/** Names come from clients: how many are remembered is not for them to say, nor how long they are. */
+const remembered = 4096
+const longestRemembered = 256
+
+const noRule = Symbol("no rule")
+
+export class ModelRules {
+  readonly #rules: ReadonlyArray<{ readonly rule: ModelRule; readonly regexp: LinearRegExp }>
+  readonly #byName = new Map<string, ModelRule | typeof noRule>()
+
+  constructor(rules: ReadonlyArray<ModelRule>) {
+    this.#rules = rules.flatMap((rule) => {
+      // What does not compile is refused when the configuration is loaded.
+      const compiled = compileRegExp(rule.match)
+      return Result.isFailure(compiled) ? [] : [{ rule, regexp: compiled.success }]
+    })
+  }
+
+  find(model: string): ModelRule | undefined {
+    if (this.#rules.length === 0) return undefined
+    const known = this.#byName.get(model)
+    if (known !== undefined) return known === noRule ? undefined : known
+    const found = this.#rules.find(({ regexp }) => regexp.matchesWhole(model))?.rule
+    if (model.length > longestRemembered) return found
+    if (this.#byName.size >= remembered) this.#byName.clear()
+    this.#byName.set(model, found ?? noRule)
+    return found
+  }
+}
+
+/** The one name that an expression stands for, if it is a name and no more; a dot in it is meant as a dot. */
+export const literalName = (match: string): string | undefined =>
+  /^(?:[\w\-:@/ ]|\\[^\w]|\.(?![*+?{]))+$/.test(match) ? match.replaceAll(/\\(.)/g, "$1") : undefined
