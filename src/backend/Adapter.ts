@@ -1,4 +1,5 @@
 /** What a kind of engine has of its own. One file in `adapters` for each; everything here has a default. */
+import type { Backend } from "../domain/Backend.ts"
 import type { HealthStatus, LoadReading, ModelInfo } from "../domain/Health.ts"
 
 /** What an answer means for the request and for the backend (reliability: blame). */
@@ -18,28 +19,40 @@ export interface ProbeAnswer {
 }
 
 export interface Adapter {
-  /** Where `GET` shows whether the engine lives: below its root, or `models`: its list of models shows it. */
+  /** Where `/v1` is at an address whose path (without its last slashes) is this, if no `pathPrefix` says otherwise. */
+  readonly apiPath: (path: string) => string
+  /** Where everything else is at such an address. */
+  readonly rootPath: (path: string) => string
+  /** What it needs in every request and the request may not have; header operations come after them. */
+  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
+  /** The header in which it wants the token of `auth: bearer`, bare; `undefined`: `Authorization: Bearer`. */
+  readonly keyHeader: string | undefined
+  /** What `GET` shows whether the engine lives; a path as a client would ask for it. */
   readonly healthPath: string
   /** What such an answer says. */
   readonly health: (answer: ProbeAnswer) => HealthStatus
-  /** Where its models are listed, below the path that `/v1` is mapped to; `undefined`: it lists none. */
+  /** Where its models are listed, as a client would ask for it; `undefined`: it lists none. */
   readonly modelsPath: string | undefined
   /** `undefined` where the answer is no list of models. */
   readonly models: (answer: ProbeAnswer) => ReadonlyArray<ModelInfo> | undefined
-  /** Where it tells its load, below its root; `undefined`: it does not. */
+  /** Where it tells its load; `undefined`: it does not. */
   readonly loadPath: string | undefined
   readonly load: (answer: ProbeAnswer) => LoadReading | undefined
   readonly classify: (status: number) => Verdict
 }
 
-/** The list of models itself is asked for, and shows whether the engine lives. */
-export const modelsAreHealth = "models"
+/** How a kind is spoken to may depend on how one backend of it is configured. */
+export type AdapterOf = (backend: Backend) => Adapter
 
-/** An OpenAI-compatible server of which nothing more is known. */
+/** An OpenAI-compatible server of which nothing more is known: its list of models shows that it lives. */
 export const genericAdapter: Adapter = {
-  healthPath: modelsAreHealth,
+  apiPath: (path) => (path === "" ? "/v1" : path),
+  rootPath: (path) => path.replace(/\/v1$/, ""),
+  headers: [],
+  keyHeader: undefined,
+  healthPath: "/v1/models",
   health: ({ status }) => healthFromStatus(status),
-  modelsPath: "/models",
+  modelsPath: "/v1/models",
   models: ({ body }) => parseModelList(body),
   loadPath: undefined,
   load: () => undefined,
@@ -60,51 +73,34 @@ export const healthFromStatus = (status: number): HealthStatus => {
   return status < 500 ? "healthy" : "unhealthy"
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** `{ data: [{ id } | { name } | "id"] }` or a bare list. */
 export const parseModelList = (body: unknown): ReadonlyArray<ModelInfo> | undefined => {
-  const list = isRecord(body) && !Array.isArray(body) ? (body["data"] ?? body["models"]) : body
-  if (!Array.isArray(list)) return undefined
-  return list.flatMap((item: unknown): ReadonlyArray<ModelInfo> => {
-    const entry = typeof item === "string" ? { id: item } : item
-    if (!isRecord(entry)) return []
-    const id = entry["id"] ?? entry["name"] ?? entry["model"]
-    if (typeof id !== "string" || id === "") return []
-    const maxModelLen = entry["max_model_len"]
-    return [
-      {
-        id,
-        created: typeof entry["created"] === "number" ? entry["created"] : 0,
-        ownedBy: typeof entry["owned_by"] === "string" ? entry["owned_by"] : "unknown",
-        ...(typeof maxModelLen === "number" && { maxModelLen })
-      }
-    ]
-  })
+  const list = isRecord(body) ? (body["data"] ?? body["models"]) : body
+  return Array.isArray(list) ? list.flatMap(parseModel) : undefined
 }
 
-/** What follows a name: labels, which may hold anything within their quotes, then the value. */
-const labelsAndValue = /^(?:\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\})?[ \t]+([^\s#]+)/
-
-/** The value of a name in Prometheus text, summed over its series. */
-export const readPrometheus = (text: string, name: string): number | undefined => {
-  let total: number | undefined
-  for (const line of text.split("\n")) {
-    if (!line.startsWith(name)) continue
-    const value = Number(labelsAndValue.exec(line.slice(name.length))?.[1] ?? Number.NaN)
-    if (Number.isFinite(value)) total = (total ?? 0) + value
-  }
-  return total
+const parseModel = (item: unknown): ReadonlyArray<ModelInfo> => {
+  const entry = typeof item === "string" ? { id: item } : item
+  if (!isRecord(entry)) return []
+  const id = entry["id"] ?? entry["name"] ?? entry["model"]
+  if (typeof id !== "string" || id === "") return []
+  const maxModelLen = entry["max_model_len"]
+  return [
+    {
+      id,
+      created: createdOf(entry),
+      ownedBy: typeof entry["owned_by"] === "string" ? entry["owned_by"] : "unknown",
+      ...(typeof maxModelLen === "number" && { maxModelLen })
+    }
+  ]
 }
 
-/** An engine's load from three of its metrics; `undefined` where none of them is there. */
-export const loadFromPrometheus =
-  (names: { readonly running: string; readonly waiting: string; readonly kvCacheUsage: string }): Adapter["load"] =>
-  ({ body, status }) => {
-    if (status !== 200 || typeof body !== "string") return undefined
-    const running = readPrometheus(body, names.running)
-    const waiting = readPrometheus(body, names.waiting)
-    const kvCacheUsage = readPrometheus(body, names.kvCacheUsage)
-    if (running === undefined && waiting === undefined) return undefined
-    return { running: running ?? 0, waiting: waiting ?? 0, kvCacheUsage: Math.min(1, kvCacheUsage ?? 0) }
-  }
+/** Seconds since 1970: a number under OpenAI's name, a date under Anthropic's. */
+const createdOf = ({ created, created_at: createdAt }: Record<string, unknown>): number => {
+  if (typeof created === "number") return created
+  const millis = typeof createdAt === "string" ? Date.parse(createdAt) : Number.NaN
+  return Number.isFinite(millis) ? Math.floor(millis / 1000) : 0
+}

@@ -3,26 +3,39 @@ import { Clock, Context, Effect, Layer } from "effect"
 import type { AdapterKind, Backend } from "../domain/Backend.ts"
 import type { ClientSettings } from "../domain/Pool.ts"
 import type { Member } from "../registry/Registry.ts"
-import { type Adapter, genericAdapter, modelsAreHealth, type Verdict } from "./Adapter.ts"
+import type { Adapter, AdapterOf, Verdict } from "./Adapter.ts"
+import { anthropic } from "./adapters/Anthropic.ts"
+import { azureOpenAi } from "./adapters/AzureOpenAi.ts"
 import { huaweiApig } from "./adapters/HuaweiApig.ts"
+import { llamaBalancer } from "./adapters/LlamaBalancer.ts"
 import { llamaCpp } from "./adapters/LlamaCpp.ts"
+import { ollama } from "./adapters/Ollama.ts"
 import { openAi } from "./adapters/OpenAi.ts"
+import { sglang } from "./adapters/Sglang.ts"
 import { vllm } from "./adapters/Vllm.ts"
-import { type Outgoing, outgoingHeaders, type Prepared, prepare, targetPath } from "./Outgoing.ts"
+import { type Outgoing, outgoingHeaders, type Prepared, prepare, target } from "./Outgoing.ts"
 import type { UpstreamRequest } from "./UpstreamTransport.ts"
 
 export { type Adapter, type ProbeAnswer, type Verdict } from "./Adapter.ts"
 export type { Outgoing } from "./Outgoing.ts"
 
-/** One file each; a kind that is not here yet is refused when the configuration is read. */
-const adapters: Partial<Record<AdapterKind, Adapter>> = {
+/** One file each. */
+const adapters: Record<AdapterKind, Adapter | AdapterOf> = {
   openai: openAi,
   vllm,
+  sglang,
   "llama-cpp": llamaCpp,
-  "huawei-apig": huaweiApig
+  ollama,
+  "llama-balancer": llamaBalancer,
+  "huawei-apig": huaweiApig,
+  "azure-openai": azureOpenAi,
+  anthropic
 }
 
-const adapterOf = (backend: Backend): Adapter => adapters[backend.adapter] ?? genericAdapter
+const adapterFor = (backend: Backend): Adapter => {
+  const known = adapters[backend.adapter]
+  return typeof known === "function" ? known(backend) : known
+}
 
 /** What a probe asks a backend for. */
 export type ProbeKind = "health" | "models" | "load"
@@ -46,17 +59,19 @@ export class BackendAdapter extends Context.Service<
       const preparedFor = (backend: Backend): Prepared => {
         const known = prepared.get(backend)
         if (known !== undefined) return known
-        const made = prepare(backend)
+        const made = prepare(backend, adapterFor(backend))
         prepared.set(backend, made)
         return made
       }
+
+      const adapterOf = (backend: Backend): Adapter => preparedFor(backend).adapter
 
       return BackendAdapter.of({
         of: adapterOf,
         prepare: (member, client, outgoing) => {
           const backend = member.backend.config
           const ready = preparedFor(backend)
-          const path = targetPath(ready, outgoing.path) + outgoing.query
+          const path = target(ready, outgoing.path, outgoing.query)
           return {
             backend,
             client,
@@ -69,8 +84,10 @@ export class BackendAdapter extends Context.Service<
           }
         },
         probe: (backend, kind) => {
-          const path = probePath(adapterOf(backend), backend, kind)
-          return path === undefined ? undefined : { ...emptyGet, path }
+          const asked = probePath(adapterOf(backend), backend, kind)
+          if (asked === undefined) return undefined
+          const [path = "", query] = asked.split("?", 2)
+          return { ...emptyGet, path, query: query === undefined ? "" : `?${query}` }
         },
         classify: (backend, status) => adapterOf(backend).classify(status)
       })
@@ -88,14 +105,11 @@ const emptyGet: Outgoing = {
 }
 
 const probePath = (adapter: Adapter, backend: Backend, kind: ProbeKind): string | undefined => {
-  const models = adapter.modelsPath === undefined ? undefined : `/v1${adapter.modelsPath}`
   switch (kind) {
-    case "health": {
-      const configured = backend.health.path
-      return configured ?? (adapter.healthPath === modelsAreHealth ? models : adapter.healthPath)
-    }
+    case "health":
+      return backend.health.path ?? adapter.healthPath
     case "models":
-      return models
+      return adapter.modelsPath
     case "load":
       return adapter.loadPath
   }

@@ -3,22 +3,31 @@ import { type LookupAddress, lookup as resolve } from "node:dns"
 import type { LookupFunction } from "node:net"
 import { buildConnector } from "undici"
 import type { EgressPolicy } from "../domain/EgressPolicy.ts"
+import type { TlsMaterial } from "./BackendTls.ts"
 import { UpstreamFailed } from "./UpstreamTransport.ts"
 
 /**
  * The policy of the moment is asked for the name before it is resolved and for every address that it resolves to, at
  * each connect: what a name meant when the configuration was read is no promise.
  */
-export const makeConnector = (policy: () => EgressPolicy, timeout: number): buildConnector.connector => {
-  const connect = buildConnector({ timeout, allowH2: false, lookup: guardedLookup(policy), autoSelectFamily: true })
+export const makeConnector = (
+  policy: () => EgressPolicy,
+  timeout: number,
+  tls: TlsMaterial["options"] = {}
+): buildConnector.connector => {
+  const lookup = guardedLookup(policy)
+  const connect = buildConnector({ ...tls, timeout, allowH2: false, lookup, autoSelectFamily: true })
+  // The name in a request's Host must not win over the configured one.
+  const named = tls.servername === undefined ? {} : { servername: tls.servername }
   return (options, callback) => {
     const reason = policy().refuseHost(options.hostname)
-    if (reason === undefined) connect(options, callback)
+    if (reason === undefined) connect({ ...options, ...named }, callback)
     else callback(refused(reason), null)
   }
 }
 
-const refused = (reason: string) => new UpstreamFailed({ kind: "refused", detail: `the address ${reason}` })
+export const refused = (reason: string): UpstreamFailed =>
+  new UpstreamFailed({ kind: "refused", detail: `the address ${reason}` })
 
 const guardedLookup =
   (policy: () => EgressPolicy): LookupFunction =>

@@ -1,6 +1,7 @@
 /** From a client's request to what goes on the wire to one backend: path, headers, credentials. */
 import { Redacted } from "effect"
 import type { Backend, BackendAuth, HeaderOperation } from "../domain/Backend.ts"
+import type { Adapter } from "./Adapter.ts"
 import { sign, signingDate } from "./ApigSigner.ts"
 import type { UpstreamBody } from "./UpstreamTransport.ts"
 
@@ -20,36 +21,56 @@ export interface Outgoing {
 
 /** What of a backend's configuration is the same for every request. */
 export interface Prepared {
+  readonly adapter: Adapter
   /** Where paths below `/v1` go. */
   readonly apiPath: string
   /** Where all others go. */
   readonly rootPath: string
+  /** What the backend's address adds to every query. */
+  readonly query: ReadonlyArray<readonly [name: string, pair: string]>
   readonly host: string
   readonly credential: readonly [name: string, value: string] | undefined
 }
 
-export const prepare = (backend: Backend): Prepared => {
+export const prepare = (backend: Backend, adapter: Adapter): Prepared => {
   const url = new URL(backend.url)
   const path = url.pathname.replace(/\/+$/, "")
-  const prefix = (backend.pathPrefix ?? (path === "" ? "/v1" : "")).replace(/\/+$/, "")
+  const prefix = backend.pathPrefix?.replace(/\/+$/, "")
   return {
-    apiPath: path + prefix,
-    rootPath: path.replace(/\/v1$/, ""),
+    adapter,
+    apiPath: prefix === undefined ? adapter.apiPath(path) : path + prefix,
+    rootPath: adapter.rootPath(path),
+    query: [...url.searchParams].map(([name, value]) => [name, new URLSearchParams([[name, value]]).toString()]),
     host: url.host,
-    credential: credentialOf(backend.auth)
+    credential: credentialOf(backend.auth, adapter.keyHeader)
   }
 }
 
-/** The backend's path for a client's path: `/v1` is replaced by the address's path and the prefix. */
-export const targetPath = ({ apiPath, rootPath }: Prepared, path: string): string => {
+/** The backend's path and query for those of a client: `/v1` is replaced by the address's path and the prefix. */
+export const target = (prepared: Prepared, path: string, query: string): string => {
+  const at = targetPath(prepared, path)
+  return prepared.query.length === 0 ? at + query : at + withOwn(prepared.query, query)
+}
+
+const targetPath = ({ apiPath, rootPath }: Prepared, path: string): string => {
   if (path.startsWith("/v1/")) return apiPath + path.slice(3)
   return path === "/v1" ? apiPath || "/" : rootPath + path
 }
 
-const credentialOf = (auth: BackendAuth): Prepared["credential"] => {
+/** What the client has said already stays as it is. */
+const withOwn = (own: Prepared["query"], query: string): string => {
+  const said = new URLSearchParams(query)
+  const missing = own.flatMap(([name, pair]) => (said.has(name) ? [] : [pair]))
+  if (missing.length === 0) return query
+  return `${query === "" ? "?" : query.replace(/&?$/, "&")}${missing.join("&")}`
+}
+
+const credentialOf = (auth: BackendAuth, keyHeader: string | undefined): Prepared["credential"] => {
   switch (auth.type) {
-    case "bearer":
-      return ["authorization", `Bearer ${Redacted.value(auth.token)}`]
+    case "bearer": {
+      const token = Redacted.value(auth.token)
+      return keyHeader === undefined ? ["authorization", `Bearer ${token}`] : [keyHeader, token]
+    }
     case "basic":
       return ["authorization", `Basic ${basicCredentials(auth)}`]
     case "header":
@@ -75,10 +96,13 @@ export const outgoingHeaders = (
   epochMillis: number
 ): ReadonlyArray<string> => {
   const { auth, headers: operations } = backend
-  if (operations.length === 0 && prepared.credential === undefined && auth.type !== "apig") return outgoing.headers
+  const { adapter, credential } = prepared
+  const asItIs = operations.length === 0 && credential === undefined && adapter.headers.length === 0
+  if (asItIs && auth.type !== "apig") return outgoing.headers
   const headers = [...outgoing.headers]
+  for (const [name, value] of adapter.headers) insert(headers, name, value)
   for (const operation of operations) apply(headers, operation)
-  if (prepared.credential !== undefined) replace(headers, ...prepared.credential)
+  if (credential !== undefined) replace(headers, ...credential)
   if (auth.type === "apig") addSignature(headers, auth, prepared, outgoing, path, epochMillis)
   return headers
 }
@@ -86,8 +110,7 @@ export const outgoingHeaders = (
 const apply = (headers: Array<string>, operation: HeaderOperation): void => {
   switch (operation.op) {
     case "insert":
-      if (valueOf(headers, operation.name) === undefined) headers.push(operation.name, Redacted.value(operation.value))
-      return
+      return insert(headers, operation.name, Redacted.value(operation.value))
     case "replace":
       return replace(headers, operation.name, Redacted.value(operation.value))
     case "remove":
@@ -135,6 +158,10 @@ const valueOf = (headers: ReadonlyArray<string>, name: string): string | undefin
 const remove = (headers: Array<string>, name: string): void => {
   const wanted = name.toLowerCase()
   for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i]?.toLowerCase() === wanted) headers.splice(i, 2)
+}
+
+const insert = (headers: Array<string>, name: string, value: string): void => {
+  if (valueOf(headers, name) === undefined) headers.push(name, value)
 }
 
 const replace = (headers: Array<string>, name: string, value: string): void => {

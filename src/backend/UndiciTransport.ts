@@ -7,12 +7,13 @@ import type { Backend } from "../domain/Backend.ts"
 import { type EgressPolicy, makeEgressPolicy } from "../domain/EgressPolicy.ts"
 import type { ClientSettings } from "../domain/Pool.ts"
 import { Registry } from "../registry/Registry.ts"
+import { readTls, type TlsMaterial } from "./BackendTls.ts"
 import { makeConnector } from "./Connector.ts"
 import { decodeContent } from "./ContentDecoding.ts"
 import { Exchange } from "./Exchange.ts"
 import {
   type UpstreamBody,
-  type UpstreamFailed,
+  UpstreamFailed,
   type UpstreamRequest,
   type UpstreamResponse,
   UpstreamTransport
@@ -31,11 +32,14 @@ export const layerUndici = Layer.effect(
       Effect.promise(() => Promise.allSettled([...lines.values()].map(({ dispatcher }) => dispatcher.destroy())))
     )
 
-    const lineFor = (request: UpstreamRequest): Line => {
+    const lineFor = (request: UpstreamRequest): Line | UpstreamFailed => {
       const { backend, client, connectTimeout } = request
       const { origin } = new URL(backend.url)
       const proxy = client.proxy === undefined ? "" : Redacted.value(client.proxy)
-      const key = [backend.name, origin, proxy, Duration.toMillis(client.keepAlive), connectTimeout].join(" ")
+      const tls = readTls(backend.tls)
+      if (tls instanceof UpstreamFailed) return tls
+      const keepAlive = Duration.toMillis(client.keepAlive)
+      const key = [backend.name, origin, proxy, keepAlive, connectTimeout, tls.fingerprint].join(" ")
       const known = lines.get(key)
       if (known !== undefined) return known
       forgetLines(lines, registry)
@@ -43,20 +47,21 @@ export const layerUndici = Layer.effect(
         backend: backend.name,
         origin,
         proxied: proxy !== "",
-        dispatcher: makeDispatcher(policy, request, origin, proxy)
+        dispatcher: makeDispatcher(policy, request, origin, proxy, tls)
       }
       lines.set(key, line)
       return line
     }
     // Two objects of the snapshot and a number name a line: so no request builds the key again.
     const known = new WeakMap<Backend, WeakMap<ClientSettings, Map<number, Line>>>()
-    const knownLine = (request: UpstreamRequest): Line => {
+    const knownLine = (request: UpstreamRequest): Line | UpstreamFailed => {
       const { backend, client, connectTimeout } = request
       const line = known.get(backend)?.get(client)?.get(connectTimeout)
       if (line !== undefined) return line
       const ofBackend = known.get(backend) ?? new WeakMap<ClientSettings, Map<number, Line>>()
       const ofClient = ofBackend.get(client) ?? new Map<number, Line>()
       const made = lineFor(request)
+      if (made instanceof UpstreamFailed) return made
       known.set(backend, ofBackend.set(client, ofClient.set(connectTimeout, made)))
       return made
     }
@@ -66,7 +71,9 @@ export const layerUndici = Layer.effect(
         Effect.callback<UpstreamResponse, UpstreamFailed>((resume) => {
           const exchange = new Exchange((head) => resume(request.readable ? Exit.map(head, decodeContent) : head))
           started(exchange.abort)
-          const { dispatcher, origin, proxied } = knownLine(request)
+          const line = knownLine(request)
+          if (line instanceof UpstreamFailed) return resume(Exit.fail(line))
+          const { dispatcher, origin, proxied } = line
           dispatcher.dispatch(
             {
               origin,
@@ -122,7 +129,8 @@ const makeDispatcher = (
   policy: () => EgressPolicy,
   { client, connectTimeout }: UpstreamRequest,
   origin: string,
-  proxy: string
+  proxy: string,
+  tls: TlsMaterial
 ): Dispatcher => {
   const options = {
     pipelining: 1,
@@ -134,8 +142,8 @@ const makeDispatcher = (
     allowH2: false
   }
   return proxy === ""
-    ? new Pool(origin, { ...options, connect: makeConnector(policy, connectTimeout) })
-    : new ProxyAgent({ ...options, connectTimeout, uri: proxy })
+    ? new Pool(origin, { ...options, connect: makeConnector(policy, connectTimeout, tls.options) })
+    : new ProxyAgent({ ...options, connectTimeout, uri: proxy, requestTls: tls.options })
 }
 
 /** In pairs: of a flat list, a proxy's agent would keep only the last value of each name. */

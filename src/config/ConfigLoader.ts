@@ -9,6 +9,7 @@ import { parseEnv } from "node:util"
 import { Context, Effect, FileSystem, Layer, Path, Redacted, Result } from "effect"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import type { Listener } from "../domain/Listener.ts"
+import { checkCertificates } from "./Certificates.ts"
 import { ConfigInvalid, formatPath } from "./ConfigInvalid.ts"
 import { checkReferences } from "./CrossReferences.ts"
 import { decodeConfig, type Issue } from "./Decoding.ts"
@@ -75,6 +76,10 @@ export class ConfigLoader extends Context.Service<
           const file = yield* find(options, env)
           const source = file === undefined ? emptySource : yield* parseSource(file, yield* readText(file))
           const config = yield* validate(file ?? "environment", source, env, options.overrides ?? {})
+          const unusable = yield* checkCertificates(config, fs)
+          if (unusable.length > 0) {
+            return yield* new ConfigInvalid({ source: file ?? "environment", problems: problemsOf(unusable, source) })
+          }
           return { config, file }
         })
 
@@ -82,6 +87,12 @@ export class ConfigLoader extends Context.Service<
       })
     )
 }
+
+const problemsOf = (issues: ReadonlyArray<Issue>, { lineOf }: Source) =>
+  issues.map(({ at, message }) => {
+    const line = lineOf(at)
+    return { path: formatPath(at), message, ...(line !== undefined && { line }) }
+  })
 
 const emptySource: Source = { value: {}, lineOf: () => undefined }
 

@@ -50,10 +50,15 @@ export interface ModelInfo {
 
 /** An engine's own account of its load, as one answer gives it. */
 export interface LoadReading {
-  readonly running: number
-  readonly waiting: number
-  /** Share of the KV cache in use, 0 to 1. */
+  /** Requests; absent where it does not count them. */
+  readonly running?: number
+  readonly waiting?: number
+  /** Share of the KV cache in use, 0 to 1; 0 where it does not tell. */
   readonly kvCacheUsage: number
+  /** Share of the GPU in use, 0 to 1, where it tells. */
+  readonly gpuUsage?: number
+  /** The models that are in memory, where it tells: any other has to be loaded first. */
+  readonly residentModels?: ReadonlyArray<string>
 }
 
 /** What a reading says once our own part of it is known. */
@@ -69,7 +74,7 @@ export interface EngineLoad extends LoadReading {
 
 export const engineLoad = (reading: LoadReading, inflight: number, at: number): EngineLoad => ({
   ...reading,
-  foreign: Math.max(0, reading.running + reading.waiting - inflight),
+  foreign: Math.max(0, (reading.running ?? 0) + (reading.waiting ?? 0) - inflight),
   at
 })
 

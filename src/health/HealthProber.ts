@@ -42,17 +42,21 @@ export class HealthProber extends Context.Service<
           )
       )
 
+      const modelsAreHealth = ({ config }: BackendEntry): boolean => {
+        const [health, models] = [adapters.probe(config, "health"), adapters.probe(config, "models")]
+        return health?.path === models?.path && health?.query === models?.query
+      }
+
       const note = (backend: BackendEntry, answer: ProbeAnswer | undefined) => {
         const { config, probing, state } = backend
         const found: HealthStatus = answer === undefined ? "unhealthy" : adapters.of(config).health(answer)
         state.probed(found, probing, probing.interval * probing.unhealthyAfter, now())
-        state.outcomes.record(found === "healthy", now())
+        state.outcomes.record(found === "healthy" || found === "busy", now())
       }
 
       const lookAtModels = Effect.fnUntraced(function* (backend: BackendEntry, health: ProbeAnswer | undefined) {
         if (backend.models !== undefined || health === undefined) return
-        const paths = [adapters.probe(backend.config, "health")?.path, adapters.probe(backend.config, "models")?.path]
-        const answer = paths[0] === paths[1] ? health : yield* ask(backend, "models")
+        const answer = modelsAreHealth(backend) ? health : yield* ask(backend, "models")
         if (answer === undefined || answer.status !== 200) return
         const models = adapters.of(backend.config).models(answer)
         if (models !== undefined && backend.state.setModels(byId(models))) registry.modelsChanged()

@@ -56,10 +56,12 @@ const describe = (backend: BackendEntry, now: number) => {
 
 /** `stale`: too old to have a say in anything. */
 const describeLoad = (load: EngineLoad, now: number) => ({
-  running: load.running,
-  waiting: load.waiting,
+  running: load.running ?? null,
+  waiting: load.waiting ?? null,
   foreign: load.foreign,
   kv_cache_usage: load.kvCacheUsage,
+  gpu_usage: load.gpuUsage ?? null,
+  resident_models: load.residentModels ?? null,
   age_ms: now - load.at,
   stale: freshLoad(load, now) === undefined
 })

@@ -70,7 +70,8 @@ export class BackendState {
   probed(found: HealthStatus, thresholds: Thresholds, grace: number, now: number): void {
     const before = this.health.status
     this.health.probed(found, thresholds, grace, now)
-    const isBack = before === "unhealthy" && this.health.status === "healthy"
+    const { status } = this.health
+    const isBack = before === "unhealthy" && (status === "healthy" || status === "busy")
     if (!isBack) return
     this.circuit.openUntil = Math.min(this.circuit.openUntil, now)
     this.backAt = now

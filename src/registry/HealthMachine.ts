@@ -38,7 +38,7 @@ export class HealthMachine {
 
   /** What a probe found; `unhealthy` where it was not answered. `grace`: how old a delivery may be to count as life. */
   probed(found: HealthStatus, thresholds: Thresholds, grace: number, now: number): void {
-    if (found === "healthy") return this.#good(thresholds, now)
+    if (found === "healthy" || found === "busy") return this.#good(found, thresholds, now)
     this.#goodInARow = 0
     if (found !== "unhealthy") {
       this.#badInARow = 0
@@ -67,13 +67,14 @@ export class HealthMachine {
     this.#onSuspicion()
   }
 
-  #good({ healthyAfter }: Thresholds, now: number): void {
+  /** Busy is not dead. */
+  #good(found: "healthy" | "busy", { healthyAfter }: Thresholds, now: number): void {
     this.lastGoodProbe = now
     this.#badInARow = 0
     this.#goodInARow++
     if (this.#status === "unhealthy" && this.#goodInARow < healthyAfter) return
     this.#brokenInARow = 0
-    this.#become("healthy")
+    this.#become(found)
   }
 
   #become(status: HealthStatus): void {

@@ -3,6 +3,7 @@ import { Clock, Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { BackendAdapter, type Outgoing } from "../../src/backend/BackendAdapter.ts"
 import type { UpstreamRequest } from "../../src/backend/UpstreamTransport.ts"
+import { AdapterKind } from "../../src/domain/Backend.ts"
 import { lone } from "../registry/Fixtures.ts"
 import { fc } from "../registry/Properties.ts"
 import { forAll } from "../resilience/Programs.ts"
@@ -40,8 +41,10 @@ const received = ({ backend, body, headers, method, path }: UpstreamRequest): Re
 const verdict = (request: UpstreamRequest) =>
   Clock.clockWith((clock) => Effect.succeed(verify(received(request), published, clock.currentTimeMillisUnsafe())))
 
-const valueOf = ({ headers }: UpstreamRequest, name: string): string | undefined =>
-  headers[headers.findIndex((header, index) => index % 2 === 0 && header.toLowerCase() === name) + 1]
+const valueOf = ({ headers }: UpstreamRequest, name: string): string | undefined => {
+  const at = headers.findIndex((header, index) => index % 2 === 0 && header.toLowerCase() === name)
+  return at < 0 ? undefined : headers[at + 1]
+}
 
 describe("a request for a backend", () => {
   it.effect("goes to its address with its credentials, its body and the query as they are", () =>
@@ -212,19 +215,114 @@ describe("a signed request", () => {
   )
 })
 
+describe("a request for a cloud", () => {
+  const sent = (backend: object, more: Partial<Outgoing> = {}) =>
+    Effect.provide(prepareFor(backend, outgoing(more)), BackendAdapter.layer)
+  const key = { type: "bearer", token: "k" }
+
+  for (const [what, url, more, path] of [
+    ["to a whole resource", "https://r.openai.azure.com", {}, "/openai/v1/chat/completions"],
+    ["to its API as its address", "https://r.openai.azure.com/openai/v1/", {}, "/openai/v1/chat/completions"],
+    ["to half of that", "https://r.openai.azure.com/openai", {}, "/openai/v1/chat/completions"],
+    [
+      "to a preview",
+      "https://r.openai.azure.com?api-version=preview",
+      { query: "?a=1" },
+      "/openai/v1/chat/completions?a=1&api-version=preview"
+    ],
+    [
+      "to one deployment",
+      "https://r.openai.azure.com/openai/deployments/my%20gpt?api-version=2024-10-21",
+      {},
+      "/openai/deployments/my%20gpt/chat/completions?api-version=2024-10-21"
+    ],
+    [
+      "that names its version itself",
+      "https://r.openai.azure.com/openai/deployments/d?api-version=2024-10-21",
+      { query: "?api-version=2025-01-01-preview" },
+      "/openai/deployments/d/chat/completions?api-version=2025-01-01-preview"
+    ],
+    [
+      "that is in Azure's form already",
+      "https://r.openai.azure.com/openai/v1",
+      { path: "/openai/deployments/d/embeddings", query: "?api-version=x" },
+      "/openai/deployments/d/embeddings?api-version=x"
+    ]
+  ] as const) {
+    it.effect(`at Azure goes ${what}, with the key where Azure wants it`, () =>
+      Effect.gen(function* () {
+        const request = yield* sent({ adapter: "azure-openai", url, auth: key }, more)
+        assert.strictEqual(request.path, path)
+        assert.strictEqual(valueOf(request, "api-key"), "k")
+        assert.isUndefined(valueOf(request, "authorization"))
+      })
+    )
+  }
+
+  it.effect("at Azure may have a token of Entra ID instead of a key", () =>
+    Effect.gen(function* () {
+      const auth = { type: "header", name: "Authorization", value: "Bearer ey" }
+      const request = yield* sent({ adapter: "azure-openai", url: "https://r.openai.azure.com", auth })
+      assert.strictEqual(valueOf(request, "authorization"), "Bearer ey")
+      assert.isUndefined(valueOf(request, "api-key"))
+    })
+  )
+
+  it.effect("at Azure's single deployment is preceded by a probe of the resource, which finds one model", () =>
+    Effect.gen(function* () {
+      const adapters = yield* BackendAdapter
+      const { entry, member, pool } = yield* lone({
+        adapter: "azure-openai",
+        url: "https://r.openai.azure.com/openai/deployments/my%20gpt?api-version=2024-10-21",
+        auth: key
+      })
+      for (const kind of ["health", "models"] as const) {
+        const what = adapters.probe(entry.config, kind)
+        assert.isDefined(what)
+        const { path } = adapters.prepare(member, pool.config.client, what)
+        assert.strictEqual(path, "/openai/models?api-version=2024-10-21")
+      }
+      const found = adapters.of(entry.config).models({ status: 200, body: { data: [{ id: "gpt-4o" }] } })
+      assert.deepStrictEqual(found, [{ id: "my gpt", created: 0, ownedBy: "azure" }])
+    }).pipe(Effect.provide(BackendAdapter.layer))
+  )
+
+  it.effect("at Anthropic has its key and a version; a version that the client has named stays", () =>
+    Effect.gen(function* () {
+      const backend = { adapter: "anthropic", url: "https://api.anthropic.com", auth: key }
+      const request = yield* sent(backend, { path: "/v1/messages" })
+      assert.strictEqual(request.path, "/v1/messages")
+      assert.strictEqual(valueOf(request, "x-api-key"), "k")
+      assert.strictEqual(valueOf(request, "anthropic-version"), "2023-06-01")
+      assert.isUndefined(valueOf(request, "authorization"))
+      const own = yield* sent(backend, { headers: ["Anthropic-Version", "2099-01-01"] })
+      assert.deepStrictEqual(own.headers, ["Anthropic-Version", "2099-01-01", "x-api-key", "k"])
+      const configured = [{ op: "replace", name: "anthropic-version", value: "2098-01-01" }]
+      const replaced = yield* sent({ ...backend, headers: configured })
+      assert.strictEqual(valueOf(replaced, "anthropic-version"), "2098-01-01")
+    })
+  )
+})
+
 describe("a probe", () => {
   const paths = Effect.fnUntraced(function* (backend: object) {
     const adapters = yield* BackendAdapter
     const { entry } = yield* lone(backend)
-    return (["health", "models", "load"] as const).map((kind) => adapters.probe(entry.config, kind)?.path)
+    return (["health", "models", "load"] as const).map((kind) => {
+      const asked = adapters.probe(entry.config, kind)
+      return asked && asked.path + asked.query
+    })
   })
 
   for (const [adapter, expected] of [
     ["openai", ["/v1/models", "/v1/models", undefined]],
     ["vllm", ["/health", "/v1/models", "/metrics"]],
     ["llama-cpp", ["/health", "/v1/models", "/metrics"]],
-    // One whose file is not there yet is asked as any server with OpenAI's API.
-    ["sglang", ["/v1/models", "/v1/models", undefined]]
+    ["sglang", ["/health", "/v1/models", "/metrics"]],
+    ["ollama", ["/v1/models", "/v1/models", "/api/ps"]],
+    ["llama-balancer", ["/llmhealth", "/v1/models", "/llmhealth"]],
+    ["anthropic", ["/v1/models?limit=1000", "/v1/models?limit=1000", undefined]],
+    ["azure-openai", ["/v1/models", undefined, undefined]]
   ] as const) {
     it.effect(`of ${adapter} asks where that engine answers`, () =>
       Effect.gen(function* () {
@@ -276,7 +374,7 @@ describe("a probe", () => {
 })
 
 describe("what a status says of the backend and of the request", () => {
-  for (const adapter of ["openai", "vllm", "llama-cpp", "huawei-apig"]) {
+  for (const adapter of AdapterKind.literals) {
     it.effect(`of ${adapter} blames nobody for the fault of another`, () =>
       Effect.gen(function* () {
         const adapters = yield* BackendAdapter

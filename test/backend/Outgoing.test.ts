@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { type Outgoing, outgoingHeaders, prepare, targetPath } from "../../src/backend/Outgoing.ts"
+import { genericAdapter } from "../../src/backend/Adapter.ts"
+import { type Outgoing, outgoingHeaders, prepare, target as targetOf } from "../../src/backend/Outgoing.ts"
 import { lone } from "../registry/Fixtures.ts"
 
 const outgoing = (headers: ReadonlyArray<string>): Outgoing => ({
@@ -14,7 +15,7 @@ const outgoing = (headers: ReadonlyArray<string>): Outgoing => ({
 
 const headersOf = Effect.fnUntraced(function* (backend: object, headers: ReadonlyArray<string>) {
   const { entry } = yield* lone(backend)
-  return outgoingHeaders(entry.config, prepare(entry.config), outgoing(headers), "/v1/x", 0)
+  return outgoingHeaders(entry.config, prepare(entry.config, genericAdapter), outgoing(headers), "/v1/x", 0)
 })
 
 describe("the backend's path", () => {
@@ -52,7 +53,7 @@ describe("the backend's path", () => {
       () =>
         Effect.gen(function* () {
           const { entry } = yield* lone({ url, ...(pathPrefix !== undefined && { pathPrefix }) })
-          assert.strictEqual(targetPath(prepare(entry.config), path), target)
+          assert.strictEqual(targetOf(prepare(entry.config, genericAdapter), path, ""), target)
         })
     )
   }

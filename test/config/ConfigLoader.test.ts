@@ -1,6 +1,8 @@
+import { readdirSync, readFileSync } from "node:fs"
+import * as path from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, FileSystem, Redacted } from "effect"
+import { Duration, Effect, Exit, FileSystem, Redacted, Result } from "effect"
 import {
   ConfigInvalid,
   ConfigLoader,
@@ -10,6 +12,7 @@ import {
   validate
 } from "../../src/config/ConfigLoader.ts"
 import { parseSource } from "../../src/config/Source.ts"
+import * as certificates from "../backend/Certificates.ts"
 
 type Variables = Record<string, string>
 
@@ -222,6 +225,46 @@ pools:
       "backends: [{name: a, url: 'http://b', adapter: huawei-apig}]",
       /^backends\[0\]\.auth: huawei-apig needs/
     ],
+    [
+      "a query in an address",
+      "backends: [{name: a, url: 'http://b?key=s3cret'}]",
+      /^backends\[0\]\.url: an address has no query \(line 1\)$/
+    ],
+    [
+      "a query at Azure that is no version",
+      "backends: [{name: a, adapter: azure-openai, url: 'https://r.openai.azure.com?x=1'}]",
+      /^backends\[0\]\.url: the only query .* is \?api-version=/
+    ],
+    [
+      "a deployment at Azure without its version",
+      "backends: [{name: a, adapter: azure-openai, url: 'https://r.openai.azure.com/openai/deployments/d'}]",
+      /^backends\[0\]\.url: the address of a deployment needs its version/
+    ],
+    [
+      "a dated version at Azure without a deployment",
+      "backends: [{name: a, adapter: azure-openai, url: 'https://r.openai.azure.com?api-version=2024-10-21'}]",
+      /^backends\[0\]\.url: a dated version needs the deployment in the address/
+    ],
+    [
+      "TLS for an address without it",
+      "backends: [{name: a, url: 'http://b', tls: {serverName: c}}]",
+      /^backends\[0\]\.tls: has no effect/
+    ],
+    [
+      "a certificate without its key",
+      "backends: [{name: a, url: 'https://b', tls: {cert: c.pem}}]",
+      /^backends\[0\]\.tls: needs cert and key/
+    ],
+    [
+      "a server name that is none",
+      "backends: [{name: a, url: 'https://b', tls: {serverName: 'https://c'}}]",
+      /^backends\[0\]\.tls\.serverName: expected the name/
+    ],
+    [
+      "a switch that turns verification off",
+      "backends: [{name: a, url: 'https://b', tls: {insecure: true}}]",
+      /^backends\[0\]\.tls\.insecure: unknown key/
+    ],
     ["a feature that is not there yet", "server: {workers: 4}", /^server\.workers: this version of Weir has no/]
   ]
   for (const [what, text, expected] of invalid) {
@@ -395,26 +438,26 @@ describe("a printed configuration", () => {
   )
 })
 
-describe("finding the file", () => {
-  const inFolder = <A, E>(
-    files: Record<string, string>,
-    environment: Variables,
-    use: (loader: ConfigLoader["Service"], folder: string) => Effect.Effect<A, E>
-  ) =>
-    Effect.gen(function* () {
-      const fs = yield* FileSystem.FileSystem
-      const folder = yield* fs.makeTempDirectoryScoped()
-      for (const [name, text] of Object.entries(files)) yield* fs.writeFileString(`${folder}/${name}`, text)
-      const before = process.cwd()
-      yield* Effect.acquireRelease(
-        Effect.sync(() => process.chdir(folder)),
-        () => Effect.sync(() => process.chdir(before))
-      )
-      return yield* Effect.flatMap(ConfigLoader, (loader) => use(loader, folder)).pipe(
-        Effect.provide(ConfigLoader.layer(environment))
-      )
-    }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
+const inFolder = <A, E>(
+  files: Record<string, string>,
+  environment: Variables,
+  use: (loader: ConfigLoader["Service"], folder: string) => Effect.Effect<A, E>
+) =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const folder = yield* fs.makeTempDirectoryScoped()
+    for (const [name, text] of Object.entries(files)) yield* fs.writeFileString(`${folder}/${name}`, text)
+    const before = process.cwd()
+    yield* Effect.acquireRelease(
+      Effect.sync(() => process.chdir(folder)),
+      () => Effect.sync(() => process.chdir(before))
+    )
+    return yield* Effect.flatMap(ConfigLoader, (loader) => use(loader, folder)).pipe(
+      Effect.provide(ConfigLoader.layer(environment))
+    )
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
 
+describe("finding the file", () => {
   it.effect("prefers the option, then WEIR_CONFIG, then ./weir.yaml", () =>
     inFolder(
       { "weir.yaml": "listeners: [{port: 1}]", "b.yaml": "listeners: [{port: 2}]", "c.yaml": "listeners: [{port: 3}]" },
@@ -448,4 +491,86 @@ describe("finding the file", () => {
       })
     )
   )
+})
+
+describe("a file that TLS needs", () => {
+  const pems = {
+    "ca.pem": certificates.ca,
+    "server.pem": certificates.server.cert,
+    "server.key": certificates.server.key,
+    "other.key": certificates.renewed.key,
+    "locked.key": certificates.server.key.replaceAll("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"),
+    "empty.pem": ""
+  }
+  const problemsWith = (text: string) =>
+    inFolder({ ...pems, "weir.yaml": text }, {}, (loader) =>
+      Effect.map(Effect.result(loader.load({})), (loaded) =>
+        Result.isSuccess(loaded) ? [] : loaded.failure.message.split("\n")
+      )
+    )
+  const listener = (tls: string) => `listeners: [{tls: ${tls}}]`
+  const backendWith = (tls: string) => `backends: [{name: a, url: 'https://b', tls: ${tls}}]`
+
+  for (const [what, text] of [
+    ["of a listener", listener("{cert: server.pem, key: server.key}")],
+    ["of a backend", backendWith("{ca: ca.pem, cert: server.pem, key: server.key, serverName: c.example}")],
+    ["of a backend that trusts a CA of its own", backendWith("{ca: ca.pem}")],
+    ["of a backend under another name", backendWith("{serverName: c.example}")]
+  ] as const) {
+    it.effect(`is read before anything starts: ${what}`, () =>
+      Effect.map(problemsWith(text), (problems) => assert.deepStrictEqual(problems, []))
+    )
+  }
+
+  for (const [what, text, expected] of [
+    [
+      "is missing",
+      listener("{cert: gone.pem, key: server.key}"),
+      "listeners[0].tls.cert: gone.pem is not there (line 1)"
+    ],
+    [
+      "holds no certificate",
+      listener("{cert: server.key, key: server.key}"),
+      "listeners[0].tls.cert: server.key holds no certificate in PEM form (line 1)"
+    ],
+    [
+      "holds no key",
+      listener("{cert: server.pem, key: empty.pem}"),
+      "listeners[0].tls.key: empty.pem holds no private key in PEM form (line 1)"
+    ],
+    [
+      "holds another's key",
+      backendWith("{cert: server.pem, key: other.key}"),
+      "backends[0].tls.key: other.key is not the key of the certificate in server.pem (line 1)"
+    ],
+    [
+      "is locked",
+      backendWith("{cert: server.pem, key: locked.key}"),
+      "backends[0].tls.key: locked.key is encrypted: there is nobody to ask for its passphrase (line 1)"
+    ],
+    [
+      "is no CA",
+      backendWith("{ca: empty.pem}"),
+      "backends[0].tls.ca: empty.pem holds no certificate in PEM form (line 1)"
+    ],
+    ["is a folder", backendWith("{ca: .}"), "backends[0].tls.ca: . cannot be read: BadResource (line 1)"]
+  ] as const) {
+    it.effect(`and ${what} is a problem with its place`, () =>
+      Effect.map(problemsWith(text), (problems) => assert.deepStrictEqual(problems, [expected]))
+    )
+  }
+})
+
+describe("the examples", () => {
+  const folder = path.resolve(import.meta.dirname, "../../config")
+  for (const file of readdirSync(folder).filter((name) => name.endsWith(".yaml"))) {
+    it.effect(`are valid: ${file}`, () =>
+      Effect.gen(function* () {
+        const text = readFileSync(path.join(folder, file), "utf8")
+        const needed = [...text.matchAll(/\$\{(\w+)\}/g)].map(([, name = ""]) => name)
+        const config = yield* load(text, Object.fromEntries(needed.map((name) => [name, `a-${name}`])))
+        assert.isAbove(config.backends.length, 0)
+      })
+    )
+  }
 })

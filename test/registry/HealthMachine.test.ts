@@ -181,6 +181,26 @@ describe("what a probe's answer says", () => {
   })
 })
 
+describe("a backend that says it is busy", () => {
+  it("is alive, and asked last", () => {
+    const machine = healthy()
+    probe(machine, "busy", 42)
+    assert.deepStrictEqual(shown(machine), ["busy", "last"])
+    assert.strictEqual(machine.lastGoodProbe, 42)
+    probe(machine, "healthy")
+    assert.deepStrictEqual(shown(machine), ["healthy", "first"])
+  })
+
+  it("comes back from being unhealthy as one that is not: after healthyAfter good probes", () => {
+    const machine = new HealthMachine()
+    probe(machine, "unhealthy")
+    probe(machine, "busy", 0, 2)
+    assert.strictEqual(machine.status, "unhealthy")
+    probe(machine, "busy", 0, 2)
+    assert.strictEqual(machine.status, "busy")
+  })
+})
+
 describe("any sequence of probes and traffic", () => {
   const statuses = ["healthy", "unhealthy", "misconfigured", "warming", "rate_limited"] as const
   const event = fc.oneof(

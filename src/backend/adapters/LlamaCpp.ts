@@ -1,4 +1,5 @@
-import { type Adapter, genericAdapter, healthFromStatus, loadFromPrometheus } from "../Adapter.ts"
+import { type Adapter, genericAdapter, healthFromStatus } from "../Adapter.ts"
+import { loadFromPrometheus } from "../EngineMetrics.ts"
 
 /** llama.cpp's `llama-server`: 503 from `/health` while it loads its model; metrics only where it was started with them. */
 export const llamaCpp: Adapter = {
@@ -9,6 +10,6 @@ export const llamaCpp: Adapter = {
   load: loadFromPrometheus({
     running: "llamacpp:requests_processing",
     waiting: "llamacpp:requests_deferred",
-    kvCacheUsage: "llamacpp:kv_cache_usage_ratio"
+    kvCacheUsage: ["llamacpp:kv_cache_usage_ratio"]
   })
 }

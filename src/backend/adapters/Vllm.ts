@@ -1,4 +1,5 @@
-import { type Adapter, genericAdapter, loadFromPrometheus } from "../Adapter.ts"
+import { type Adapter, genericAdapter } from "../Adapter.ts"
+import { loadFromPrometheus } from "../EngineMetrics.ts"
 
 /** vLLM: `/health` says whether the engine's loop runs, `/metrics` how much it has to do. */
 export const vllm: Adapter = {
@@ -8,6 +9,6 @@ export const vllm: Adapter = {
   load: loadFromPrometheus({
     running: "vllm:num_requests_running",
     waiting: "vllm:num_requests_waiting",
-    kvCacheUsage: "vllm:kv_cache_usage_perc"
+    kvCacheUsage: ["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"]
   })
 }

@@ -1,0 +1,40 @@
+/** What TLS with one backend needs beyond what this machine trusts anyway. Certificates are verified in any case. */
+import { createHash } from "node:crypto"
+import { readFileSync } from "node:fs"
+import { Option } from "effect"
+import type { BackendTls } from "../domain/Backend.ts"
+import { UpstreamFailed } from "./UpstreamTransport.ts"
+
+export interface TlsMaterial {
+  readonly options: {
+    readonly ca?: string
+    readonly cert?: string
+    readonly key?: string
+    /** Asked for, and looked for in the certificate, instead of the name in the address. */
+    readonly servername?: string
+  }
+  /** Differs where anything in the files does: a renewed certificate is another one. */
+  readonly fingerprint: string
+}
+
+const nothing: TlsMaterial = { options: {}, fingerprint: "" }
+
+/** Reads the files, every time it is called. */
+export const readTls = (tls: BackendTls | undefined): TlsMaterial | UpstreamFailed => {
+  if (tls === undefined) return nothing
+  const texts = Option.all({ ca: read(tls.ca), cert: read(tls.cert), key: read(tls.key) })
+  if (Option.isNone(texts)) return new UpstreamFailed({ kind: "tls", detail: "a file of its tls cannot be read" })
+  const { ca, cert, key } = texts.value
+  const options = {
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+    ...(tls.serverName !== undefined && { servername: tls.serverName })
+  }
+  return { options, fingerprint: createHash("sha256").update(JSON.stringify(options)).digest("base64") }
+}
+
+const readText = Option.liftThrowable((file: string) => readFileSync(file, "utf8"))
+
+const read = (file: string | undefined): Option.Option<string | undefined> =>
+  file === undefined ? Option.some(undefined) : readText(file)
