@@ -1,35 +1,31 @@
 /**
- * The benchmark suite: `node test/bench/Bench.ts [--quick] [--only unary,streams,idle,startup,scale] [--json FILE]
- * [--markdown FILE] [--weir FILE]`. Progress goes to stderr, the report to stdout, and to the files that are named.
- * In the Markdown file, what stands between the two marks is replaced; a file without them is written anew.
+ * The benchmark suite: `npm run bench -- [--quick] [--only unary,streams,idle,startup,scale] [--publish]`. Progress goes
+ * to stderr, the report to stdout, and both forms of it to `results/`; `--publish` puts it into this folder's README too.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { mkdirSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Console, Effect, Layer, Option } from "effect"
+import { Console, Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { CurrentPlan, quickPlan, wholePlan } from "./cases/Plan.ts"
-import { progressEnd } from "./cases/Progress.ts"
+import { quickPlan, wholePlan } from "./cases/Plan.ts"
 import { measureParts, type Part, parts } from "./cases/Suite.ts"
-import { Book, makeReader } from "./report/Book.ts"
+import { makeReader } from "./report/Book.ts"
 import { type Report, toMarkdown } from "./report/Markdown.ts"
 import { writeBetweenMarks } from "./report/Marks.ts"
 import { verdicts } from "./report/Verdicts.ts"
-import { BenchFailed, Rig } from "./rig/Children.ts"
-import { Generator } from "./rig/Generator.ts"
-import { describeMachine } from "./rig/Machine.ts"
-
-const described = <A>(flag: Flag.Flag<A>, text: string) => flag.pipe(Flag.withDescription(text), Flag.optional)
+import { BenchFailed } from "./rig/Children.ts"
+import { measureWith } from "./rig/Run.ts"
 
 const flags = {
   quick: Flag.Boolean("quick").pipe(
     Flag.withDescription("Fewer cases and rounds, under a minute"),
     Flag.withDefault(false)
   ),
-  only: described(Flag.String("only"), `Some of ${parts.join(",")}`),
-  json: described(Flag.String("json"), "Every figure of every round, to a file"),
-  markdown: described(Flag.String("markdown"), "The report, to a file"),
+  only: Flag.String("only").pipe(Flag.withDescription(`Some of ${parts.join(",")}`), Flag.optional),
+  publish: Flag.Boolean("publish").pipe(
+    Flag.withDescription("Put the report into the README too"),
+    Flag.withDefault(false)
+  ),
   weir: Flag.String("weir").pipe(
     Flag.withDescription("The built program to measure"),
     Flag.withDefault(resolve(import.meta.dirname, "../../dist/main.js"))
@@ -47,51 +43,26 @@ const chosen = (only: Option.Option<string>) =>
     return names.filter(isPart)
   })
 
-/** A folder for what the subjects read and write, gone with the scope. */
-const temporaryFolder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "weir-bench-"))),
-  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-)
-
-const layerRig = (weir: string) =>
-  Layer.effect(
-    Rig,
-    Effect.map(temporaryFolder, (folder) => Rig.of({ folder, weir: resolve(weir), machine: describeMachine() }))
-  )
+/** JSON with every figure of every round, and the Markdown for a reader. */
+const keep = (report: Report, publish: boolean): string => {
+  const text = toMarkdown(report)
+  const folder = join(import.meta.dirname, "results")
+  mkdirSync(folder, { recursive: true })
+  const judged = { ...report, verdicts: verdicts(makeReader(report.cases), report.plan) }
+  writeFileSync(join(folder, "latest.json"), `${JSON.stringify(judged, null, 2)}\n`)
+  writeFileSync(join(folder, "latest.md"), `${text}\n`)
+  if (publish) writeBetweenMarks(join(import.meta.dirname, "README.md"), text)
+  return text
+}
 
 const command = Command.make(
   "bench",
   flags,
   Effect.fnUntraced(
-    function* (options) {
-      const startedAt = performance.now()
-      const measured = yield* chosen(options.only)
-      const report = yield* Effect.gen(function* () {
-        const book = yield* Book
-        const { machine } = yield* Rig
-        const subjects = yield* Effect.scoped(measureParts(measured))
-        const report: Report = {
-          at: new Date().toISOString(),
-          seconds: (performance.now() - startedAt) / 1000,
-          quick: options.quick,
-          machine,
-          subjects,
-          cases: book.cases(),
-          remarks: book.remarks()
-        }
-        return report
-      }).pipe(
-        Effect.provideService(CurrentPlan, options.quick ? quickPlan : wholePlan),
-        Effect.provide(Layer.merge(Generator.layer, Book.layer).pipe(Layer.provideMerge(layerRig(options.weir))))
-      )
-      yield* progressEnd
-      const text = toMarkdown(report)
-      if (Option.isSome(options.json)) {
-        const json = { ...report, verdicts: verdicts(makeReader(report.cases)) }
-        writeFileSync(options.json.value, `${JSON.stringify(json, null, 2)}\n`)
-      }
-      if (Option.isSome(options.markdown)) writeBetweenMarks(options.markdown.value, text)
-      yield* Console.log(text)
+    function* ({ only, publish, quick, weir }) {
+      const plan = quick ? quickPlan : wholePlan
+      const { result: subjects, ...run } = yield* measureWith(plan, weir, measureParts(yield* chosen(only)))
+      yield* Console.log(keep({ ...run, quick, plan, subjects }, publish))
     },
     Effect.tapError((error) => Console.error(`bench: ${error.message}`))
   )

@@ -5,18 +5,22 @@ export interface Plan {
   /** Rounds of the cases that the verdicts look at, and of the others. */
   readonly rounds: number
   readonly otherRounds: number
-  /** Requests that a subject is warmed with. */
+  /** Requests that a subject is warmed with, and each of the many that the scale is measured with. */
   readonly warmingRequests: number
+  readonly scaleWarmingRequests: number
   /** Whether the subjects with traces are there. */
   readonly traces: boolean
+  /** Whether a rate that nobody is short of breath at is measured too. */
+  readonly calm: boolean
   /** Milliseconds of a measured window of requests, and of streams. */
   readonly window: number
   readonly streamWindow: number
   readonly prompts: ReadonlyArray<number>
   readonly connections: ReadonlyArray<number>
   readonly streams: ReadonlyArray<number>
-  /** Streams that are held open at once, where the limit of open files allows. */
+  /** Streams that are held open at once, where the limit of open files allows; and by whom. */
   readonly idleStreams: number
+  readonly idleSubjects: ReadonlyArray<"bare" | "nginx" | "weir">
   readonly scale: {
     readonly backends: ReadonlyArray<number>
     readonly keys: ReadonlyArray<number>
@@ -29,33 +33,39 @@ export class CurrentPlan extends Context.Service<CurrentPlan, Plan>()("weir/benc
 const KB = 1024
 
 export const wholePlan: Plan = {
-  rounds: 4,
-  otherRounds: 3,
-  warmingRequests: 20_000,
+  rounds: 3,
+  otherRounds: 2,
+  warmingRequests: 12_000,
+  scaleWarmingRequests: 6000,
   traces: true,
+  calm: true,
   window: 400,
   streamWindow: 1000,
   prompts: [205, 2 * KB, 16 * KB, 256 * KB],
   connections: [1, 32, 256],
   streams: [1, 64, 512, 2000],
   idleStreams: 10_000,
+  idleSubjects: ["bare", "nginx", "weir"],
   scale: { backends: [100, 1000], keys: [1, 100_000], rules: [1, 1000] }
 }
 
-/** As far as a minute reaches: what the verdicts need, but for the memory of few streams only. */
+/** As far as a minute reaches: what the verdicts need, but with fewer streams and keys and without traces. */
 export const quickPlan: Plan = {
   ...wholePlan,
   rounds: 2,
   otherRounds: 1,
-  warmingRequests: 10_000,
+  warmingRequests: 6000,
+  scaleWarmingRequests: 3000,
   traces: false,
+  calm: false,
   window: 250,
-  streamWindow: 600,
+  streamWindow: 500,
   connections: [32],
   prompts: [2 * KB, 16 * KB, 256 * KB],
   streams: [512],
   idleStreams: 1000,
-  scale: { backends: [1000], keys: [1, 100_000], rules: [] }
+  idleSubjects: ["bare", "weir"],
+  scale: { backends: [1000], keys: [1, 10_000], rules: [] }
 }
 
 /** The prompt and the number of connections that most rows of the verdict are about. */

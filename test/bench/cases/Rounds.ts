@@ -5,7 +5,7 @@ import type { Job } from "../load/Job.ts"
 import { Book, type CaseNote } from "../report/Book.ts"
 import { Generator } from "../rig/Generator.ts"
 import type { Subject } from "../rig/Subjects.ts"
-import { CurrentPlan, caseId, usualChunks, usualConnections, usualPrompt } from "./Plan.ts"
+import { caseId, usualChunks, usualConnections, usualPrompt } from "./Plan.ts"
 import { progress } from "./Progress.ts"
 
 export interface RoundsOptions {
@@ -52,13 +52,12 @@ const mostPieces = 24
 
 /**
  * Requests and streams that count nowhere. The compiler works on the subject's own core, and a large program is only
- * compiled as it will stay after some twenty thousand requests: a cold subject would look almost twice as dear.
+ * compiled as it will stay after some ten thousand requests: a cold subject would look almost twice as dear.
  */
-export const warmUp = Effect.fnUntraced(function* (subjects: ReadonlyArray<Subject>) {
-  const { warmingRequests } = yield* CurrentPlan
+export const warmUp = Effect.fnUntraced(function* (subjects: ReadonlyArray<Subject>, requests: number) {
   for (const subject of subjects) {
     let done = 0
-    for (let piece = 0; piece < mostPieces && done < warmingRequests; piece++) {
+    for (let piece = 0; piece < mostPieces && done < requests; piece++) {
       const { cpuMicros = 0, requestsPerSecond = 0 } = yield* warmingPiece(subject, piece % 3 === 2)
       done += (requestsPerSecond * warmingWindow) / 1000
       yield* progress(`warming up ${subject.name}: ${cpuMicros.toFixed(0)} µs`)

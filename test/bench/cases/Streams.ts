@@ -4,44 +4,41 @@ import type { StreamsJob } from "../load/Job.ts"
 import type { Subject } from "../rig/Subjects.ts"
 import { CurrentPlan, caseId, usualChunks, usualPace } from "./Plan.ts"
 import { measureRounds } from "./Rounds.ts"
-import type { Cast } from "./Unary.ts"
+import { type Cast, everybody } from "./Unary.ts"
 
 /** The number at which the verdicts look. */
 export const verdictStreams = 512
 
 /** Events of 64 streams without pauses, which is more than any of the subjects can pass on. */
-const flatOut = { streams: 64, chunks: 4000, pace: 0, warmup: 400 }
+export const flatOut = { streams: 64, chunks: 4000, pace: 0, warmup: 300 }
 
 /** Many streams take longer to be all there. */
-const warmupOf = (streams: number): number => (streams > 100 ? 800 : 300)
+const warmupOf = (streams: number): number => (streams > 100 ? 700 : 300)
 
-export const measureStreams = Effect.fnUntraced(function* ({ always, extras }: Cast) {
+/** What all subjects are asked alike. */
+export const streamsJob =
+  (load: Pick<StreamsJob, "streams" | "chunks" | "pace" | "warmup" | "window">) =>
+  ({ headers, pids, port }: Subject): StreamsJob => ({ kind: "streams", port, headers, pids, ...load })
+
+export const measureStreams = Effect.fnUntraced(function* (cast: Cast) {
+  const { always, ceiling } = cast
   const plan = yield* CurrentPlan
-  const job =
-    (shape: Pick<StreamsJob, "streams" | "chunks" | "pace" | "warmup">) =>
-    ({ headers, pids, port }: Subject): StreamsJob => ({
-      kind: "streams",
-      port,
-      headers,
-      pids,
-      window: plan.streamWindow,
-      ...shape
-    })
+  const window = plan.streamWindow
   for (const streams of plan.streams) {
     const isJudged = streams === verdictStreams
-    yield* measureRounds(isJudged ? [...always, ...extras] : always, {
+    yield* measureRounds(isJudged ? [...always, ceiling] : always, {
       section: "streams",
       id: caseId.streams(streams),
       rounds: isJudged ? plan.rounds : plan.otherRounds,
       shown: "cpuMicros",
-      job: job({ streams, chunks: usualChunks, pace: usualPace, warmup: warmupOf(streams) })
+      job: streamsJob({ streams, chunks: usualChunks, pace: usualPace, warmup: warmupOf(streams), window })
     })
   }
-  yield* measureRounds([...always, ...extras], {
+  yield* measureRounds(everybody(cast), {
     section: "flat",
     id: caseId.flatOut,
     rounds: plan.rounds,
     shown: "cpuMicros",
-    job: job(flatOut)
+    job: streamsJob({ ...flatOut, window })
   })
 })

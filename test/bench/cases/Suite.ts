@@ -33,8 +33,7 @@ const weirFull = (upstream: number) =>
     everything: true
   })
 
-const noNginx = "nginx: not installed"
-const noHaproxy = "HAProxy: not among the subjects"
+const noNginx = "nginx is not installed (Debian's package nginx-light), and so not among the subjects"
 
 /** Processes that live through both parts and take turns. */
 const measureLoaded = Effect.fnUntraced(function* (chosen: ReadonlyArray<Part>, upstream: Subject) {
@@ -43,27 +42,29 @@ const measureLoaded = Effect.fnUntraced(function* (chosen: ReadonlyArray<Part>, 
   const nginx = yield* startNginx(upstream.port)
   const weir = yield* weirDefault(upstream.port)
   const full = yield* weirFull(upstream.port)
-  const { traces } = yield* CurrentPlan
+  const { traces, warmingRequests } = yield* CurrentPlan
   const traced = traces ? yield* startTraced(upstream.port) : []
   if (nginx === undefined) book.remark(noNginx)
-  book.remark(noHaproxy)
-  const cast = { always: [bare, ...(nginx === undefined ? [] : [nginx]), weir], extras: [upstream, full, ...traced] }
-  yield* warmUp([...cast.always, upstream, full])
+  const always = [bare, ...(nginx === undefined ? [] : [nginx]), weir]
+  const cast = { always, ceiling: upstream, configured: [full, ...traced] }
+  yield* warmUp([...always, upstream, full], warmingRequests)
   if (chosen.includes("unary")) {
     yield* measureUnary(cast)
     yield* measureOpenLoop(cast, bare)
   }
   if (chosen.includes("streams")) yield* measureStreams(cast)
-  return [upstream, ...cast.always, full, ...traced]
+  return [upstream, ...always, ...cast.configured]
 })
 
 /** Each with an upstream of its own. */
 const measureMemory = Effect.gen(function* () {
-  for (const start of [startBare, startNginx, weirDefault]) {
+  const starts = { bare: startBare, nginx: startNginx, weir: weirDefault }
+  const { idleSubjects } = yield* CurrentPlan
+  for (const name of idleSubjects) {
     yield* Effect.scoped(
       Effect.gen(function* () {
         const { port } = yield* startUpstream
-        const subject = yield* start(port)
+        const subject = yield* starts[name](port)
         if (subject !== undefined) yield* measureIdle(subject, port)
       })
     )

@@ -5,13 +5,20 @@ import type { Subject } from "../rig/Subjects.ts"
 import { CurrentPlan, caseId, usualConnections, usualPrompt } from "./Plan.ts"
 import { bareMaximum, measureRounds } from "./Rounds.ts"
 
-/** Subjects that all cases have, and those that are only there where the verdicts look. */
 export interface Cast {
+  /** What every case has. */
   readonly always: ReadonlyArray<Subject>
-  readonly extras: ReadonlyArray<Subject>
+  /** The upstream alone: no subject can do more. */
+  readonly ceiling: Subject
+  /** Other configurations of Weir, which are only there where the verdicts look. */
+  readonly configured: ReadonlyArray<Subject>
 }
 
-const everybody = ({ always, extras }: Cast): ReadonlyArray<Subject> => [...always, ...extras]
+export const everybody = ({ always, ceiling, configured }: Cast): ReadonlyArray<Subject> => [
+  ...always,
+  ceiling,
+  ...configured
+]
 
 /**
  * Sizes at the usual number of connections and connections at the usual size: the two have little to do with each
@@ -53,12 +60,13 @@ export const measureOpenLoop = Effect.fnUntraced(function* (cast: Cast, bare: Su
   const half = Math.floor((yield* bareMaximum(bare)) / 2)
   const usual = { bodyBytes: usualPrompt, connections: usualConnections, warmup: 200, window: plan.window * 2 }
   const shown = { section: "open", shown: "p50" } as const
-  yield* measureRounds(everybody(cast), {
+  yield* measureRounds(cast.always, {
     ...shown,
     id: caseId.open,
     rounds: plan.rounds,
     job: unaryJob({ ...usual, rate: half })
   })
+  if (!plan.calm) return
   yield* measureRounds(cast.always, {
     ...shown,
     id: caseId.calm,

@@ -14,6 +14,8 @@ interface Tally {
   readonly buffer: Buffer
   readonly firsts: Samples
   readonly delays: Samples
+  /** Between an event and the next one, as the client sees them. */
+  readonly gaps: Samples
   events: number
   /** Chunks of the body, as the subject sent them. */
   pieces: number
@@ -38,9 +40,11 @@ const makeLane = (tally: Tally, job: StreamsJob, next: Buffer, firstChunks: numb
       if (window.isOpen) {
         tally.events++
         tally.delays.add((now - sentAt) / 1e6)
-        if (lastAt === 0) {
-          if (!isWarming) tally.firsts.add((now - askedAt) / 1e6)
-        } else if (now - lastAt > stallMillis * 1e6) tally.stalls++
+        if (lastAt > 0) {
+          const gap = (now - lastAt) / 1e6
+          tally.gaps.add(gap)
+          if (gap > stallMillis) tally.stalls++
+        } else if (!isWarming) tally.firsts.add((now - askedAt) / 1e6)
       }
       lastAt = now
     },
@@ -88,6 +92,7 @@ export const runStreams = async (job: StreamsJob, buffer: Buffer): Promise<Figur
     buffer,
     firsts: new Samples(),
     delays: new Samples(),
+    gaps: new Samples(),
     events: 0,
     pieces: 0,
     stalls: 0,
@@ -113,6 +118,7 @@ export const runStreams = async (job: StreamsJob, buffer: Buffer): Promise<Figur
   for (const lane of lanes) lane.destroy()
   const firsts = tally.firsts.sorted()
   const delays = tally.delays.sorted()
+  const gaps = tally.gaps.sorted()
   return {
     eventsPerSecond: tally.events / seconds,
     firsts: firsts.length,
@@ -126,6 +132,7 @@ export const runStreams = async (job: StreamsJob, buffer: Buffer): Promise<Figur
       delayP50: quantile(delays, 0.5),
       delayP99: quantile(delays, 0.99)
     }),
+    ...(gaps.length > 0 && { gapP50: quantile(gaps, 0.5), gapP99: quantile(gaps, 0.99) }),
     ...(firsts.length > 0 && { ttftP50: quantile(firsts, 0.5), ttftP99: quantile(firsts, 0.99) }),
     ...(job.pace > 0 && { kept: tally.events / ((job.streams * 1000 * seconds) / job.pace) })
   }

@@ -1,4 +1,5 @@
 /** The figures of a run for a reader: the verdicts first, then every case. */
+import { caseId, type Plan, usualConnections, usualPrompt } from "../cases/Plan.ts"
 import type { Machine } from "../rig/Machine.ts"
 import type { CaseNote, Reader } from "./Book.ts"
 import { makeReader } from "./Book.ts"
@@ -10,6 +11,7 @@ export interface Report {
   readonly at: string
   readonly seconds: number
   readonly quick: boolean
+  readonly plan: Plan
   readonly machine: Machine
   readonly subjects: ReadonlyArray<{ readonly name: string; readonly what: string }>
   readonly cases: ReadonlyArray<CaseNote>
@@ -71,9 +73,12 @@ const sections: Readonly<
       median("TTFT p50 ms", "ttftP50"),
       addedTo("added TTFT p50 ms", "ttftP50"),
       addedTo("added TTFT p99 ms", "ttftP99"),
-      median("delay p50 ms", "delayP50"),
       addedTo("added delay p50 ms", "delayP50"),
       addedTo("added delay p99 ms", "delayP99"),
+      median("gap p50 ms", "gapP50"),
+      median("gap p99 ms", "gapP99"),
+      addedTo("added gap p50 ms", "gapP50"),
+      addedTo("added gap p99 ms", "gapP99"),
       median("stalls", "stalls")
     ]
   },
@@ -131,9 +136,10 @@ export const toMarkdown = (report: Report): string => {
     `Measured ${report.at} in ${Math.round(report.seconds)} s${report.quick ? " with `--quick`" : ""}: ${cpu}, ` +
       `${cores} cores, ${memoryGiB} GiB, Linux ${kernel}, Node ${node}; processes ${pinned ? "" : "not "}bound to cores; ` +
       `load average before the run ${loadBefore.toFixed(2)}. Medians of interleaved rounds, with the lowest and the ` +
-      "highest; ratios and additions are taken round by round.",
+      "highest; ratios and additions are taken round by round." +
+      ceilingOf(reader),
     "### Must show",
-    verdictTable(verdicts(reader)),
+    verdictTable(verdicts(reader, report.plan)),
     ...written,
     "### Subjects",
     table(
@@ -144,7 +150,18 @@ export const toMarkdown = (report: Report): string => {
   ].join("\n\n")
 }
 
-export const verdictTable = (rows: ReadonlyArray<Verdict>): string =>
+/** What upstream and load generator can do without anything between them. */
+const ceilingOf = ({ figure }: Reader): string => {
+  const requests = figure(caseId.unary(usualPrompt, usualConnections), "direct", "requestsPerSecond")
+  const events = figure(caseId.flatOut, "direct", "eventsPerSecond")
+  const known = [
+    ...(requests === undefined ? [] : [`${spread(requests)} requests/s`]),
+    ...(events === undefined ? [] : [`${spread(events)} events/s`])
+  ]
+  return known.length === 0 ? "" : ` The upstream's own ceiling: ${known.join(", ")}.`
+}
+
+const verdictTable = (rows: ReadonlyArray<Verdict>): string =>
   table(
     ["what", "ambition", "measured", ""],
     rows.map(({ ambition, measured, met, what }) => [

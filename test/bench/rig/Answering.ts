@@ -35,7 +35,10 @@ export const untilAnswers = (port: number, path: string, child: Child): Effect.E
     Effect.mapError(
       () =>
         new BenchFailed({
-          message: `${child.process.spawnargs.slice(-4).join(" ")} does not answer ${path} within ${patience}`
+          message:
+            `${child.process.spawnargs.slice(-4).join(" ")} ` +
+            (ended() ? `ended before it answered ${path}` : `does not answer ${path} within ${patience}`) +
+            `\n${child.lastWords()}`
         })
     )
   )

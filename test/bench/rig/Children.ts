@@ -1,6 +1,6 @@
 /** Processes of the suite: bound to a core, with enough files, and gone with the scope that started them. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { openSync } from "node:fs"
+import { openSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Context, Effect, Schema } from "effect"
 import { findTool, type Machine } from "./Machine.ts"
@@ -23,6 +23,8 @@ export class Rig extends Context.Service<
 export interface Child {
   readonly pid: number
   readonly process: ChildProcess
+  /** What it last wrote to its log, for the reader of an error. */
+  readonly lastWords: () => string
 }
 
 /**
@@ -44,8 +46,8 @@ const around = (role: Role, { cores, openFiles, pinned }: Machine): ReadonlyArra
 
 export interface ChildOptions {
   readonly role: Role
-  /** A file in the rig's folder for its standard error; without one it goes nowhere. */
-  readonly log?: string
+  /** A file in the rig's folder for its standard error. */
+  readonly log: string
   /** It speaks over Node's channel. */
   readonly tells?: boolean
 }
@@ -55,14 +57,16 @@ export const startChild = Effect.fnUntraced(function* (command: ReadonlyArray<st
   const { folder, machine } = yield* Rig
   const [program = "", ...args] = [...around(options.role, machine), ...command]
   const start = Effect.callback<Child, BenchFailed>((resume) => {
-    const errors = options.log === undefined ? "ignore" : openSync(join(folder, options.log), "a")
+    const log = join(folder, options.log)
+    const errors = openSync(log, "a")
+    const lastWords = () => readFileSync(log, "utf8").trimEnd().split("\n").slice(-3).join("\n")
     const child = spawn(program, args, {
       stdio: ["ignore", "ignore", errors, ...(options.tells === true ? (["ipc"] as const) : [])],
       // Nothing of the surroundings changes what is measured.
       env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "" }
     })
     child.once("error", (cause) => resume(new BenchFailed({ message: `${command[0]}: ${cause.message}` })))
-    child.once("spawn", () => resume(Effect.succeed({ pid: child.pid ?? -1, process: child })))
+    child.once("spawn", () => resume(Effect.succeed({ pid: child.pid ?? -1, process: child, lastWords })))
   })
   return yield* Effect.acquireRelease(start, stop)
 })
@@ -85,7 +89,7 @@ export const nextMessage = <A>(child: Child, schema: Schema.Codec<A>): Effect.Ef
     }
     const onExit = () => {
       child.process.off("message", onMessage)
-      resume(new BenchFailed({ message: `it ended too early: ${name(child)}` }))
+      resume(new BenchFailed({ message: `it ended too early: ${name(child)}\n${child.lastWords()}` }))
     }
     child.process.once("message", onMessage).once("exit", onExit)
     return Effect.sync(() => child.process.off("message", onMessage).off("exit", onExit))

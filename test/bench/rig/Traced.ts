@@ -1,5 +1,6 @@
 /** Weir sending its spans to a sink: measured only where the version at hand really sends some. */
 import { Effect, Schedule } from "effect"
+import { CurrentPlan } from "../cases/Plan.ts"
 import { warmUp } from "../cases/Rounds.ts"
 import { Book } from "../report/Book.ts"
 import { tracesAt } from "./Answering.ts"
@@ -14,6 +15,7 @@ const patience = "8 seconds"
 
 export const startTraced = Effect.fnUntraced(function* (upstream: number) {
   const book = yield* Book
+  const { warmingRequests } = yield* CurrentPlan
   if (!(yield* acceptsConfig("traces", { upstream, traces: { sink: 1, ratio: 1 } }))) {
     book.remark("no figures with traces: this version of Weir refuses `telemetry.traces`")
     return []
@@ -26,7 +28,7 @@ export const startTraced = Effect.fnUntraced(function* (upstream: number) {
       traces: { sink: sink.port, ratio }
     })
   )
-  yield* warmUp(subjects)
+  yield* warmUp(subjects, warmingRequests)
   const arrived = yield* tracesAt(sink.port).pipe(
     Effect.flatMap(({ traces }) => (traces > 0 ? Effect.void : Effect.fail("none" as const))),
     Effect.retry(Schedule.spaced("200 millis").pipe(Schedule.upTo({ duration: patience }))),
