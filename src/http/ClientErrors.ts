@@ -1,5 +1,6 @@
 /** What Node refuses before there is a request: answered in the same form as everything else, then closed. */
 import type { EventEmitter } from "node:events"
+import { ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
 import { type GatewayError, InvalidRequest, RequestTimeout, RequestTooLarge } from "../domain/Errors.ts"
 import { errorResponse } from "./ErrorBody.ts"
@@ -11,19 +12,47 @@ export const answerClientErrors = (server: EventEmitter): void => {
       socket.destroy()
       return
     }
-    const reason = errorFor(error.code)
-    const { body, headers } = errorResponse(reason, "")
-    // HTTP has a status of its own for a head that is too large.
-    const status = reason instanceof RequestTooLarge ? 431 : reason.status
+    if (isAnswering(socket)) {
+      // Another answer in the middle of that one, or behind it, would be taken for a part of it.
+      socket.end(() => socket.destroy())
+      return
+    }
+    const { body, headers, status } = refusal(errorFor(error.code))
     const lines = [
       `HTTP/1.1 ${status} ${reasons[status] ?? "Bad Request"}`,
-      ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
-      `x-request-id: ${crypto.randomUUID()}`,
-      `content-length: ${Buffer.byteLength(body)}`,
-      "connection: close"
+      ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
     ]
     socket.end(`${lines.join("\r\n")}\r\n\r\n${body}`)
   })
+  server.on("checkExpectation", (_request: unknown, response: ServerResponse) => {
+    const { body, headers } = refusal(
+      new InvalidRequest({ message: "The only expectation that is met is 100-continue." })
+    )
+    response.writeHead(417, headers).end(body)
+  })
+  // With nobody to listen, an upgrade that a client offers is not taken, and its request is one like all others.
+  server.on("newListener", (event: string, listener: () => void) => {
+    if (event === "upgrade") queueMicrotask(() => server.off("upgrade", listener))
+  })
+}
+
+/** Whether some of an answer has been sent on a connection, and not yet its end; Node's own handler asks the same. */
+const isAnswering = (socket: Duplex): boolean =>
+  "_httpMessage" in socket && socket._httpMessage instanceof ServerResponse && socket._httpMessage.headersSent
+
+const refusal = (reason: GatewayError) => {
+  const { body, headers, status } = errorResponse(reason, "")
+  return {
+    body,
+    // HTTP has a status of its own for a head that is too large.
+    status: reason instanceof RequestTooLarge ? 431 : status,
+    headers: {
+      ...headers,
+      "x-request-id": crypto.randomUUID(),
+      "content-length": String(Buffer.byteLength(body)),
+      connection: "close"
+    }
+  }
 }
 
 const reasons: Record<number, string> = {

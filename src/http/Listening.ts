@@ -63,9 +63,13 @@ const createNodeServer = ({ connectTimeout, tls }: Listener, maxHeaderSize: numb
     requestTimeout: wholeRequest,
     connectionsCheckingInterval: 1000,
     maxHeaderSize,
+    // Ours to say, in the form of all other errors.
+    requireHostHeader: false,
     noDelay: true
   }
-  if (tls === undefined) return createServer(options)
+  // Their bytes are bounded; what is over a bound on their number would be left out in silence.
+  const unbounded = { maxHeadersCount: 0 }
+  if (tls === undefined) return Object.assign(createServer(options), unbounded)
   const pems = { cert: readFileSync(tls.cert), key: readFileSync(tls.key) }
-  return createSecureServer({ ...options, ...pems, allowHTTP1: true })
+  return Object.assign(createSecureServer({ ...options, ...pems, allowHTTP1: true }), unbounded)
 }

@@ -1,6 +1,6 @@
 /**
  * What one listener answers: its own routes, and everything else through the proxy. Each request passes the same gates
- * in the same order: browser, address limit, key, body.
+ * in the same order: head, browser, address limit, key, body.
  *
  * Paths are looked up in a table instead of an `HttpRouter`: what is passed through must keep its path byte for byte,
  * with any method, and a router that merges slashes and decodes segments decides on another path than it forwards.
@@ -24,6 +24,7 @@ import { type Incoming, readIncoming } from "./Incoming.ts"
 import { answerOwn, type FindRoute, type OwnRoute, wrongMethod } from "./OwnRoutes.ts"
 import type { Reporter } from "./Reporter.ts"
 import { hasBody, readBody, streamBody } from "./RequestBody.ts"
+import { refuseHead } from "./RequestHead.ts"
 
 export interface SurfaceServices {
   readonly registry: Registry["Service"]
@@ -100,7 +101,7 @@ export const makeSurface = (
     const access = own?.access ?? "client"
     const keyed = asksForKey(snapshot, listener)
     const open = access === "admin" ? snapshot.config.admin.token === undefined : !keyed
-    const refused = refuseBrowser(incoming, listener, open)
+    const refused = refuseHead(incoming) ?? refuseBrowser(incoming, listener, open)
     if (refused !== undefined) return Effect.fail(refused)
     if (isPreflight(incoming)) return Effect.succeed(HttpServerResponse.empty({ headers: preflightHeaders(incoming) }))
     if (access !== "public") {
