@@ -1,6 +1,6 @@
 import { Console, Effect, Layer, Option } from "effect"
 import { Command, Flag } from "effect/cli"
-import { Simulator } from "../sim/Simulator.ts"
+import { engineNames, Simulator } from "../sim/Simulator.ts"
 import { fail } from "./Failure.ts"
 import { cannotListen } from "./Listen.ts"
 import { duration, port } from "./Options.ts"
@@ -8,6 +8,7 @@ import { duration, port } from "./Options.ts"
 const described = <A>(flag: Flag.Flag<A>, text: string) => flag.pipe(Flag.withDescription(text), Flag.optional)
 
 const flags = {
+  engine: described(Flag.Literals("engine", engineNames), "The engine it passes for (default vllm)"),
   port: described(port, "Port to listen on (default: any free one)"),
   host: described(Flag.String("host"), "Address to listen on (default 127.0.0.1)"),
   name: described(Flag.String("name"), "How it calls itself"),
@@ -37,6 +38,7 @@ export const sim = Command.make(
       Effect.flatMap(Simulator, ({ url }) => Console.log(`simulated engine listening on ${url}`))
     )
     const simulator = Simulator.layer({
+      engine: Option.getOrUndefined(given.engine),
       host: Option.getOrUndefined(given.host),
       port: Option.getOrUndefined(given.port),
       name: Option.getOrUndefined(given.name),

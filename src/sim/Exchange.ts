@@ -16,7 +16,7 @@ export class Exchange extends Context.Service<
 >()("weir/sim/Exchange") {}
 
 /** Requests that watch the server rather than use it; they are not counted. */
-const watchers = new Set(["/health", "/metrics", "/llmhealth", "/slots", "/v1/models"])
+const watchers = new Set(["/health", "/metrics", "/llmhealth", "/slots", "/v1/models", "/api/ps", "/api/tags"])
 
 /** Enters a request into the books; the entry closes with Node's response, however that comes about. */
 export const openExchange = Effect.fnUntraced(function* (

@@ -1,8 +1,11 @@
 /** What a simulated server can be told when it starts. */
 import { Duration, type Redacted } from "effect"
+import type { EngineName } from "./Guise.ts"
 
 /** Everything has a default; times are those of a request that is alone on the machine. */
 export interface SimulatorOptions {
+  /** Which engine it passes for. Default `vllm`, which has everything else's paths too. */
+  readonly engine?: EngineName | undefined
   /** Default `127.0.0.1`. */
   readonly host?: string | undefined
   /** Default 0: any free port. */
@@ -39,6 +42,7 @@ export interface SimulatorOptions {
 
 /** The options with their defaults, times in milliseconds. */
 export interface Settings {
+  readonly engine: EngineName
   readonly host: string
   readonly port: number
   readonly name: string
@@ -58,6 +62,7 @@ export interface Settings {
 }
 
 export const settle = (options: SimulatorOptions): Settings => ({
+  engine: options.engine ?? "vllm",
   host: options.host ?? "127.0.0.1",
   port: options.port ?? 0,
   name: options.name ?? "sim",

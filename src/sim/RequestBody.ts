@@ -4,6 +4,7 @@ import { ByteSize, Effect, Option, Schema } from "effect"
 import { HttpIncomingMessage, HttpServerRequest } from "effect/http"
 import type { Exchange } from "./Exchange.ts"
 import { field } from "./Json.ts"
+import { untagged } from "./OllamaRoutes.ts"
 import type { Settings } from "./Options.ts"
 import { Refusal } from "./Refusal.ts"
 
@@ -50,7 +51,8 @@ export const jsonOf = ({ json }: Received): Effect.Effect<unknown, Refusal> =>
 
 /** Fails for a model that is not served. */
 export const checkModel = (settings: Settings, model: string): Effect.Effect<void, Refusal> =>
-  settings.models.includes(model)
+  settings.models.includes(model) ||
+  (settings.engine === "ollama" && settings.models.some((one) => untagged(one) === model))
     ? Effect.void
     : Effect.fail(
         new Refusal({

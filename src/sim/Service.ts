@@ -7,8 +7,10 @@ import type { Controls } from "./Controls.ts"
 import { echoRoutes } from "./EchoRoutes.ts"
 import { Exchange, openExchange } from "./Exchange.ts"
 import { generationRoutes } from "./GenerationRoutes.ts"
+import { type Guise, guiseOf } from "./Guise.ts"
 import type { Instance } from "./Instance.ts"
 import { makeLedger } from "./Ledger.ts"
+import { ollamaRoutes } from "./OllamaRoutes.ts"
 import { Refusal, refusalResponse } from "./Refusal.ts"
 import { tokenRoutes } from "./TokenRoutes.ts"
 import { vectorRoutes } from "./VectorRoutes.ts"
@@ -23,6 +25,7 @@ export const makeService = Effect.fnUntraced(function* (instance: Instance, cont
       HttpRouter.addAll(vectorRoutes(instance)),
       HttpRouter.addAll(tokenRoutes(instance)),
       HttpRouter.addAll(watchRoutes(instance)),
+      HttpRouter.addAll(ollamaRoutes(instance)),
       HttpRouter.addAll(echoRoutes),
       HttpRouter.addAll(controlRoutes(controls))
     )
@@ -30,19 +33,28 @@ export const makeService = Effect.fnUntraced(function* (instance: Instance, cont
   // Steering is not part of what is steered.
   const unbooked = makeLedger()
 
+  const guise = guiseOf(instance.settings.engine)
+
   const serve = Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
-    const path = request.url.split("?")[0] ?? request.url
-    const control = path.startsWith("/sim/")
+    const [asked = "", query] = request.url.split("?", 2)
+    const control = asked.startsWith("/sim/")
+    const meant = control ? asked : guise.meant(asked, new URLSearchParams(query))
+    const path = meant ?? asked
     const exchange = yield* openExchange(request, path, control ? unbooked : instance.ledger)
+    const url = query === undefined ? path : `${path}?${query}`
     const routed = router.pipe(
+      Effect.provideService(HttpServerRequest.HttpServerRequest, path === asked ? request : request.modify({ url })),
       Effect.provideService(Exchange, exchange),
       Effect.catchTag("HttpServerError", ({ reason }) =>
         Effect.succeed(refusalResponse(reason._tag === "RouteNotFound" ? unknownRoute(exchange) : unreadable, path))
       )
     )
     if (control) return yield* routed
-    if (!isAllowed(instance, exchange)) return refusalResponse(wrongKey, path)
+    if (!isAllowed(instance, guise, exchange)) return refusalResponse(wrongKey, path)
+    if (meant === undefined) return refusalResponse(unknownRoute(exchange), path)
+    const lack = guise.lack(exchange.incoming.headers)
+    if (lack !== undefined) return refusalResponse(lack, path)
     return yield* withFaultOfHead(instance, exchange, routed)
   })
   return { serve: Effect.interruptible(serve) }
@@ -63,12 +75,12 @@ const withFaultOfHead = Effect.fnUntraced(function* <E, R>(
   return sendWhole(instance, exchange, yield* routed, fault, 1)
 })
 
-/** Anthropic's clients send their key in a header of its own. */
-const isAllowed = ({ settings }: Instance, { incoming, path }: Exchange["Service"]): boolean => {
+/** Anthropic's clients send their key in a header of its own, whoever answers them. */
+const isAllowed = ({ settings }: Instance, guise: Guise, { incoming, path }: Exchange["Service"]): boolean => {
   if (settings.apiKey === undefined || path === "/health") return true
   const key = Redacted.value(settings.apiKey)
-  const { authorization, "x-api-key": own } = incoming.headers
-  return authorization === `Bearer ${key}` || (path === "/v1/messages" && own === key)
+  const names = path === "/v1/messages" ? [...guise.keyHeaders, "x-api-key" as const] : guise.keyHeaders
+  return names.some((name) => incoming.headers[name] === (name === "authorization" ? `Bearer ${key}` : key))
 }
 
 const wrongKey = new Refusal({ status: 401, code: "invalid_api_key", message: "Incorrect API key provided." })

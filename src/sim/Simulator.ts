@@ -17,6 +17,7 @@ import { makeService } from "./Service.ts"
 
 export type { SimulatorStats } from "./Controls.ts"
 export { FaultInvalid, type FaultKind, type FaultSpec, faultKinds } from "./Faults.ts"
+export { type EngineName, engineNames } from "./Guise.ts"
 export type { Outcome, RequestRecord } from "./Ledger.ts"
 export type { SimulatorOptions } from "./Options.ts"
 

@@ -10,12 +10,12 @@ export const watchRoutes = (instance: Instance) => {
   const { engine, settings } = instance
   const modelName = settings.models[0] ?? settings.name
   return [
-    HttpRouter.route("GET", "/health", Effect.succeed(alive)),
+    HttpRouter.route("GET", "/health", Effect.succeed(settings.engine === "llama-cpp" ? fine : alive)),
     HttpRouter.route(
       "GET",
       "/metrics",
       Effect.sync(() =>
-        HttpServerResponse.text(metricsText(modelName, engine.load(), engine.totals()), {
+        HttpServerResponse.text(metricsText(settings.engine, modelName, engine.load(), engine.totals()), {
           contentType: "text/plain; version=0.0.4; charset=utf-8"
         })
       )
@@ -40,6 +40,9 @@ export const watchRoutes = (instance: Instance) => {
 
 /** As vLLM says that it is well: with nothing. */
 const alive = HttpServerResponse.empty({ status: 200, headers: { "content-length": "0" } })
+
+/** As llama.cpp says it. */
+const fine = HttpServerResponse.jsonUnsafe({ status: "ok" })
 
 /** As llama.cpp tells it; `?fail_on_no_slot=1` asks for 503 where none is free. */
 const slots = ({ engine, settings }: Instance) =>
@@ -72,12 +75,23 @@ const models = ({ settings }: Instance) =>
       max_model_len: settings.contextTokens
     }))
     const wanted = decodePath(path.replace(/^\/v1\/models\/?/, ""))
+    if (wanted === "" && settings.engine === "anthropic") return anthropicModels(settings.models, url)
     if (wanted === "") return HttpServerResponse.jsonUnsafe({ object: "list", data: entries })
     const found = entries.find(({ id }) => id === wanted)
     if (found !== undefined) return HttpServerResponse.jsonUnsafe(found)
     const message = `The model \`${wanted}\` does not exist.`
     return refusalResponse(new Refusal({ status: 404, code: "model_not_found", message, param: "model" }), path)
   })
+
+/** Twenty of them, where nobody asks for more. */
+const anthropicModels = (models: ReadonlyArray<string>, url: string) => {
+  const asked = Number(new URL(url, "http://sim.invalid").searchParams.get("limit") ?? 20)
+  const data = models
+    .slice(0, asked)
+    .map((id) => ({ type: "model", id, display_name: id, created_at: "2023-11-14T22:13:20Z" }))
+  const hasMore = models.length > data.length
+  return HttpServerResponse.jsonUnsafe({ data, has_more: hasMore, first_id: data[0]?.id, last_id: data.at(-1)?.id })
+}
 
 const decodeUri = Option.liftThrowable(decodeURIComponent)
 
