@@ -18,10 +18,10 @@ import { layerQueueGauges } from "./resilience/QueueGauges.ts"
 import { RateLimiter } from "./resilience/RateLimiter.ts"
 import { RetryPolicy } from "./resilience/RetryPolicy.ts"
 import { Scheduler } from "./scheduler/Scheduler.ts"
-import { Exposition, layerProcessFigures, layerStderr, Metrics } from "./telemetry/Telemetry.ts"
+import { Exposition, layerProcessFigures, layerStderr, Metrics, Tracing } from "./telemetry/Telemetry.ts"
 
 const layerTelemetry = (config: GatewayConfig) =>
-  Layer.mergeAll(layerProcessFigures, Exposition.layer(config.telemetry)).pipe(
+  Layer.mergeAll(layerProcessFigures, Exposition.layer(config.telemetry), Tracing.layer(config.telemetry)).pipe(
     Layer.provideMerge(Metrics.layer),
     Layer.provideMerge(Exposition.layerFigures)
   )

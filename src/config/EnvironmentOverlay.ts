@@ -48,7 +48,7 @@ export const overlay = (file: unknown, environment: Environment, overrides: Over
   put("WEIR_LOG_LEVEL", ["telemetry", "logs", "level"], environment["WEIR_LOG_LEVEL"])
   put("WEIR_LOG_FORMAT", ["telemetry", "logs", "format"], environment["WEIR_LOG_FORMAT"])
   put("--debug", ["telemetry", "logs", "level"], overrides.logLevel)
-  put("OTEL_SERVICE_NAME", ["telemetry", "serviceName"], environment["OTEL_SERVICE_NAME"])
+  putTelemetry(root, environment, put)
 
   const backends = Array.isArray(root["backends"]) ? root["backends"] : []
   const added = Result.getOrElse(readBackends(environment["WEIR_BACKENDS"] ?? ""), (message) => {
@@ -79,6 +79,31 @@ export const overlay = (file: unknown, environment: Environment, overrides: Over
   }
   return { value: root, issues, originOf }
 }
+
+/**
+ * The standard variables of OpenTelemetry, for what the file leaves out; the SDK itself reads those that are about sending
+ * (`OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_BSP_*`) and about the resource (`OTEL_RESOURCE_ATTRIBUTES`).
+ */
+const putTelemetry = (
+  root: Tree,
+  environment: Environment,
+  put: (origin: string, path: readonly [string, ...Array<string | number>], value: unknown) => void
+) => {
+  put("OTEL_SERVICE_NAME", ["telemetry", "serviceName"], environment["OTEL_SERVICE_NAME"])
+  const isOff = environment["OTEL_SDK_DISABLED"] === "true" || environment["OTEL_TRACES_EXPORTER"] === "none"
+  const telemetry = isTree(root["telemetry"]) ? root["telemetry"] : {}
+  if (isOff || telemetry["traces"] !== undefined) return
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: base, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: whole } = environment
+  const endpoint = ["telemetry", "traces", "endpoint"] as const
+  if (whole !== undefined && whole !== "") put("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint, whole)
+  else if (base !== undefined && base !== "") {
+    put("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint, `${base.replace(/\/+$/, "")}/v1/traces`)
+  } else return
+  const ratio = { always_on: "1", always_off: "0" }[sampler(environment)] ?? environment["OTEL_TRACES_SAMPLER_ARG"]
+  put("OTEL_TRACES_SAMPLER", ["telemetry", "traces", "sampleRatio"], ratio)
+}
+
+const sampler = ({ OTEL_TRACES_SAMPLER: name }: Environment): string => name?.replace("parentbased_", "") ?? "always_on"
 
 /** One client key named `default`; where there is no admin token, it opens the admin surface too. */
 const putKeys = (

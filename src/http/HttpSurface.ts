@@ -6,7 +6,7 @@ import { Registry, type Snapshot } from "../registry/Registry.ts"
 import { Admission } from "../resilience/Admission.ts"
 import { Deadlines } from "../resilience/Deadlines.ts"
 import { RateLimiter } from "../resilience/RateLimiter.ts"
-import { AccessLog, Exposition, Metrics } from "../telemetry/Telemetry.ts"
+import { AccessLog, Exposition, Metrics, Tracing } from "../telemetry/Telemetry.ts"
 import { makeClientAddress } from "./ClientAddress.ts"
 import { Draining } from "./Draining.ts"
 import { healthRoutes } from "./HealthRoutes.ts"
@@ -36,6 +36,7 @@ export const layer = (onListening: OnListening) =>
       const deadlines = yield* Deadlines
       const draining = yield* Draining
       const metrics = yield* Metrics
+      const tracing = yield* Tracing
       const admission = yield* Admission
       const exposition = yield* Exposition
       const { config } = registry.current()
@@ -46,6 +47,7 @@ export const layer = (onListening: OnListening) =>
         deadlines,
         draining,
         metrics,
+        tracing,
         limiter: yield* RateLimiter,
         reporter: makeReporter(metrics, yield* AccessLog, deadlines),
         clientAddress: makeClientAddress()

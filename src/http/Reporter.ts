@@ -4,9 +4,10 @@ import type { GatewayError } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import { endpointAt, type RequestReport } from "../proxy/Proxy.ts"
 import type { Deadlines } from "../resilience/Deadlines.ts"
-import type { AccessLog, Metrics } from "../telemetry/Telemetry.ts"
+import { type AccessLog, type Metrics, traceIdOf } from "../telemetry/Telemetry.ts"
 import type { Incoming } from "./Incoming.ts"
 import type { OwnRoute } from "./OwnRoutes.ts"
+import { endSpan } from "./RequestSpan.ts"
 
 export interface Reporter {
   /** The answer is the gateway's own error. */
@@ -36,6 +37,7 @@ export const makeReporter = (
 ): Reporter => ({
   refused: (listener, report, error) => {
     metrics.httpErrors(listener.name, error.code, String(error.status))(1)
+    report.error = error.code
     if (noPlace.has(error.code)) metrics.rejected(report.pool ?? "other", error.code)(1)
   },
   ended: (incoming, listener, own, report, exit) => {
@@ -50,9 +52,11 @@ export const makeReporter = (
     metrics.httpRequests(listener.name, route, method, String(status))(1)
     metrics.httpDuration(listener.name, route)(millis / 1000)
     if (report.attempts > 0) metrics.overhead(Math.max(0, millis - report.queued - report.upstream) / 1000)
+    if (report.span !== undefined) endSpan(report.span, report, status)
     if (log.enabled && own === undefined) {
       log.write("request", {
         requestId: incoming.id,
+        traceId: report.span?.traceId ?? traceIdOf(incoming.header("traceparent")),
         listener: listener.name,
         method: incoming.method,
         path: incoming.path,

@@ -14,7 +14,7 @@ import { endpointAt, endpointRoutes, type Proxy, RequestReport, type UpstreamBod
 import type { Registry, Snapshot } from "../registry/Registry.ts"
 import type { Deadlines } from "../resilience/Deadlines.ts"
 import type { RateLimiter } from "../resilience/RateLimiter.ts"
-import type { Metrics } from "../telemetry/Telemetry.ts"
+import type { Metrics, Tracing } from "../telemetry/Telemetry.ts"
 import { failure } from "./Answer.ts"
 import { asksForKey, authenticate, authenticateAdmin } from "./Authentication.ts"
 import { corsHeaders, isPreflight, preflightHeaders, refuseBrowser } from "./BrowserGuard.ts"
@@ -25,6 +25,7 @@ import { answerOwn, type FindRoute, type OwnRoute, wrongMethod } from "./OwnRout
 import type { Reporter } from "./Reporter.ts"
 import { hasBody, readBody, streamBody } from "./RequestBody.ts"
 import { refuseHead } from "./RequestHead.ts"
+import { beginSpan } from "./RequestSpan.ts"
 
 export interface SurfaceServices {
   readonly registry: Registry["Service"]
@@ -33,6 +34,7 @@ export interface SurfaceServices {
   readonly deadlines: Deadlines["Service"]
   readonly draining: Draining["Service"]
   readonly metrics: Metrics["Service"]
+  readonly tracing: Tracing["Service"]
   readonly reporter: Reporter
   readonly clientAddress: ReturnType<typeof makeClientAddress>
 }
@@ -45,7 +47,7 @@ export const makeSurface = (
   listenerOf: (snapshot: Snapshot) => Listener,
   find: FindRoute
 ) => {
-  const { clientAddress, deadlines, draining, limiter, metrics, proxy, registry, reporter } = services
+  const { clientAddress, deadlines, draining, limiter, metrics, proxy, registry, reporter, tracing } = services
 
   const bodyOf = (incoming: Incoming, snapshot: Snapshot): Effect.Effect<UpstreamBody, GatewayError> => {
     const bounds = { limit: snapshot.config.limits.maxBodyBytes, patience: bodyPatience }
@@ -128,6 +130,7 @@ export const makeSurface = (
     const listener = listenerOf(snapshot)
     const own = find(incoming.path)
     const report = new RequestReport(incoming.receivedAt)
+    if (own === undefined) report.span = beginSpan(tracing, incoming, listener)
     const ended = draining.begin()
     const scope = yield* Effect.scope
     yield* Scope.addFinalizerExit(scope, (exit) =>

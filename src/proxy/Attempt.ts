@@ -2,12 +2,15 @@
  * One backend asked once: the lease that it holds, the exchange that it runs, how long each part of it may take, and what
  * it says of the backend. Ending it gives all of that back, however it ends.
  */
+import type { Attributes } from "@opentelemetry/api"
 import { type Abort, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
 import type { Member, PoolEntry } from "../registry/Registry.ts"
 import type { CallResult } from "../resilience/CircuitBreaker.ts"
 import type { Timed } from "../resilience/Deadlines.ts"
 import type { Lease } from "../scheduler/Scheduler.ts"
+import type { ActiveSpan } from "../telemetry/Telemetry.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
+import { attemptAttributes, type RequestTrace } from "./RequestTrace.ts"
 
 /** Which bound was reached: the client's own, or one of the backend's. */
 export type Expired = "deadline" | "first_byte" | "idle" | "request"
@@ -18,6 +21,9 @@ export interface Errand {
   /** Monotonic milliseconds; `Infinity` without. */
   readonly deadline: number
   readonly streaming: boolean
+  readonly method: string
+  /** Where the request is traced. */
+  readonly trace: RequestTrace | undefined
 }
 
 const never = Number.POSITIVE_INFINITY
@@ -40,6 +46,8 @@ export class Attempt implements Timed {
   #ended = false
   #abort: Abort | undefined
   #response: UpstreamResponse | undefined
+  #span: ActiveSpan | undefined
+  #error: string | undefined
 
   constructor(services: ProxyServices, errand: Errand, lease: Lease) {
     this.#services = services
@@ -54,12 +62,16 @@ export class Attempt implements Timed {
   }
 
   /** The request goes out; the head of an answer is awaited, or the whole of one that does not stream. */
-  depart(): void {
-    const { pool, streaming } = this.#errand
+  depart(number: number): void {
+    const { method, pool, streaming, trace } = this.#errand
     const { backend, timeouts } = this.member
     this.sentAt = this.now()
     backend.state.requests++
     this.#services.metrics.upstreamRequests(pool.name, backend.name)(1)
+    if (trace !== undefined) {
+      const attributes = attemptAttributes(trace, this.member, method, number)
+      this.#span = this.#services.tracing.attempt(trace.span, trace.name, attributes)
+    }
     const bounded = !streaming || !pool.config.client.stream
     this.#wholeBy = bounded ? this.sentAt + timeouts.request : never
     this.#within(streaming ? timeouts.firstByte : timeouts.firstByteOfWhole, "first_byte", this.sentAt)
@@ -73,6 +85,20 @@ export class Attempt implements Timed {
   arrive(response: UpstreamResponse): void {
     this.headAt = this.now()
     this.#response = response
+    if (this.#span === undefined) return
+    this.#span.set({ "http.response.status_code": response.status })
+    if (response.status >= 400) this.#error = String(response.status)
+  }
+
+  /** What the backend is to know of the trace that it takes part in; `undefined` where there is none. */
+  get traceparent(): string | undefined {
+    return this.#span?.traceparent
+  }
+
+  /** For its span, where it has one. */
+  tell(attributes: Attributes, error: string | undefined): void {
+    this.#span?.set(attributes)
+    this.#error ??= error
   }
 
   /** The answer streams, whether or not that was asked for: its first output is awaited, and not the whole of it. */
@@ -134,6 +160,7 @@ export class Attempt implements Timed {
     this.#response = undefined
     this.#abort = undefined
     this.judge("ignored")
+    this.#span?.end(this.#error)
     this.lease.release()
     this.#services.admission.poke()
   }

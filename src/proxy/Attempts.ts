@@ -21,6 +21,7 @@ import type { Attempt } from "./Attempt.ts"
 import { EndJudge } from "./EndJudge.ts"
 import type { Dialect } from "./Endpoint.ts"
 import type { Flight } from "./Flight.ts"
+import { withTraceparent } from "./HeaderHygiene.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import { restFor } from "./RetryAfter.ts"
 
@@ -29,7 +30,6 @@ export interface Mission {
   readonly flight: Flight
   /** What goes to the backend of a lease. */
   readonly outgoing: (lease: Lease) => Outgoing
-  readonly method: string
   /** What backends are asked for; `undefined` for what is passed through. */
   readonly model: string | undefined
   readonly dialect: Dialect
@@ -169,7 +169,11 @@ export const makeAttempts = (services: ProxyServices) => {
     const { member } = attempt
     const { state } = member.backend
     flight.depart(attempt)
-    const request = adapters.prepare(member, flight.pool.config.client, mission.outgoing(attempt.lease))
+    const request = adapters.prepare(
+      member,
+      flight.pool.config.client,
+      traced(mission.outgoing(attempt.lease), attempt.traceparent)
+    )
     const sent = transport.send(request, attempt.onStart)
     const response = yield* Effect.catch(sent, (failure) => broken(mission, attempt, failure))
     attempt.arrive(response)
@@ -201,6 +205,7 @@ export const makeAttempts = (services: ProxyServices) => {
       if (attempt.expired === "deadline") return Effect.fail(pastDeadline())
       if (failure.kind === "request_body") return Effect.fail(brokenRequest(failure))
       metrics.upstreamErrors(flight.pool.name, backend.name, failure.kind)(1)
+      attempt.tell({}, failure.kind)
       if (failure.kind !== "timeout") backend.state.health.broke(backend.probing)
       attempt.judge("failure")
       return Effect.fail(new AttemptFailed(attempt, failure.kind, failure, undefined))
@@ -300,6 +305,10 @@ export const makeAttempts = (services: ProxyServices) => {
   }
 }
 
+/** The same request as part of a trace. */
+const traced = (outgoing: Outgoing, traceparent: string | undefined): Outgoing =>
+  traceparent === undefined ? outgoing : { ...outgoing, headers: withTraceparent(outgoing.headers, traceparent) }
+
 /** What ends an exchange whose request brings more than it may. */
 export const bodyTooLarge = new UpstreamFailed({ kind: "request_body", detail: "too large" })
 
@@ -310,7 +319,7 @@ const isEventStream = ({ headers, status }: UpstreamResponse): boolean => {
 }
 
 /** Whether the end of an answer is near, so that it can be waited for; else it may be a stream of any kind. */
-const isShort = ({ method }: Mission, { headers, status }: UpstreamResponse): boolean =>
+const isShort = ({ flight: { method } }: Mission, { headers, status }: UpstreamResponse): boolean =>
   method === "HEAD" || status === 204 || status === 304 || Number(headers["content-length"] ?? Number.NaN) <= holdBytes
 
 const nothingSaid = new UpstreamFailed({ kind: "reset", detail: "the stream ended before its first event" })

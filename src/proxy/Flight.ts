@@ -8,6 +8,7 @@ import type { KeyUse } from "../resilience/RateLimiter.ts"
 import type { Candidates, Lease, PromptBlocks, StickyOutcome } from "../scheduler/Scheduler.ts"
 import { Attempt, type Errand } from "./Attempt.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
+import type { RequestTrace } from "./RequestTrace.ts"
 import type { Usage } from "./Usage.ts"
 
 export interface FlightPlan extends Errand {
@@ -27,6 +28,8 @@ export class Flight implements FlightPlan {
   readonly prompt: PromptBlocks | undefined
   readonly deadline: number
   readonly streaming: boolean
+  readonly method: string
+  readonly trace: RequestTrace | undefined
 
   /** How often a backend was asked. */
   attempts = 0
@@ -57,6 +60,8 @@ export class Flight implements FlightPlan {
     this.prompt = plan.prompt
     this.deadline = plan.deadline
     this.streaming = plan.streaming
+    this.method = plan.method
+    this.trace = plan.trace
   }
 
   now(): number {
@@ -79,7 +84,7 @@ export class Flight implements FlightPlan {
   /** The attempt goes out. */
   depart(attempt: Attempt): void {
     this.attempts++
-    attempt.depart()
+    attempt.depart(this.allAttempts)
   }
 
   /** The attempt is over without an answer that anybody keeps: its backend is free, the request goes on. */

@@ -63,6 +63,16 @@ export const upwardHeaders = (
   return headers
 }
 
+/** The same headers with another `traceparent`; the rest of the trace's context travels on as it came. */
+export const withTraceparent = (headers: ReadonlyArray<string>, traceparent: string): ReadonlyArray<string> => {
+  const others: Array<string> = []
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if (headers[i]?.toLowerCase() !== "traceparent") others.push(headers[i] ?? "", headers[i + 1] ?? "")
+  }
+  others.push("traceparent", traceparent)
+  return others
+}
+
 const namedByConnection = (raw: ReadonlyArray<string>): Set<string> | undefined => {
   let named: Set<string> | undefined
   for (let i = 0; i + 1 < raw.length; i += 2) {

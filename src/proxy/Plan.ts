@@ -13,6 +13,7 @@ import { gptOssMembers } from "./GptOss.ts"
 import { upwardHeaders } from "./HeaderHygiene.ts"
 import type { ProxyRequest } from "./Proxy.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
+import { makeRequestTrace } from "./RequestTrace.ts"
 import { makeSessions } from "./Session.ts"
 import { needsTools } from "./ToolUse.ts"
 
@@ -66,12 +67,15 @@ export const makePlanner = (services: ProxyServices) => {
       session: sessionOf(pool.config.sticky, client, envelope?.model),
       ...guidance(route, request, client.session),
       deadline,
-      streaming: envelope?.stream ?? false
+      streaming: envelope?.stream ?? false,
+      method: request.method,
+      trace:
+        report.span &&
+        makeRequestTrace(report.span, request.method, endpoint, envelope, services.tracing.captureContent)
     })
     const mission: Mission = {
       flight,
       outgoing: outgoingOf(inquiry, route),
-      method: request.method,
       model: route.model,
       dialect: endpoint?.dialect ?? "none",
       choices: envelope?.choices ?? 1,

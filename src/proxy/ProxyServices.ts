@@ -10,7 +10,7 @@ import { HedgePolicy } from "../resilience/HedgePolicy.ts"
 import { RateLimiter } from "../resilience/RateLimiter.ts"
 import { RetryPolicy } from "../resilience/RetryPolicy.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
-import { Metrics } from "../telemetry/Telemetry.ts"
+import { Metrics, Tracing } from "../telemetry/Telemetry.ts"
 
 export const gatherServices = Effect.gen(function* () {
   return {
@@ -24,7 +24,8 @@ export const gatherServices = Effect.gen(function* () {
     retry: yield* RetryPolicy,
     adapters: yield* BackendAdapter,
     transport: yield* UpstreamTransport,
-    metrics: yield* Metrics
+    metrics: yield* Metrics,
+    tracing: yield* Tracing
   }
 })
 

@@ -10,6 +10,7 @@ import type { EndJudge } from "./EndJudge.ts"
 import { downwardHeaders } from "./HeaderHygiene.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import type { RequestReport, StreamEnd } from "./RequestReport.ts"
+import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
 import { errorEvent } from "./StreamError.ts"
 import { readUsage } from "./Usage.ts"
 
@@ -50,11 +51,19 @@ export const makeRelay =
       if (flight.usage !== undefined) metrics.tokens(flight.pool.name, model, "prompt")(flight.usage.prompt)
       if (completion > 0) metrics.tokens(flight.pool.name, model, "completion")(completion)
     }
+    const recorder = flight.trace?.captureContent === true ? new ContentRecorder() : undefined
     const ended = (end: StreamEnd, whole?: Uint8Array) => {
       report.end = end
       attempt.atEase()
       flight.upstream += flight.now() - attempt.sentAt
       observed(answer.judge, whole)
+      if (flight.trace === undefined) return
+      report.usage = flight.usage
+      if (whole !== undefined) recorder?.push(whole)
+      attempt.tell(
+        { ...usageAttributes(flight.usage), ...recorder?.attributes() },
+        end === "complete" ? undefined : end
+      )
     }
 
     if (answer.judge === undefined) {
@@ -63,7 +72,7 @@ export const makeRelay =
         const body = concat(answer.held)
         ended("complete", body)
         // The answer to HEAD has the length of a body that it does not have.
-        return mission.method === "HEAD"
+        return flight.method === "HEAD"
           ? { status: response.status, headers, cookies, body: Stream.empty, contentLength }
           : { status: response.status, headers, cookies, body, contentLength: undefined }
       }
@@ -91,7 +100,7 @@ export const makeRelay =
       cookies,
       body: Stream.fromPull(
         Effect.succeed(
-          eventPull(mission, answer, answer.judge, gap, (end) => {
+          eventPull(mission, answer, answer.judge, recorder, gap, (end) => {
             ended(end)
             metrics.streamEnds(flight.pool.name, end)(1)
           })
@@ -132,6 +141,7 @@ const eventPull = (
   mission: Mission,
   answer: Answer,
   judge: EndJudge,
+  recorder: ContentRecorder | undefined,
   gap: (seconds: number) => void,
   ended: (end: StreamEnd) => void
 ): Pull<UpstreamFailed> => {
@@ -160,12 +170,16 @@ const eventPull = (
     health.lastDelivery = now
     attempt.atEase()
     for (const piece of read) judge.push(piece)
+    if (recorder !== undefined) for (const piece of read) recorder.push(piece)
     return Effect.succeed(read)
   }
   return Effect.suspend(() => {
     const [first, ...rest] = held
     held = []
-    if (first !== undefined) return Effect.succeed([first, ...rest] as const)
+    if (first !== undefined) {
+      if (recorder !== undefined) for (const piece of [first, ...rest]) recorder.push(piece)
+      return Effect.succeed([first, ...rest] as const)
+    }
     if (over) return Cause.done()
     if (answer.complete) return finish(undefined)
     attempt.awaitPiece(true)

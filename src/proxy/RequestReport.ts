@@ -1,4 +1,6 @@
 /** What became of one request, written down on the way and read at its end: for the log, the metrics, the response. */
+import type { ActiveSpan } from "../telemetry/Telemetry.ts"
+import type { Usage } from "./Usage.ts"
 
 export type StreamEnd = "complete" | "upstream_truncated" | "upstream_timeout" | "upstream_error" | "client_gone"
 
@@ -17,6 +19,11 @@ export class RequestReport {
   /** Milliseconds from the request to the first output of a stream. */
   firstOutput: number | undefined
   end: StreamEnd | undefined
+  /** The `code` of the gateway's own error. */
+  error: string | undefined
+  /** Where the request is traced. */
+  span: ActiveSpan | undefined
+  usage: Usage | undefined
 
   constructor(receivedAt: number) {
     this.receivedAt = receivedAt

@@ -5,3 +5,4 @@ export { AccessLog, defaultLogs, layerLogs, layerStderr, writeToStderr } from ".
 export { Metrics } from "./Metrics.ts"
 export { layerProcessFigures } from "./ProcessFigures.ts"
 export { redact, scrub } from "./Redaction.ts"
+export { type ActiveSpan, Tracing, traceIdOf } from "./Tracing.ts"

@@ -225,7 +225,9 @@ describe("a flight", () => {
       hashKey: undefined,
       prompt: undefined,
       deadline: Number.POSITIVE_INFINITY,
-      streaming: false
+      streaming: false,
+      method: "POST",
+      trace: undefined
     }
     const flight = new Flight(gateway.services, options)
     const lease = gateway.services.scheduler.pick(flight, gateway.deadlines.now())

@@ -17,7 +17,7 @@ import { HedgePolicy } from "../../src/resilience/HedgePolicy.ts"
 import { RateLimiter } from "../../src/resilience/RateLimiter.ts"
 import { RetryPolicy } from "../../src/resilience/RetryPolicy.ts"
 import { Scheduler } from "../../src/scheduler/Scheduler.ts"
-import { Exposition, Metrics } from "../../src/telemetry/Telemetry.ts"
+import { Exposition, Metrics, Tracing } from "../../src/telemetry/Telemetry.ts"
 import { type Script, ScriptedTransport } from "./ScriptedTransport.ts"
 
 export interface Setting {
@@ -74,7 +74,7 @@ const layerOf = (config: GatewayConfig, transport: ScriptedTransport, watched: W
     ),
     Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, watched.layer, transport.layer)),
     Layer.provideMerge(Registry.layerMemory(config)),
-    Layer.provideMerge(Metrics.layer),
+    Layer.provideMerge(Layer.merge(Metrics.layer, Tracing.layerNone)),
     Layer.provideMerge(Exposition.layerFigures)
   )
 

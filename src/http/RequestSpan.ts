@@ -1,0 +1,43 @@
+/** The span of a request, in the names of OpenTelemetry's HTTP conventions; the gateway's own pages have none. */
+import type { Listener } from "../domain/Listener.ts"
+import { endpointAt, type RequestReport } from "../proxy/Proxy.ts"
+import type { ActiveSpan, Tracing } from "../telemetry/Telemetry.ts"
+import type { Incoming } from "./Incoming.ts"
+
+/** A client's words are not kept at any length. */
+const longest = 512
+
+export const beginSpan = (
+  tracing: Tracing["Service"],
+  { header, id, message, method, path }: Incoming,
+  listener: Listener
+): ActiveSpan | undefined => {
+  const route = endpointAt(path)?.route
+  return tracing.request(route === undefined ? method : `${method} ${route}`, header("traceparent"), {
+    "http.request.method": method,
+    "network.protocol.version": message.httpVersion,
+    "url.path": path.slice(0, longest),
+    "url.scheme": listener.tls === undefined ? "http" : "https",
+    "weir.listener": listener.name,
+    "weir.request_id": id,
+    ...(route !== undefined && { "http.route": route }),
+    "user_agent.original": (header("user-agent") ?? "").slice(0, longest)
+  })
+}
+
+export const endSpan = (span: ActiveSpan, report: RequestReport, status: number): void => {
+  span.set({
+    "http.response.status_code": status,
+    "weir.attempts": report.attempts,
+    "weir.queue_ms": report.queued,
+    ...(report.pool !== undefined && { "weir.pool": report.pool }),
+    ...(report.backend !== undefined && { "weir.backend": report.backend }),
+    ...(report.firstOutput !== undefined && { "weir.first_output_ms": report.firstOutput }),
+    ...(report.usage !== undefined && {
+      "gen_ai.usage.input_tokens": report.usage.prompt,
+      "gen_ai.usage.output_tokens": report.usage.completion
+    })
+  })
+  const cut = report.end === undefined || report.end === "complete" ? undefined : report.end
+  span.end(report.error ?? cut ?? (status >= 500 ? String(status) : undefined))
+}
