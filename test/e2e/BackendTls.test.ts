@@ -1,0 +1,83 @@
+/** Backends behind TLS, from the configuration to the engine, through the built program. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { Simulator } from "../../src/sim/Simulator.ts"
+import { anotherCa, ca, client, elsewhere, server } from "../backend/Certificates.ts"
+import { ask, chat, errorOf } from "./Ask.ts"
+import { run, serve } from "./Program.ts"
+
+const files = { "ca.pem": ca, "other.pem": anotherCa, "weir.pem": client.cert, "weir.key": client.key }
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => {
+    const made = mkdtempSync(path.join(tmpdir(), "weir-backend-tls-"))
+    for (const [name, text] of Object.entries(files)) writeFileSync(path.join(made, name), text)
+    return made
+  }),
+  (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
+)
+
+describe("a backend behind TLS", () => {
+  it.live("answers where its CA is configured; its probes find it healthy", () =>
+    Effect.gen(function* () {
+      const cwd = yield* folder
+      const { url } = yield* Simulator.make({ tls: server })
+      const tls = { ca: "ca.pem", cert: "weir.pem", key: "weir.key", serverName: "engine.internal" }
+      const gateway = yield* serve({ backends: [{ name: "a", adapter: "vllm", url, tls }] }, { cwd })
+      const answer = yield* chat(gateway.url, { max_tokens: 1 })
+      assert.strictEqual(answer.status, 200, answer.text)
+      assert.strictEqual((yield* ask(`${gateway.url}/readyz`)).status, 200)
+    })
+  )
+
+  it.live("whose certificate is not the right one any more is 502 upstream_error, counted, and told nothing", () =>
+    Effect.gen(function* () {
+      const cwd = yield* folder
+      const first = yield* Simulator.make({ tls: server })
+      // Asked once: so it is the request that finds out.
+      const health = { interval: "1h", unhealthyAfter: 100 }
+      const gateway = yield* serve(
+        { backends: [{ name: "a", url: first.url, tls: { ca: "ca.pem" }, health }], health: { timeout: "10s" } },
+        { cwd }
+      )
+      assert.strictEqual((yield* chat(gateway.url, { max_tokens: 1 })).status, 200)
+      yield* first.stop
+      const second = yield* Simulator.make({ tls: elsewhere, port: first.port })
+      const answer = yield* chat(gateway.url)
+      assert.strictEqual(answer.status, 502, answer.text)
+      assert.strictEqual(errorOf(answer).code, "upstream_error")
+      assert.notInclude(answer.text, "127.0.0.1")
+      const { text } = yield* ask(`${gateway.url}/metrics`)
+      assert.match(text, /^weir_upstream_errors_total\{[^}]*error="tls"[^}]*\} [1-9]/m)
+      assert.deepStrictEqual(yield* second.requests(), [])
+    })
+  )
+
+  it.live("that nobody vouches for, or that is for another name, never becomes ready", () =>
+    Effect.gen(function* () {
+      const cwd = yield* folder
+      const simulator = yield* Simulator.make({ tls: server })
+      for (const tls of [undefined, { ca: "other.pem" }, { ca: "ca.pem", serverName: "elsewhere.internal" }]) {
+        const backend = { name: "a", url: simulator.url, ...(tls !== undefined && { tls }) }
+        const gateway = yield* serve({ backends: [backend] }, { cwd })
+        assert.oneOf((yield* chat(gateway.url)).status, [502, 503])
+        assert.strictEqual((yield* ask(`${gateway.url}/readyz`)).status, 503)
+      }
+      assert.deepStrictEqual(yield* simulator.requests(), [])
+    })
+  )
+
+  it.live("is shown by check with its files", () =>
+    Effect.gen(function* () {
+      const cwd = yield* folder
+      const config = "backends: [{ name: a, url: 'https://a', tls: { ca: ca.pem, serverName: b } }]"
+      writeFileSync(path.join(cwd, "weir.yaml"), config)
+      const program = yield* run(["check"], { cwd })
+      assert.strictEqual(yield* program.ended, 0)
+      assert.include(program.stdout.join("\n"), "    tls:\n      ca: ca.pem\n      serverName: b\n")
+    })
+  )
+})
