@@ -81,6 +81,12 @@ export const checkReferences = (value: unknown): ReadonlyArray<Issue> => {
       routes.map((route, i) => [route.pool, ["listeners", l, "routes", i, "pool"]])
     )
   }
+  // The first rule that matches decides: the second of two could never be taken.
+  unique(
+    "match",
+    outline.models.map(({ match }) => match),
+    (i) => ["models", i, "match"]
+  )
   for (const [m, rule] of outline.models.entries()) {
     known("pool", pools, [[rule.pool, ["models", m, "pool"]]])
     known(

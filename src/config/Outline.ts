@@ -33,7 +33,11 @@ export const outlineOf = (value: unknown) => {
       pool: text(listener["pool"]),
       routes: trees(listener["routes"]).map((route) => ({ path: text(route["path"]), pool: text(route["pool"]) }))
     })),
-    models: trees(root["models"]).map((rule) => ({ pool: text(rule["pool"]), backends: texts(rule["backends"]) })),
+    models: trees(root["models"]).map((rule) => ({
+      match: text(rule["match"]),
+      pool: text(rule["pool"]),
+      backends: texts(rule["backends"])
+    })),
     fallbackBackend: text(root["fallbackBackend"]),
     keys: trees(root["keys"]).map((key) => ({
       name: text(key["name"]),

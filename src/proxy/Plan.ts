@@ -64,7 +64,7 @@ export const makePlanner = (services: ProxyServices) => {
     const flight = new Flight(services, {
       pool,
       candidates,
-      session: sessionOf(pool.config.sticky, client, envelope?.model),
+      session: sessionOf(pool.config.sticky, client, route.model),
       ...guidance(route, request, client.session),
       deadline,
       streaming: envelope?.stream ?? false,

@@ -35,7 +35,8 @@ export const makeSessions = () => {
 
   /**
    * The key under which a session is remembered; `undefined` where nothing makes the request belong to others. The same
-   * session with another model is another one: what it has in a backend's cache is of no use there.
+   * session with another model is another one: what it has in a backend's cache is of no use there. `model` is what
+   * backends are asked for: whatever it is called by clients, the cache is the same.
    */
   return (settings: StickySettings, client: Client, model: string | undefined): string | undefined => {
     for (const by of settings.by) {

@@ -29,12 +29,17 @@ export class AffinityTable {
     return this.#entries.size
   }
 
+  /** Of these, how many hold a place for themselves. */
+  get holding(): number {
+    return this.#holders.size
+  }
+
   /** Where the session was last; `undefined` where nothing is known, or not any more. */
   lookup(key: string, now: number): Place | undefined {
     const entry = this.#entries.get(key)
     if (entry === undefined) return undefined
     if (entry.expires > now) return entry
-    this.#entries.delete(key)
+    this.#forget(key, entry)
     return undefined
   }
 
@@ -43,24 +48,33 @@ export class AffinityTable {
    * came last has displaced what others had there, so that nothing draws them back.
    */
   bind(key: string, { backend, instance }: Place, exclusive: boolean, now: number): void {
-    if (exclusive) this.#displace(key, `${backend}\u0000${instance ?? ""}`)
-    this.#entries.delete(key)
-    this.#entries.set(key, { backend, instance, expires: now + this.#ttl })
+    const before = this.#entries.get(key)
+    if (before !== undefined) this.#forget(key, before)
+    const entry = { backend, instance, expires: now + this.#ttl }
+    if (exclusive) this.#displace(key, slotOf(entry))
+    this.#entries.set(key, entry)
     this.#dropOldest(now)
   }
 
   #displace(key: string, slot: string): void {
-    const before = this.#holders.get(slot)
+    const holder = this.#holders.get(slot)
+    if (holder !== undefined) this.#entries.delete(holder)
     this.#holders.set(slot, key)
-    if (before === undefined || before === key) return
-    const entry = this.#entries.get(before)
-    if (entry !== undefined && `${entry.backend}\u0000${entry.instance ?? ""}` === slot) this.#entries.delete(before)
+  }
+
+  /** Nobody holds a place whose session is not remembered, so that there are never more holders than sessions. */
+  #forget(key: string, entry: Entry): void {
+    this.#entries.delete(key)
+    const slot = slotOf(entry)
+    if (this.#holders.get(slot) === key) this.#holders.delete(slot)
   }
 
   #dropOldest(now: number): void {
     for (const [key, entry] of this.#entries) {
       if (entry.expires > now && this.#entries.size <= this.#maxEntries) return
-      this.#entries.delete(key)
+      this.#forget(key, entry)
     }
   }
 }
+
+const slotOf = ({ backend, instance }: Place): string => `${backend}\u0000${instance ?? ""}`

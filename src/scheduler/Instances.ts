@@ -13,15 +13,17 @@ export const instancesOf = (ids: Iterable<string>, model: string): ReadonlyArray
   return found.toSorted((a, b) => a.number - b.number).map(({ id }) => id)
 }
 
+/** From 2 to 999: a model's date, such as `-1106` or `-20250514`, is no number of an instance. */
+const numbered = /^(.+)-([2-9]|[1-9]\d{1,2})$/s
+
 const numberOf = (id: string, model: string): number | undefined => {
   if (id === model) return 1
-  if (!id.startsWith(`${model}-`)) return undefined
-  const suffix = id.slice(model.length + 1)
-  return /^([2-9]|[1-9]\d{1,5})$/.test(suffix) ? Number(suffix) : undefined
+  const [, base, number] = numbered.exec(id) ?? []
+  return base === model ? Number(number) : undefined
 }
 
 /** What a listing leaves out: an instance of a model that the same backend has under its plain name too. */
 export const isNumberedInstance = (id: string, ids: ReadonlySet<string>): boolean => {
-  const base = /^(.+)-([2-9]|[1-9]\d+)$/.exec(id)?.[1]
+  const base = numbered.exec(id)?.[1]
   return base !== undefined && ids.has(base)
 }

@@ -52,8 +52,8 @@ const namesOf = ({ backends, config }: Snapshot): ReadonlySet<string> => {
     const ids = idsOf(backend)
     for (const id of ids) if (!isNumberedInstance(id, ids)) names.add(id)
   }
-  for (const { match } of config.models) {
-    const alias = literalName(match)
+  for (const { fallbacks, match, upstreamModel } of config.models) {
+    const alias = upstreamModel === undefined && fallbacks.length === 0 ? undefined : literalName(match)
     if (alias !== undefined) names.add(alias)
   }
   return names

@@ -47,6 +47,7 @@ export const route = (table: CandidateTable, routing: RoutingTable, request: Rou
   const asked = poolFor(routing, request, model)
   const last = routing.lastResort(asked)
   if (last === undefined) return notFound(model)
+  if (key !== undefined && !allows(key.pools, last.name)) return poolNotAllowed()
   return { pool: last, candidates: makeCandidates(last.members), model, rule: undefined, alternatives: [] }
 }
 
@@ -88,9 +89,7 @@ const routeTo = (
   const { key } = request
   const pool = poolFor(routing, request, model)
   if (pool === undefined) return undefined
-  if (key !== undefined && !allows(key.pools, pool.name)) {
-    return new PoolNotAllowed({ message: "This key may not be used here." })
-  }
+  if (key !== undefined && !allows(key.pools, pool.name)) return poolNotAllowed()
   const rule = model === undefined ? undefined : routing.rules.find(model)
   const asked = model !== undefined && rule?.gptOss === true ? readGptOssName(model).model : model
   const upstream = rule?.upstreamModel ?? asked
@@ -99,6 +98,8 @@ const routeTo = (
   const isDeserted = pool.members.every(({ backend }) => !backend.config.enabled)
   return candidates.all.length > 0 || isDeserted ? { pool, candidates, model: upstream, rule, alternatives } : undefined
 }
+
+const poolNotAllowed = () => new PoolNotAllowed({ message: "This key may not be used here." })
 
 const notFound = (model: string | undefined): GatewayError =>
   model === undefined

@@ -13,7 +13,7 @@ export class RoutingTable {
   readonly rules: ModelRules
   readonly #routers = new Map<Listener, PathRouter<string> | undefined>()
   readonly #rulePools = new Map<ModelRule, Map<PoolEntry | undefined, PoolEntry>>()
-  #lastResort: PoolEntry | undefined
+  readonly #lastResorts = new Map<PoolEntry | undefined, PoolEntry>()
 
   constructor(snapshot: Snapshot) {
     this.snapshot = snapshot
@@ -58,9 +58,11 @@ export class RoutingTable {
   lastResort(asked: PoolEntry | undefined): PoolEntry | undefined {
     const name = this.snapshot.config.fallbackBackend
     if (name === undefined) return undefined
-    if (asked !== undefined) return this.#poolOf([name], asked)
-    this.#lastResort ??= this.#poolOf([name], undefined)
-    return this.#lastResort
+    const known = this.#lastResorts.get(asked)
+    if (known !== undefined) return known
+    const made = this.#poolOf([name], asked)
+    this.#lastResorts.set(asked, made)
+    return made
   }
 
   #poolOf(names: ReadonlyArray<string>, base: PoolEntry | undefined): PoolEntry {

@@ -168,22 +168,30 @@ const preferredBy = ({ backend, instance }: Place, request: PickRequest, now: nu
   const { candidates, pool } = request
   const member = candidates.all.find((each) => each.backend.name === backend)
   if (member === undefined || !isUsable(member, request, now)) return undefined
-  const { instances } = candidates
-  const isTaken = instance !== undefined && member.backend.state.instances.has(instance)
-  if (isTaken && instances !== undefined) {
-    if (candidates.all.some((other) => isUsable(other, request, now) && hasFree(other, instances))) return undefined
-  }
-  for (const tier of candidates.tiers) {
-    if (tier.includes(member)) {
-      return isOverloaded(member, tier, pool.config.sticky.maxImbalance, now) ? undefined : member
+  const { instances, tiers } = candidates
+  for (const tier of tiers) {
+    if (!tier.includes(member)) {
+      if (tier.some((other) => isUsable(other, request, now))) return undefined
+      continue
     }
-    if (tier.some((other) => isUsable(other, request, now))) return undefined
+    // While somebody else holds the session's instance, a free one is better.
+    const isTaken = instance !== undefined && member.backend.state.instances.has(instance)
+    if (now < member.backend.state.setBackUntil && tier.some((other) => isOutstanding(other, request, now)))
+      return undefined
+    const isFree = (other: Member) =>
+      instances !== undefined && isUsable(other, request, now) && hasFree(other, instances)
+    if (isTaken && tier.some(isFree)) return undefined
+    return isOverloaded(member, tier, pool.config.sticky.maxImbalance, now) ? undefined : member
   }
   return undefined
 }
 
 const hasFree = ({ backend: { state } }: Member, instances: NonNullable<Candidates["instances"]>): boolean =>
   instances.get(state)?.some((name) => !state.instances.has(name)) ?? false
+
+/** Better than one that is far slower than its peers. */
+const isOutstanding = (other: Member, request: PickRequest, now: number): boolean =>
+  standingNow(other, now) === "first" && isUsable(other, request, now)
 
 /** The one that the session had, else the first that is free, else the one with the least to do. */
 const instanceFor = (

@@ -10,9 +10,16 @@ describe("names in a configuration", () => {
   it("are compared in a time that grows with their number, not with its square", { timeout: 5000 }, () => {
     const count = 100_000
     const keys = [...keysOf(count), { name: "key-7", sha256: "f".repeat(64) }]
-    const models = Array.from({ length: count }, () => ({ match: "m", backends: ["engine"] }))
+    const models = Array.from({ length: count }, (_, index) => ({ match: `m${index}`, backends: ["engine"] }))
     assert.deepStrictEqual(checkReferences({ backends, keys, models }), [
       { at: ["keys", count, "name"], message: "duplicate key name (the same as in entry 7)" }
+    ])
+  })
+
+  it("are wrong where two rules have the same expression: the second could never be taken", () => {
+    const models = ["m", "n", "m"].map((match) => ({ match, backends: ["engine"] }))
+    assert.deepStrictEqual(checkReferences({ backends, models }), [
+      { at: ["models", 2, "match"], message: "duplicate match (the same as in entry 0)" }
     ])
   })
 

@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as fc from "fast-check"
 import { AffinityTable } from "../../src/scheduler/Affinity.ts"
 import type { Lease } from "../../src/scheduler/Scheduler.ts"
+import { holdsFor } from "../Property.ts"
 import { configOf, type Fleet, type FleetLike, named, nameOf, onFleet, withFleet } from "./Fleet.ts"
 
 const at = (backend: string, instance?: string) => ({ backend, instance })
@@ -47,6 +49,46 @@ const outcome = (fleet: Fleet, session: string, more = {}) => {
 
 const two: FleetLike = { ...named("a", "b"), pool: { strategy: "round_robin" } }
 
+describe("places that only one can hold", () => {
+  it("are held by whoever came last, and no more of them are remembered than sessions, whatever happens", () => {
+    const step = fc.record({
+      key: fc.constantFrom("p", "q", "r", "s"),
+      backend: fc.constantFrom("a", "b"),
+      instance: fc.constantFrom(undefined, "m", "m-2"),
+      exclusive: fc.boolean(),
+      passed: fc.nat(40),
+      look: fc.boolean()
+    })
+    holdsFor(fc.array(step, { maxLength: 40 }), (steps) => {
+      const table = new AffinityTable(100, 3)
+      let now = 0
+      /** Who holds a place for themselves, as far as somebody does. */
+      const holders = new Map<string, string>()
+      for (const { backend, exclusive, instance, key, look, passed } of steps) {
+        now += passed
+        if (look) table.lookup(key, now)
+        else {
+          const place = `${backend} ${instance}`
+          const holder = holders.get(place)
+          table.bind(key, at(backend, instance), exclusive, now)
+          for (const [held, by] of holders) if (by === key) holders.delete(held)
+          if (exclusive) holders.set(place, key)
+          if (exclusive && holder !== undefined && holder !== key) assert.isUndefined(table.lookup(holder, now))
+          assert.deepInclude(table.lookup(key, now), at(backend, instance))
+        }
+        assert.isAtMost(table.holding, table.size)
+        assert.isAtMost(table.size, 3)
+      }
+    })
+  })
+
+  it("that clients make up are forgotten with their sessions", () => {
+    const table = new AffinityTable(1000, 10)
+    for (let i = 0; i < 5000; i++) table.bind(`s${i % 50}`, at("a", `made-up-${i}`), true, i)
+    assert.isAtMost(table.holding, 10)
+  })
+})
+
 describe("a session", () => {
   it.effect("stays on its backend, and requests without one do not", () =>
     withFleet(two, (fleet) => {
@@ -85,6 +127,18 @@ describe("a session", () => {
         fleet.now += 100
         assert.strictEqual(outcome(fleet, "s"), "hit b")
       })
+  )
+
+  it.effect("moves off a backend that has become far slower than the others, unless these are no better", () =>
+    withFleet(two, (fleet) => {
+      outcome(fleet, "s")
+      for (const name of ["a", "b"]) fleet.state(name).setBackUntil = fleet.now + 1000
+      assert.strictEqual(outcome(fleet, "s"), "hit a")
+      fleet.state("b").setBackUntil = 0
+      assert.strictEqual(outcome(fleet, "s"), "moved b")
+      fleet.now += 2000
+      assert.strictEqual(outcome(fleet, "s"), "hit b")
+    })
   )
 
   it.effect("goes back to a better tier as soon as that has somebody again", () =>

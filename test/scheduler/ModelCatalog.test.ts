@@ -77,6 +77,69 @@ describe("the list of models", () => {
   )
 })
 
+describe("an alias", () => {
+  const withRules = (...models: ReadonlyArray<object>): FleetLike => ({ ...three, more: { models } })
+
+  it.effect("is listed as long as somebody has the model that it stands for, with what is known of that", () =>
+    withFleet({ backends: [{ name: "a" }], more: { models: [{ match: "gpt-4o", upstreamModel: "m" }] } }, (fleet) => {
+      const ask = () => fleet.scheduler.models(fleet.snapshot, fleet.listener, undefined)
+      assert.deepStrictEqual(ask(), [])
+      discovered(fleet, "a", model("m"))
+      fleet.registry.modelsChanged()
+      assert.deepStrictEqual(ask(), [{ ...model("m"), id: "gpt-4o" }, model("m")])
+    })
+  )
+
+  it.effect("that stands for a model that nobody has is not", () =>
+    withFleet(withRules({ match: "gpt-4o", upstreamModel: "x" }), (fleet) => {
+      assert.deepStrictEqual(listed(fleet), ["m", "n", "o"])
+    })
+  )
+
+  it.effect("may have a dot in it, or an expression, which is no name", () =>
+    withFleet(
+      withRules(
+        { match: "gpt-4.1", upstreamModel: "m" },
+        { match: "gpt\\.5", upstreamModel: "m" },
+        { match: "claude-.*", upstreamModel: "m" },
+        { match: "a|b", upstreamModel: "m" }
+      ),
+      (fleet) => {
+        assert.deepStrictEqual(listed(fleet), ["gpt-4.1", "gpt.5", "m", "n", "o"])
+      }
+    )
+  )
+
+  it.effect("is for the keys that may use its own name, and its pool", () =>
+    withFleet(withRules({ match: "alias", upstreamModel: "m" }), (fleet) => {
+      assert.deepStrictEqual(listed(fleet, { models: ["alias"] }), ["alias"])
+      assert.deepStrictEqual(listed(fleet, { models: ["m"] }), ["m"])
+      assert.deepStrictEqual(listed(fleet, { pools: ["x"] }), [])
+    })
+  )
+
+  it.effect("is a name for which another model stands in, too", () =>
+    withFleet(withRules({ match: "gone", fallbacks: ["x", "o"] }, { match: "lost", fallbacks: ["x"] }), (fleet) => {
+      assert.deepStrictEqual(listed(fleet), ["gone", "m", "n", "o"])
+    })
+  )
+
+  it.effect("covers a model of the same name that backends have", () =>
+    withFleet(withRules({ match: "m", upstreamModel: "x" }), (fleet) => {
+      assert.deepStrictEqual(listed(fleet), ["n", "o"])
+    })
+  )
+
+  it.effect("is no name for an instance: a rule for m-2 does not show it", () =>
+    withFleet(
+      { backends: [{ name: "a", models: ["m", "m-2"] }], more: { models: [{ match: "m-2", backends: ["a"] }] } },
+      (fleet) => {
+        assert.deepStrictEqual(listed(fleet), ["m"])
+      }
+    )
+  )
+})
+
 describe("numbered instances of a model", () => {
   it.effect.each([
     { models: ["m", "m-2", "m-3", "m-10"], visible: ["m"] },
@@ -84,6 +147,7 @@ describe("numbered instances of a model", () => {
     { models: ["m", "m-0", "m-1", "m-02"], visible: ["m", "m-0", "m-02", "m-1"] },
     { models: ["llama-3", "llama-3-2"], visible: ["llama-3"] },
     { models: ["gpt-4", "gpt"], visible: ["gpt"] },
+    { models: ["gpt", "gpt-1106", "gpt-20250514"], visible: ["gpt", "gpt-1106", "gpt-20250514"] },
     { models: ["m", "m2", "m-x2"], visible: ["m", "m-x2", "m2"] }
   ])("of $models show $visible", ({ models, visible }) =>
     withFleet({ backends: [{ name: "a", models }] }, (fleet) => {
