@@ -16,9 +16,10 @@ export const Server = Schema.Struct({
   reusePort: flag.pipe(orElse(false))
 })
 
-/** The most that one request may bring. */
+/** The most that one request may bring; `maxBufferedBytes`: the bodies of all of them that are in memory at once. */
 export const Limits = Schema.Struct({
   maxBodyBytes: Size.pipe(orElse("16MiB")),
+  maxBufferedBytes: Size.pipe(orElse("512MiB")),
   maxHeaderBytes: Size.pipe(orElse("16KiB"))
 })
 

@@ -49,6 +49,7 @@ export const Listener = Schema.Struct({
   pool: Schema.optionalKey(Name),
   routes: Schema.Array(PathRoute).pipe(orElse([])),
   rateLimit: Schema.optionalKey(IpRateLimit),
+  /** For the whole head of a request, and for each piece of its body; 0: no bound. */
   connectTimeout: Span.pipe(orElse("10s")),
   auth: Schema.optionalKey(flag),
   trustedProxies: Schema.Array(Network).pipe(orElse([])),

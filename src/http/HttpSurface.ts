@@ -15,6 +15,7 @@ import { metricsRoute } from "./MetricsRoute.ts"
 import { modelRoute, modelsRoute } from "./ModelsRoutes.ts"
 import { type FindRoute, nothingHere, type OwnRoute } from "./OwnRoutes.ts"
 import { makeReporter } from "./Reporter.ts"
+import { HeldBodies } from "./RequestBody.ts"
 import { statsRoute } from "./StatsRoute.ts"
 import { makeSurface, type SurfaceServices } from "./Surface.ts"
 
@@ -50,7 +51,8 @@ export const layer = (onListening: OnListening) =>
         tracing,
         limiter: yield* RateLimiter,
         reporter: makeReporter(metrics, yield* AccessLog, deadlines),
-        clientAddress: makeClientAddress()
+        clientAddress: makeClientAddress(),
+        bodies: new HeldBodies()
       }
       const health = healthRoutes({ draining, deadlines, startedAt: deadlines.now() })
       const adminTable = new Map<string, OwnRoute>([

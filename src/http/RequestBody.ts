@@ -1,21 +1,31 @@
-/** Reading a body: up to the limit, and not from a client that lets us wait. */
-import { Effect, Stream } from "effect"
-import { InvalidRequest, RequestTimeout, RequestTooLarge } from "../domain/Errors.ts"
-import { bodyTooLarge, UpstreamFailed } from "../proxy/Proxy.ts"
+/** Reading a body: up to the limit, not from a client that lets us wait, and not more of them at once than fit. */
+import { Effect, type Scope, Stream } from "effect"
+import { InvalidRequest, QueueFull, RequestTimeout, RequestTooLarge } from "../domain/Errors.ts"
+import { bodyTooLarge, bodyTooSlow, UpstreamFailed } from "../proxy/Proxy.ts"
 import type { Deadlines, Timed } from "../resilience/Deadlines.ts"
 import type { Incoming } from "./Incoming.ts"
 
-type BodyError = RequestTooLarge | RequestTimeout | InvalidRequest
+type BodyError = RequestTooLarge | RequestTimeout | InvalidRequest | QueueFull
 
 export interface BodyBounds {
   /** Bytes. */
   readonly limit: number
   /** Milliseconds without a byte after which the client is too slow. */
   readonly patience: number
+  /** Bytes of all bodies that may be in memory at once. */
+  readonly together: number
+}
+
+/** The bodies that are in memory, each from its first byte until its request is over. */
+export class HeldBodies {
+  bytes = 0
 }
 
 const tooLarge = (limit: number) =>
   new RequestTooLarge({ message: `The body is larger than the limit of ${limit} bytes.` })
+
+const noRoom = () =>
+  new QueueFull({ message: "Too many large requests are under way. Please try again.", retryAfter: 1 })
 
 /** Whether the request announces a body at all. */
 export const hasBody = ({ header }: Incoming): boolean => {
@@ -27,36 +37,46 @@ export const hasBody = ({ header }: Incoming): boolean => {
 export const announcedTooLarge = ({ header }: Incoming, limit: number): RequestTooLarge | undefined =>
   Number(header("content-length") ?? 0) > limit ? tooLarge(limit) : undefined
 
+/** A body that has to be understood must come as it is: what must be unpacked first has no size that could be limited. */
+export const packed = ({ header }: Incoming): InvalidRequest | undefined => {
+  const coding = header("content-encoding")
+  if (coding === undefined || coding === "" || coding.toLowerCase() === "identity") return undefined
+  return new InvalidRequest({ message: "The body must come without a Content-Encoding." })
+}
+
 /**
  * All of it, in memory. Own code around Node's events instead of `request.arrayBuffer`, which has no bound on a
  * client's silence and copies once more.
  */
 export const readBody = (
   incoming: Incoming,
-  { limit, patience }: BodyBounds,
-  deadlines: Deadlines["Service"]
-): Effect.Effect<Uint8Array, BodyError> =>
+  { limit, patience, together }: BodyBounds,
+  deadlines: Deadlines["Service"],
+  held: HeldBodies
+): Effect.Effect<Uint8Array, BodyError, Scope.Scope> =>
   Effect.suspend(() => {
-    const announced = announcedTooLarge(incoming, limit)
-    if (announced !== undefined) return Effect.fail(announced)
-    return Effect.callback<Uint8Array, BodyError>((resume) => {
+    const refused = announcedTooLarge(incoming, limit)
+    if (refused !== undefined) return Effect.fail(refused)
+    let size = 0
+    const letGo = Effect.sync(() => {
+      held.bytes -= size
+    })
+    const whole = Effect.callback<Uint8Array, BodyError>((resume) => {
       const { message } = incoming
       const chunks: Array<Uint8Array> = []
-      let size = 0
+      const refuse = (error: BodyError) => {
+        stop()
+        resume(Effect.fail(error))
+      }
       const timed: Timed = {
         dueAt: deadlines.now() + patience,
-        expire: () => {
-          stop()
-          resume(Effect.fail(new RequestTimeout({ message: "The request's body came too slowly." })))
-        }
+        expire: () => refuse(tooSlow())
       }
       const onData = (chunk: Uint8Array) => {
         size += chunk.length
-        if (size > limit) {
-          stop()
-          resume(Effect.fail(tooLarge(limit)))
-          return
-        }
+        held.bytes += chunk.length
+        if (size > limit) return refuse(tooLarge(limit))
+        if (held.bytes > together) return refuse(noRoom())
         chunks.push(chunk)
         timed.dueAt = deadlines.now() + patience
       }
@@ -65,31 +85,38 @@ export const readBody = (
         const [first] = chunks
         resume(Effect.succeed(chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks, size)))
       }
-      const onError = () => {
-        stop()
-        resume(Effect.fail(new InvalidRequest({ message: "The request's body broke off." })))
-      }
+      const onError = () => refuse(new InvalidRequest({ message: "The request's body broke off." }))
       const stop = () => {
         deadlines.remove(timed)
         message.off("data", onData)
         message.off("end", onEnd)
         message.off("error", onError)
       }
-      if (incoming.header("expect") !== undefined) incoming.response.writeContinue()
+      if (incoming.header("expect") !== undefined && message.httpVersion !== "1.0") incoming.response.writeContinue()
       deadlines.add(timed)
       message.on("data", onData)
       message.on("end", onEnd)
       message.on("error", onError)
       return Effect.sync(stop)
     })
+    return Effect.andThen(
+      Effect.addFinalizer(() => letGo),
+      whole
+    )
   })
 
-/** As it comes, for what is passed through; what is too long breaks off. */
-export const streamBody = ({ request }: Incoming, { limit }: BodyBounds): Stream.Stream<Uint8Array, UpstreamFailed> =>
+const tooSlow = () => new RequestTimeout({ message: "The request's body came too slowly." })
+
+/** As it comes, for what is passed through; what is too long or too slow breaks off. */
+export const streamBody = (
+  { request }: Incoming,
+  { limit, patience }: BodyBounds
+): Stream.Stream<Uint8Array, UpstreamFailed> =>
   Stream.suspend(() => {
     let size = 0
     return request.stream.pipe(
       Stream.mapError(() => new UpstreamFailed({ kind: "request_body", detail: "broke off" })),
+      Stream.timeoutOrElse({ duration: patience, orElse: () => Stream.fail(bodyTooSlow) }),
       Stream.tap((chunk) => {
         size += chunk.length
         return size > limit ? Effect.fail(bodyTooLarge) : Effect.void

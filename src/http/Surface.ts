@@ -23,7 +23,7 @@ import type { Draining } from "./Draining.ts"
 import { type Incoming, readIncoming } from "./Incoming.ts"
 import { answerOwn, type FindRoute, type OwnRoute, wrongMethod } from "./OwnRoutes.ts"
 import type { Reporter } from "./Reporter.ts"
-import { hasBody, readBody, streamBody } from "./RequestBody.ts"
+import { type HeldBodies, hasBody, packed, readBody, streamBody } from "./RequestBody.ts"
 import { refuseHead } from "./RequestHead.ts"
 import { beginSpan } from "./RequestSpan.ts"
 
@@ -37,6 +37,7 @@ export interface SurfaceServices {
   readonly tracing: Tracing["Service"]
   readonly reporter: Reporter
   readonly clientAddress: ReturnType<typeof makeClientAddress>
+  readonly bodies: HeldBodies
 }
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -47,15 +48,26 @@ export const makeSurface = (
   listenerOf: (snapshot: Snapshot) => Listener,
   find: FindRoute
 ) => {
-  const { clientAddress, deadlines, draining, limiter, metrics, proxy, registry, reporter, tracing } = services
+  const { bodies, clientAddress, deadlines, draining, limiter, metrics, proxy, registry, reporter, tracing } = services
 
-  const bodyOf = (incoming: Incoming, snapshot: Snapshot): Effect.Effect<UpstreamBody, GatewayError> => {
-    const bounds = { limit: snapshot.config.limits.maxBodyBytes, patience: bodyPatience }
+  const bodyOf = (
+    incoming: Incoming,
+    { config: { limits } }: Snapshot,
+    { connectTimeout }: Listener
+  ): Effect.Effect<UpstreamBody, GatewayError, Scope.Scope> => {
+    const bounds = {
+      limit: limits.maxBodyBytes,
+      // One fits always.
+      together: Math.max(limits.maxBufferedBytes, limits.maxBodyBytes),
+      patience: Duration.toMillis(connectTimeout) || Number.POSITIVE_INFINITY
+    }
     const routed = incoming.method === "POST" && endpointAt(incoming.path) !== undefined
     if (!routed && !hasBody(incoming)) return noBody
+    const unreadable = routed ? packed(incoming) : undefined
+    if (unreadable !== undefined) return Effect.fail(unreadable)
     const type = incoming.header("content-type") ?? ""
     return routed || /^application\/([\w.+-]+\+)?json\b/i.test(type)
-      ? readBody(incoming, bounds, deadlines)
+      ? readBody(incoming, bounds, deadlines, bodies)
       : Effect.succeed(streamBody(incoming, bounds))
   }
 
@@ -68,7 +80,7 @@ export const makeSurface = (
     report: RequestReport
   ) {
     if (endpointRoutes.has(incoming.path) && incoming.method !== "POST") return yield* wrongMethod(["POST"])
-    const body = yield* bodyOf(incoming, snapshot)
+    const body = yield* bodyOf(incoming, snapshot, listener)
     const { header, id, method, path, query } = incoming
     const { rawHeaders } = incoming.message
     const answer = yield* proxy.handle({
@@ -154,8 +166,5 @@ export const makeSurface = (
 }
 
 const noBody: Effect.Effect<UpstreamBody> = Effect.undefined
-
-/** Milliseconds that a client may let us wait for the next piece of its body. */
-const bodyPatience = Duration.toMillis("10 seconds")
 
 const stopping = () => new ShuttingDown({ message: "The gateway is about to stop. Please try again.", retryAfter: 1 })

@@ -11,6 +11,7 @@ import {
   type GatewayError,
   InvalidRequest,
   NoHealthyBackend,
+  RequestTimeout,
   RequestTooLarge,
   UpstreamError,
   UpstreamTimeout
@@ -213,6 +214,7 @@ export const makeAttempts = (services: ProxyServices) => {
 
   /** The client's body came to nothing while it was sent on: nobody else is to blame. */
   const brokenRequest = ({ detail }: UpstreamFailed): GatewayError => {
+    if (detail === bodyTooSlow.detail) return new RequestTimeout({ message: "The request's body came too slowly." })
     if (detail !== bodyTooLarge.detail) return new InvalidRequest({ message: "The request's body broke off." })
     const limit = registry.current().config.limits.maxBodyBytes
     return new RequestTooLarge({ message: `The body is larger than the limit of ${limit} bytes.` })
@@ -311,6 +313,9 @@ const traced = (outgoing: Outgoing, traceparent: string | undefined): Outgoing =
 
 /** What ends an exchange whose request brings more than it may. */
 export const bodyTooLarge = new UpstreamFailed({ kind: "request_body", detail: "too large" })
+
+/** What ends an exchange whose client lets it wait. */
+export const bodyTooSlow = new UpstreamFailed({ kind: "request_body", detail: "too slow" })
 
 /** What is no success is passed on as it is, whatever its form. */
 const isEventStream = ({ headers, status }: UpstreamResponse): boolean => {

@@ -1,0 +1,129 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import {
+  announcedTooLarge,
+  type BodyBounds,
+  HeldBodies,
+  hasBody,
+  packed,
+  readBody
+} from "../../src/http/RequestBody.ts"
+import { Deadlines } from "../../src/resilience/Deadlines.ts"
+import { incoming } from "./Requests.ts"
+
+const bounds: BodyBounds = { limit: 10, patience: 1000, together: 25 }
+
+/** A body under way, as one request reads it. */
+const reading = Effect.fnUntraced(function* (held = new HeldBodies(), headers: Record<string, string> = {}) {
+  const request = incoming({ method: "POST", headers })
+  const scope = yield* Scope.make()
+  const deadlines = yield* Deadlines
+  const fiber = yield* readBody(request, bounds, deadlines, held).pipe(
+    Effect.provideService(Scope.Scope, scope),
+    Effect.match({ onSuccess: (body) => Buffer.from(body).toString(), onFailure: ({ code }) => code }),
+    Effect.forkChild({ startImmediately: true })
+  )
+  return {
+    held,
+    request,
+    push: (text: string | null) =>
+      Effect.andThen(
+        Effect.sync(() => request.message.push(text === null ? null : Buffer.from(text))),
+        Effect.yieldNow
+      ),
+    fiber,
+    /** The body, or the code of the refusal. */
+    outcome: Fiber.join(fiber),
+    over: Scope.close(scope, Exit.void)
+  }
+})
+
+describe("a body", () => {
+  it.effect("is read to its end, in one piece", () =>
+    Effect.gen(function* () {
+      const { outcome, push } = yield* reading()
+      for (const piece of ["ab", "cd", null]) yield* push(piece)
+      assert.strictEqual(yield* outcome, "abcd")
+    }).pipe(Effect.provide(Deadlines.layer))
+  )
+
+  it.effect("is refused as soon as it is longer than the limit, however it was announced", () =>
+    Effect.gen(function* () {
+      const { outcome, push } = yield* reading()
+      for (const piece of ["12345", "67890", "1"]) yield* push(piece)
+      assert.strictEqual(yield* outcome, "request_too_large")
+      const announced = yield* reading(new HeldBodies(), { "content-length": "11" })
+      assert.strictEqual(yield* announced.outcome, "request_too_large")
+    }).pipe(Effect.provide(Deadlines.layer))
+  )
+
+  it.effect("may take as long as it likes while it comes, and not longer than the patience when it does not", () =>
+    Effect.gen(function* () {
+      const { fiber, outcome, push } = yield* reading()
+      for (const piece of ["1", "2", "3"]) {
+        yield* TestClock.adjust("900 millis")
+        yield* push(piece)
+      }
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("1100 millis")
+      assert.strictEqual(yield* outcome, "request_timeout")
+    }).pipe(Effect.provide(Deadlines.layer))
+  )
+
+  it.effect("that breaks off is the client's fault", () =>
+    Effect.gen(function* () {
+      const { outcome, push, request } = yield* reading()
+      yield* push("1")
+      request.message.destroy(new Error("gone"))
+      assert.strictEqual(yield* outcome, "invalid_request")
+    }).pipe(Effect.provide(Deadlines.layer))
+  )
+})
+
+describe("the bodies in memory", () => {
+  it.effect("are counted from their first byte until their requests are over, and never fit more than they may", () =>
+    Effect.gen(function* () {
+      const held = new HeldBodies()
+      const first = yield* reading(held)
+      yield* first.push("1234567890")
+      yield* first.push(null)
+      yield* first.outcome
+      const second = yield* reading(held)
+      yield* second.push("1234567890")
+      const third = yield* reading(held)
+      yield* third.push("123456")
+      assert.strictEqual(yield* third.outcome, "queue_full")
+      assert.isUndefined(second.fiber.pollUnsafe(), "who came before is not disturbed")
+      yield* third.over
+      assert.strictEqual(held.bytes, 20)
+      yield* first.over
+      const fourth = yield* reading(held)
+      yield* fourth.push("123456")
+      yield* fourth.push(null)
+      assert.strictEqual(yield* fourth.outcome, "123456")
+      yield* Effect.andThen(Fiber.interrupt(second.fiber), second.over)
+      yield* fourth.over
+      assert.strictEqual(held.bytes, 0)
+    }).pipe(Effect.provide(Deadlines.layer))
+  )
+})
+
+describe("what is said of a body beforehand", () => {
+  it("tells whether there is one, and whether it is too large", () => {
+    assert.isFalse(hasBody(incoming()))
+    assert.isFalse(hasBody(incoming({ headers: { "content-length": "0" } })))
+    assert.isTrue(hasBody(incoming({ headers: { "content-length": "1" } })))
+    assert.isTrue(hasBody(incoming({ headers: { "transfer-encoding": "chunked" } })))
+    assert.isUndefined(announcedTooLarge(incoming({ headers: { "content-length": "10" } }), 10))
+    assert.include(announcedTooLarge(incoming({ headers: { "content-length": "11" } }), 10)?.message, "10 bytes")
+  })
+
+  it("must not be that it has to be unpacked", () => {
+    for (const coding of ["gzip", "deflate", "br", "zstd", "GZIP", "gzip, identity", "x"]) {
+      assert.strictEqual(packed(incoming({ headers: { "content-encoding": coding } }))?.code, "invalid_request", coding)
+    }
+    assert.isUndefined(packed(incoming()))
+    assert.isUndefined(packed(incoming({ headers: { "content-encoding": "identity" } })))
+  })
+})
