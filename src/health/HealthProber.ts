@@ -5,7 +5,7 @@
 import { Cause, Clock, Context, Duration, Effect, FiberMap, Latch, Layer, Random, Schema, Stream } from "effect"
 import { BackendAdapter, type ProbeAnswer, type ProbeKind } from "../backend/BackendAdapter.ts"
 import { BodyEnd, type UpstreamResponse, UpstreamTransport } from "../backend/UpstreamTransport.ts"
-import { engineLoad, type HealthStatus, type ModelInfo } from "../domain/Health.ts"
+import type { HealthStatus, ModelInfo } from "../domain/Health.ts"
 import { monotonicMillis } from "../domain/Time.ts"
 import { type BackendEntry, type BackendState, Registry } from "../registry/Registry.ts"
 
@@ -65,7 +65,7 @@ export class HealthProber extends Context.Service<
       const lookAtLoad = Effect.fnUntraced(function* (backend: BackendEntry) {
         const answer = yield* ask(backend, "load")
         const reading = answer && adapters.of(backend.config).load(answer)
-        if (reading !== undefined) backend.state.load = engineLoad(reading, backend.state.inflight, now())
+        if (reading !== undefined) backend.state.reported(reading, now())
       })
 
       const probe = Effect.fn("HealthProber.probe")(function* (name: string) {

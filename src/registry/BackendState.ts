@@ -5,7 +5,7 @@
  * Who writes what: the scheduler `inflight`; the circuit breaker `circuit`; the prober `models` and `load`; the proxy the
  * counters of outcomes; the prober and the proxy both feed `health`. Everybody reads.
  */
-import type { EngineLoad, HealthStatus, ModelInfo } from "../domain/Health.ts"
+import { type EngineLoad, engineLoad, type HealthStatus, type LoadReading, type ModelInfo } from "../domain/Health.ts"
 import { HealthMachine, type Thresholds } from "./HealthMachine.ts"
 import { LatencyTrack } from "./LatencyTrack.ts"
 import { SlidingWindow } from "./SlidingWindow.ts"
@@ -45,6 +45,8 @@ export class BackendState {
   restUntil = 0
   /** The last one that could be read, however old. */
   load: EngineLoad | undefined = undefined
+  /** How many requests it runs at once, as it was when it last had some waiting; `Infinity` while none was seen to. */
+  slots = Number.POSITIVE_INFINITY
   /** Monotonic milliseconds at which it came back to work after it was out of it; long ago where it never was. */
   backAt = Number.NEGATIVE_INFINITY
   /** Monotonic milliseconds until which it is asked last, since it is far slower than its peers. */
@@ -76,6 +78,12 @@ export class BackendState {
     this.circuit.openUntil = Math.min(this.circuit.openUntil, now)
     this.backAt = now
     this.generation++
+  }
+
+  /** What it says of its load. */
+  reported(reading: LoadReading, now: number): void {
+    this.load = engineLoad(reading, this.inflight, now)
+    if (reading.waiting > 0) this.slots = reading.running
   }
 
   /** Answers whether the set of names changed. */

@@ -1,6 +1,7 @@
 /** How long a backend takes: a moving average for choosing, and percentiles of the recent past for people. */
 
 const smoothing = 0.2
+const steadySmoothing = 0.03
 const kept = 256
 
 /** Milliseconds in, milliseconds out. Mutable by design: it is written on every request. */
@@ -8,10 +9,13 @@ export class LatencyTrack {
   readonly #samples = new Float64Array(kept)
   #count = 0
   #average = 0
+  #steady = 0
   #lastAt = 0
 
   record(millis: number, now: number): void {
     this.#average = this.#count === 0 ? millis : this.#average + smoothing * (millis - this.#average)
+    // While there are few, each has the same say.
+    this.#steady += Math.max(steadySmoothing, 1 / (this.#count + 1)) * (millis - this.#steady)
     this.#samples[this.#count % kept] = millis
     this.#count++
     this.#lastAt = now
@@ -22,6 +26,11 @@ export class LatencyTrack {
     return this.#average
   }
 
+  /** The same with a longer memory (factor 0.03): what is true of the backend rather than of this moment. */
+  get steady(): number {
+    return this.#steady
+  }
+
   get count(): number {
     return this.#count
   }
@@ -29,6 +38,13 @@ export class LatencyTrack {
   /** When the newest sample was taken, in monotonic milliseconds. */
   get lastAt(): number {
     return this.#lastAt
+  }
+
+  /** The median of the newest `count` samples, or of as many as there are; 0 without samples. */
+  recent(count: number): number {
+    const size = Math.min(count, this.#count, kept)
+    const newest = Float64Array.from({ length: size }, (_, back) => this.#samples[(this.#count - 1 - back) % kept] ?? 0)
+    return interpolate(newest.toSorted(), (size - 1) / 2)
   }
 
   /** Percentiles (each 0 to 1) of the last 256 samples, by linear interpolation; zeros without samples. */

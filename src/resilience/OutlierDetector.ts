@@ -3,26 +3,17 @@
  * Nobody is ever cut off by this, and most of a pool is never touched: where all are slow, none is an outlier.
  */
 import { Context, Effect, Layer, Schedule } from "effect"
-import { type BackendState, type PoolEntry, Registry } from "../registry/Registry.ts"
+import { type BackendState, type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
 import { Deadlines } from "./Deadlines.ts"
+import { PaceTrack, typicalOf } from "./PaceTrack.ts"
 
-/** Slower than the median of its peers by this factor. */
-const factor = 4
-
-/** Judged by at least this many answers since it was last judged. */
-const fewest = 5
-
-/** How long it is asked last, the first time and at most; doubled each time that it is found slow again. */
-const firstEjection = 10_000
-const longestEjection = 300_000
-
-/** The share of a pool that may be set back at once. */
-const mostOfPool = 1 / 3
+/** The share of a group of peers that may be set back at once; of two, one may. */
+const mostOfPeers = 1 / 3
 
 export class OutlierDetector extends Context.Service<
   OutlierDetector,
   {
-    /** Looks at all pools now; what a schedule does once a second. Answers who was set back. */
+    /** Looks at all pools now; to be called once a second, as a schedule does. Answers who was set back. */
     readonly look: () => ReadonlyArray<string>
   }
 >()("weir/resilience/OutlierDetector") {
@@ -31,40 +22,36 @@ export class OutlierDetector extends Context.Service<
     Effect.gen(function* () {
       const registry = yield* Registry
       const { now } = yield* Deadlines
-      const records = new WeakMap<BackendState, Track>()
+      const tracks = new WeakMap<BackendState, PaceTrack>()
 
-      const trackOf = (state: BackendState): Track => {
-        const known = records.get(state)
+      const trackOf = (state: BackendState): PaceTrack => {
+        const known = tracks.get(state)
         if (known !== undefined) return known
-        const made: Track = { judgedCount: state.latency.count, ejections: 0 }
-        records.set(state, made)
+        const made = new PaceTrack(state)
+        tracks.set(state, made)
         return made
       }
 
-      const lookAt = (pool: PoolEntry): ReadonlyArray<string> => {
-        const states = [...new Set(pool.members.map(({ backend }) => backend.state))]
-        const allowed = Math.floor(states.length * mostOfPool)
-        let ejected = states.filter(({ setBackUntil }) => setBackUntil > now()).length
+      const lookAt = (members: ReadonlyArray<Member>): ReadonlyArray<string> => {
+        const peers = members.map((member) => ({ member, track: trackOf(member.backend.state) }))
+        const allowed = Math.max(1, Math.floor(peers.length * mostOfPeers))
+        const typical = typicalOf(peers.map(({ member: { weight }, track }) => track.figures(weight)))
+        let setBack = peers.filter(({ track }) => track.isSetBack(now())).length
         const found: Array<string> = []
-        for (const state of states) {
-          const track = trackOf(state)
-          if (state.setBackUntil > now() || state.latency.count - track.judgedCount < fewest) continue
-          const peers = states.filter((other) => other !== state && other.latency.count >= fewest)
-          track.judgedCount = state.latency.count
-          if (!isSlow(state, peers)) {
-            track.ejections = Math.max(0, track.ejections - 1)
-            continue
-          }
-          if (ejected >= allowed) continue
-          ejected++
-          state.setBackUntil = now() + Math.min(longestEjection, firstEjection * 2 ** track.ejections)
-          track.ejections++
-          found.push(state.name)
+        for (const { member, track } of peers) {
+          if (!track.isSlow(member.weight, typical, now()) || setBack >= allowed) continue
+          setBack++
+          track.setBack(now())
+          found.push(member.backend.name)
         }
         return found
       }
 
-      const look = () => [...registry.current().pools.values()].flatMap(lookAt)
+      const look = () => {
+        const { backends, pools } = registry.current()
+        for (const { state } of backends.values()) trackOf(state).tick()
+        return [...pools.values()].flatMap(peersOf).flatMap(lookAt)
+      }
       yield* Effect.sync(look).pipe(
         Effect.tap((found) =>
           found.length === 0 ? Effect.void : Effect.logWarning("far slower than its peers", { backends: found })
@@ -77,14 +64,11 @@ export class OutlierDetector extends Context.Service<
   )
 }
 
-interface Track {
-  /** Answers that had come when it was last judged. */
-  judgedCount: number
-  ejections: number
-}
-
-const isSlow = (state: BackendState, peers: ReadonlyArray<BackendState>): boolean => {
-  const others = peers.map(({ latency }) => latency.average).toSorted((a, b) => a - b)
-  const median = others[Math.floor(others.length / 2)]
-  return median !== undefined && state.latency.average > factor * median
+/** Who can be compared: members of one tier with the same models. Who is alone has no peers. */
+const peersOf = ({ members }: PoolEntry): ReadonlyArray<ReadonlyArray<Member>> => {
+  const groups = Map.groupBy(members, ({ backend, priority }) => {
+    const models = [...(backend.models ?? backend.state.models?.keys() ?? [])]
+    return JSON.stringify([priority, ...models.toSorted()])
+  })
+  return [...groups.values()].filter(({ length }) => length > 1)
 }

@@ -11,7 +11,8 @@ const cacheIsTight = 0.8
 
 /**
  * The engine with the least to do by its own account, per weight: what is running and waiting there, from us or from
- * anybody else, with what we sent since it was read; a nearly full KV cache weighs up to five times as much.
+ * anybody else, with what we sent since it was read. Who has to wait counts twice: an engine that was seen to be full is
+ * known to have no more slots than it had then. A nearly full KV cache makes everything count up to twice as much.
  */
 export const leastLoaded = (): Strategy => {
   const turns = new Turns()
@@ -35,9 +36,11 @@ export const leastLoaded = (): Strategy => {
 }
 
 const loadOf = (member: Member, now: number): number => {
-  const { inflight, load } = member.backend.state
+  const { inflight, load, slots } = member.backend.state
   const weight = weightNow(member, now)
   if (load === undefined || now - load.at > stale) return (inflight + 1) / weight
+  const requests = inflight + load.foreign + 1
+  const waiting = Math.max(0, requests - slots)
   const tightness = Math.max(0, load.kvCacheUsage - cacheIsTight) / (1 - cacheIsTight)
-  return ((inflight + load.foreign + 1) * (1 + 4 * tightness)) / weight
+  return ((requests + waiting) * (1 + tightness)) / weight
 }

@@ -8,7 +8,7 @@ import { Turns } from "./Turns.ts"
  * How much a prompt that has to be computed counts against a request in flight, both measured in requests of ordinary
  * size. The one knob: 0 looks at the load only, a large one at the cache only. Found by the scheduling benchmark.
  */
-const missWeight = 4
+const missWeight = 2
 
 /**
  * The engine that probably has the longest prefix of this prompt in its cache, weighed against its load.

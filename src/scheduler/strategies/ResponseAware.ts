@@ -19,7 +19,7 @@ export const responseAware = (): Strategy => {
         const member = members[(start + step) % members.length]
         if (member === undefined) continue
         const { inflight, latency, outcomes } = member.backend.state
-        const time = latency.count === 0 ? typical : latency.average
+        const time = latency.count === 0 ? typical : latency.steady
         const success = Math.max(0.01, 1 - outcomes.failureRate(now))
         const score = (time * (inflight + 1)) / success / weightNow(member, now)
         if (score < least && usable(member)) {
@@ -37,7 +37,7 @@ const typicalLatency = (members: ReadonlyArray<Member>): number => {
   let count = 0
   for (const { backend } of members) {
     if (backend.state.latency.count === 0) continue
-    sum += backend.state.latency.average
+    sum += backend.state.latency.steady
     count++
   }
   return count === 0 ? unknownLatency : sum / count

@@ -8,6 +8,8 @@ import { PrefixCache } from "./PrefixCache.ts"
 export interface Job {
   readonly id: number
   readonly arrivedAt: number
+  /** Which conversation it belongs to; a number of its own where it belongs to none. */
+  readonly session: number
   /** Chained hashes of the prompt's blocks of 64 tokens: equal hashes, equal prompts up to there. */
   readonly prompt: Int32Array
   /** The same for prompt and answer together, which is what is cached in the end. */
@@ -60,6 +62,17 @@ export class Engine {
 
   get load(): number {
     return this.waiting.length + this.running.length
+  }
+
+  /** Share of the room for blocks that running sequences take: common blocks once, and not what is only cached. */
+  get kvCacheUsage(): number {
+    const blocks = new Set<number>()
+    let decodedTokens = 0
+    for (const { decoded, job } of this.running) {
+      for (const block of job.prompt) blocks.add(block)
+      decodedTokens += decoded
+    }
+    return Math.min(1, (blocks.size + decodedTokens / shape.tokensPerBlock) / shape.cacheBlocks)
   }
 
   /** Prompt tokens that are still to be computed, by what the cache has now; for who knows everything. */
@@ -121,6 +134,12 @@ export class Engine {
     this.running = this.running.filter(({ decoded, job }) => decoded < job.outputTokens)
     this.#begin(now)
     return { first, finished }
+  }
+
+  /** It is there again, with an empty cache. */
+  revive(): ReadonlyArray<Job> {
+    this.alive = true
+    return []
   }
 
   /** Everything that it had is gone, its cache too. */

@@ -31,11 +31,13 @@ const independent: Workload["jobs"] = (ratePerSecond, count, seed) => {
     at += random.exponential(1000 / ratePerSecond)
     const prompt = extend(nothing, blocksOf(Math.min(8000, random.lognormal(600, 0.9))), random)
     const outputTokens = Math.ceil(Math.min(1500, random.lognormal(120, 0.7)))
-    return { id, arrivedAt: at, prompt, whole: extend(prompt, blocksOf(outputTokens), random), outputTokens }
+    const whole = extend(prompt, blocksOf(outputTokens), random)
+    return { id, arrivedAt: at, session: id, prompt, whole, outputTokens }
   })
 }
 
 interface Conversation {
+  readonly session: number
   context: Int32Array
   turnsLeft: number
 }
@@ -52,7 +54,9 @@ const conversing: Workload["jobs"] = (ratePerSecond, count, seed) => {
   const systems = Array.from({ length: conversations.systems }, () =>
     extend(nothing, blocksOf(conversations.systemTokens * (0.5 + random.next())), random)
   )
+  let session = 0
   const begin = (): Conversation => ({
+    session: session++,
     context: systems[Math.floor(conversations.systems * random.next() ** 2)] ?? nothing,
     turnsLeft: 1 + random.below(2 * conversations.turns)
   })
@@ -68,7 +72,7 @@ const conversing: Workload["jobs"] = (ratePerSecond, count, seed) => {
     conversation.context = whole
     conversation.turnsLeft--
     if (conversation.turnsLeft <= 0) active[index] = begin()
-    return { id, arrivedAt: at, prompt, whole, outputTokens }
+    return { id, arrivedAt: at, session: conversation.session, prompt, whole, outputTokens }
   })
 }
 

@@ -1,0 +1,185 @@
+/**
+ * How fast a backend works, second by second, against its peers. Two signs must come together for it to be called slow,
+ * since each alone comes with any busy minute: its answers begin far later than theirs (which a queue or long prompts
+ * do too), and far fewer of its requests come to their end than as many would with them (which long answers do too).
+ */
+import type { BackendState } from "../registry/Registry.ts"
+
+/** Requests that should have ended before missing ones say anything; fewer where it was found slow just before. */
+const fewestExpected = 24
+const fewestExpectedAgain = 8
+
+/** Of those, no more than this share have: who is ten times slower ends a tenth. */
+const endedShare = 1 / 6
+
+/** Its answers begin so many times later than is typical of its peers, by the median of the newest few of each. */
+const lateness = 3
+const newest = 5
+
+/** Seconds that are looked back at most, and those over which a pace is measured. */
+const memory = 30
+const paceSeconds = 10
+
+/** Of requests above so many times what its peers have, none is expected to end: they wait. */
+const mostAhead = 1.5
+
+/** How long it is asked last, the first time and at most; doubled each time that it is found slow again. */
+const firstTime = 10_000
+const longestTime = 300_000
+
+interface Second {
+  readonly ended: number
+  readonly inflight: number
+  /** How many of them would have ended with its peers; `undefined` while nobody has looked. */
+  expected: number | undefined
+}
+
+/** What peers are compared by; each `undefined` where there is nothing to go by. */
+interface PaceFigures {
+  readonly weight: number
+  /** Requests in flight, per weight. */
+  readonly load: number
+  /** Of the requests that it has, the share that ends within a second. */
+  readonly pace: number | undefined
+  /** Milliseconds until its answers begin. */
+  readonly begins: number | undefined
+}
+
+/** What is typical of all peers but one. */
+export interface Typical {
+  readonly weight: Median
+  readonly load: Median
+  readonly pace: Median
+  readonly begins: Median
+}
+
+/** Mutable by nature: one for the life of a backend. */
+export class PaceTrack {
+  readonly #state: BackendState
+  #endedEver: number
+  /** The newest first. */
+  #seconds: Array<Second> = []
+  #answersBefore: number
+  #timesInARow = 0
+  #suspected = false
+
+  constructor(state: BackendState) {
+    this.#state = state
+    this.#endedEver = state.requests - state.inflight
+    this.#answersBefore = state.latency.count
+  }
+
+  isSetBack(now: number): boolean {
+    return this.#state.setBackUntil > now
+  }
+
+  /** A second is over. */
+  tick(): void {
+    const { inflight, requests } = this.#state
+    const endedEver = requests - inflight
+    this.#seconds.unshift({ ended: Math.max(0, endedEver - this.#endedEver), inflight, expected: undefined })
+    this.#endedEver = endedEver
+    if (this.#seconds.length > memory) this.#seconds.pop()
+  }
+
+  figures(weight: number): PaceFigures {
+    const { inflight, latency } = this.#state
+    let ended = 0
+    let requestSeconds = 0
+    for (const second of this.#seconds.slice(0, paceSeconds)) {
+      ended += second.ended
+      requestSeconds += second.inflight
+    }
+    return {
+      weight,
+      load: inflight / weight,
+      pace: requestSeconds < paceSeconds ? undefined : ended / requestSeconds,
+      begins: latency.count < newest ? undefined : latency.recent(newest)
+    }
+  }
+
+  /** Whether it is far slower than its peers; to be asked once a second, after {@link tick}. */
+  isSlow(weight: number, typical: Typical, now: number): boolean {
+    if (this.isSetBack(now)) {
+      this.#beginAnew()
+      return false
+    }
+    const own = this.figures(weight)
+    // Weights may stand for speed, or not: who has less of it may be slower by as much, nobody must be faster.
+    const handicap = Math.min(1, weight / (typical.weight.without(weight) ?? weight))
+    this.#expect(weight, handicap, own, typical)
+    return this.#endsFew() && this.#beginsLate(handicap, typical.begins.without(own.begins))
+  }
+
+  /** It is asked last for a while, and comes back to little work, to be judged by fewer requests than before. */
+  setBack(now: number): void {
+    const isNewTrouble = now - this.#state.setBackUntil > longestTime
+    this.#timesInARow = isNewTrouble ? 0 : this.#timesInARow + 1
+    const until = now + Math.min(longestTime, firstTime * 2 ** this.#timesInARow)
+    this.#state.setBackUntil = until
+    this.#state.backAt = until
+    this.#suspected = true
+    this.#beginAnew()
+  }
+
+  #expect(weight: number, handicap: number, own: PaceFigures, typical: Typical): void {
+    const second = this.#seconds[0]
+    const pace = typical.pace.without(own.pace)
+    const load = typical.load.without(own.load)
+    if (second === undefined || pace === undefined || load === undefined) return
+    const expected = pace * handicap * Math.min(second.inflight, mostAhead * Math.max(1, load * weight))
+    // In several pools, the most lenient view of it counts.
+    second.expected = Math.min(second.expected ?? expected, expected)
+  }
+
+  #endsFew(): boolean {
+    const wanted = this.#suspected ? fewestExpectedAgain : fewestExpected
+    let expected = 0
+    let ended = 0
+    for (const second of this.#seconds) {
+      expected += second.expected ?? 0
+      ended += second.ended
+      if (expected < wanted) continue
+      const endsFew = ended <= endedShare * expected
+      if (!endsFew) this.#suspected = false
+      return endsFew
+    }
+    return false
+  }
+
+  /** Where no answer has begun at all, that is as late as can be. */
+  #beginsLate(handicap: number, typical: number | undefined): boolean {
+    const { latency } = this.#state
+    const answers = Math.min(latency.count - this.#answersBefore, newest)
+    return typical !== undefined && (answers < 1 || latency.recent(answers) * handicap > lateness * typical)
+  }
+
+  #beginAnew(): void {
+    this.#seconds = []
+    this.#answersBefore = this.#state.latency.count
+  }
+}
+
+/** Of all peers; sorted once, so that it does not cost more for each of them. */
+export const typicalOf = (peers: ReadonlyArray<PaceFigures>): Typical => ({
+  weight: new Median(peers.map(({ weight }) => weight)),
+  load: new Median(peers.map(({ load }) => load)),
+  pace: new Median(peers.map(({ pace }) => pace)),
+  begins: new Median(peers.map(({ begins }) => begins))
+})
+
+class Median {
+  readonly #sorted: ReadonlyArray<number>
+
+  constructor(values: ReadonlyArray<number | undefined>) {
+    this.#sorted = values.filter((value) => value !== undefined).toSorted((a, b) => a - b)
+  }
+
+  /** The (upper) median of all values but `own`, which must be one of them if it is there. */
+  without(own: number | undefined): number | undefined {
+    if (own === undefined) return this.#sorted[Math.floor(this.#sorted.length / 2)]
+    const middle = Math.floor((this.#sorted.length - 1) / 2)
+    const candidate = this.#sorted[middle]
+    return candidate !== undefined && own <= candidate ? this.#sorted[middle + 1] : candidate
+  }
+}
