@@ -19,10 +19,12 @@ export const loadFromPrometheus =
     const queues = { running: valuesOf(running), waiting: valuesOf(waiting) }
     if (queues.running.length === 0 && queues.waiting.length === 0) return undefined
     const caches = kvCacheUsage.map(valuesOf).find(({ length }) => length > 0)
+    const started = readPrometheus(body, "process_start_time_seconds")
     return {
       running: sum(queues.running),
       waiting: sum(queues.waiting),
-      kvCacheUsage: caches === undefined ? 0 : Math.min(1, sum(caches) / caches.length)
+      kvCacheUsage: caches === undefined ? 0 : Math.min(1, sum(caches) / caches.length),
+      ...(started.length > 0 && { startedAt: Math.max(...started) })
     }
   }
 

@@ -59,6 +59,8 @@ export interface LoadReading {
   readonly gpuUsage?: number
   /** The models that are in memory, where it tells: any other has to be loaded first. */
   readonly residentModels?: ReadonlyArray<string>
+  /** When its process was started, in seconds since 1970, where it tells: what a former one had cached is gone. */
+  readonly startedAt?: number
 }
 
 /** What a reading says once our own part of it is known. */

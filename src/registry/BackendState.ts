@@ -76,14 +76,23 @@ export class BackendState {
     const isBack = before === "unhealthy" && (status === "healthy" || status === "busy")
     if (!isBack) return
     this.circuit.openUntil = Math.min(this.circuit.openUntil, now)
-    this.backAt = now
-    this.generation++
+    this.#begun(now)
   }
 
-  /** What it says of its load. */
+  /** What it says of its load. An engine can be restarted between two probes without anybody seeing it gone. */
   reported(reading: LoadReading, now: number): void {
+    const { running, startedAt, waiting = 0 } = reading
+    const before = this.load?.startedAt
+    if (before !== undefined && startedAt !== undefined && startedAt > before) this.#begun(now)
     this.load = engineLoad(reading, this.inflight, now)
-    if (reading.waiting > 0) this.slots = reading.running
+    if (waiting > 0 && running !== undefined) this.slots = running
+  }
+
+  /** It is another process than before. */
+  #begun(now: number): void {
+    this.backAt = now
+    this.generation++
+    this.slots = Number.POSITIVE_INFINITY
   }
 
   /** Answers whether the set of names changed. */

@@ -28,7 +28,10 @@ const firstTime = 10_000
 const longestTime = 300_000
 
 interface Second {
+  readonly sent: number
   readonly ended: number
+  /** Answers that began. */
+  readonly began: number
   readonly inflight: number
   /** How many of them would have ended with its peers; `undefined` while nobody has looked. */
   expected: number | undefined
@@ -56,17 +59,19 @@ export interface Typical {
 /** Mutable by nature: one for the life of a backend. */
 export class PaceTrack {
   readonly #state: BackendState
+  #sentEver: number
   #endedEver: number
+  #beganEver: number
   /** The newest first. */
   #seconds: Array<Second> = []
-  #answersBefore: number
   #timesInARow = 0
   #suspected = false
 
   constructor(state: BackendState) {
     this.#state = state
+    this.#sentEver = state.requests
     this.#endedEver = state.requests - state.inflight
-    this.#answersBefore = state.latency.count
+    this.#beganEver = state.latency.count
   }
 
   isSetBack(now: number): boolean {
@@ -75,10 +80,17 @@ export class PaceTrack {
 
   /** A second is over. */
   tick(): void {
-    const { inflight, requests } = this.#state
-    const endedEver = requests - inflight
-    this.#seconds.unshift({ ended: Math.max(0, endedEver - this.#endedEver), inflight, expected: undefined })
-    this.#endedEver = endedEver
+    const { inflight, latency, requests } = this.#state
+    this.#seconds.unshift({
+      sent: requests - this.#sentEver,
+      ended: Math.max(0, requests - inflight - this.#endedEver),
+      began: latency.count - this.#beganEver,
+      inflight,
+      expected: undefined
+    })
+    this.#sentEver = requests
+    this.#endedEver = requests - inflight
+    this.#beganEver = latency.count
     if (this.#seconds.length > memory) this.#seconds.pop()
   }
 
@@ -101,14 +113,15 @@ export class PaceTrack {
   /** Whether it is far slower than its peers; to be asked once a second, after {@link tick}. */
   isSlow(weight: number, typical: Typical, now: number): boolean {
     if (this.isSetBack(now)) {
-      this.#beginAnew()
+      this.#seconds = []
       return false
     }
     const own = this.figures(weight)
     // Weights may stand for speed, or not: who has less of it may be slower by as much, nobody must be faster.
     const handicap = Math.min(1, weight / (typical.weight.without(weight) ?? weight))
     this.#expect(weight, handicap, own, typical)
-    return this.#endsFew() && this.#beginsLate(handicap, typical.begins.without(own.begins))
+    const period = this.#period()
+    return this.#endsFew(period) && this.#beginsLate(period, handicap, typical.begins.without(own.begins))
   }
 
   /** It is asked last for a while, and comes back to little work, to be judged by fewer requests than before. */
@@ -119,7 +132,7 @@ export class PaceTrack {
     this.#state.setBackUntil = until
     this.#state.backAt = until
     this.#suspected = true
-    this.#beginAnew()
+    this.#seconds = []
   }
 
   #expect(weight: number, handicap: number, own: PaceFigures, typical: Typical): void {
@@ -132,32 +145,34 @@ export class PaceTrack {
     second.expected = Math.min(second.expected ?? expected, expected)
   }
 
-  #endsFew(): boolean {
+  /** The newest seconds in which enough should have ended for missing ones to say something; none if it is not enough. */
+  #period(): ReadonlyArray<Second> {
     const wanted = this.#suspected ? fewestExpectedAgain : fewestExpected
     let expected = 0
-    let ended = 0
-    for (const second of this.#seconds) {
-      expected += second.expected ?? 0
-      ended += second.ended
-      if (expected < wanted) continue
-      const endsFew = ended <= endedShare * expected
-      if (!endsFew) this.#suspected = false
-      return endsFew
-    }
-    return false
+    const last = this.#seconds.findIndex((second) => (expected += second.expected ?? 0) >= wanted)
+    return this.#seconds.slice(0, last + 1)
   }
 
-  /** Where no answer has begun at all, that is as late as can be. */
-  #beginsLate(handicap: number, typical: number | undefined): boolean {
-    const { latency } = this.#state
-    const answers = Math.min(latency.count - this.#answersBefore, newest)
-    return typical !== undefined && (answers < 1 || latency.recent(answers) * handicap > lateness * typical)
+  #endsFew(period: ReadonlyArray<Second>): boolean {
+    if (period.length === 0) return false
+    const endsFew = sumOf(period, "ended") <= endedShare * sumOf(period, "expected")
+    if (!endsFew) this.#suspected = false
+    return endsFew
   }
 
-  #beginAnew(): void {
-    this.#seconds = []
-    this.#answersBefore = this.#state.latency.count
+  #beginsLate(period: ReadonlyArray<Second>, handicap: number, typical: number | undefined): boolean {
+    if (typical === undefined) return false
+    const began = Math.min(newest, sumOf(period, "began"))
+    if (began > 0) return this.#state.latency.recent(began) * handicap > lateness * typical
+    // No answer at all: it has been silent for so long.
+    return sumOf(period, "sent") > 0 && period.length * 1000 * handicap > lateness * typical
   }
+}
+
+const sumOf = (seconds: ReadonlyArray<Second>, what: "began" | "ended" | "expected" | "sent"): number => {
+  let total = 0
+  for (const second of seconds) total += second[what] ?? 0
+  return total
 }
 
 /** Of all peers; sorted once, so that it does not cost more for each of them. */

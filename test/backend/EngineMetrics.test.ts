@@ -72,6 +72,10 @@ describe("an engine's load", () => {
     assert.deepStrictEqual(of(two), { running: 7, waiting: 0, kvCacheUsage: 0.7 })
   })
 
+  it("comes with the time at which the engine was started, where its page has it", () => {
+    assert.deepInclude(of("run 3\nprocess_start_time_seconds 1.7e9"), { running: 3, startedAt: 1.7e9 })
+  })
+
   it("is read under the name of the day", () => {
     assert.deepStrictEqual(of("run 3\nold_kv 0.5"), { running: 3, waiting: 0, kvCacheUsage: 0.5 })
   })

@@ -62,3 +62,33 @@ describe("a probe that finds a backend alive again", () => {
     assert.strictEqual(state.circuit.openUntil, 30_000)
   })
 })
+
+describe("what a backend tells of itself", () => {
+  const idle = { running: 0, waiting: 0, kvCacheUsage: 0 }
+
+  it("shows that it was restarted between two probes: what it had cached is gone, and it begins with little", () => {
+    const state = new BackendState("a")
+    state.reported({ ...idle, startedAt: 1000.5 }, 10)
+    state.reported({ ...idle, startedAt: 1000.5 }, 20)
+    assert.deepStrictEqual([state.generation, state.backAt], [0, Number.NEGATIVE_INFINITY])
+    state.reported({ ...idle, startedAt: 2000.5 }, 30)
+    assert.deepStrictEqual([state.generation, state.backAt], [1, 30])
+  })
+
+  it("shows no restart where it does not tell when it was started", () => {
+    const state = new BackendState("a")
+    state.reported({ ...idle, startedAt: 1000 }, 10)
+    state.reported(idle, 20)
+    state.reported({ ...idle, startedAt: 2000 }, 30)
+    assert.strictEqual(state.generation, 0)
+  })
+
+  it("shows how many slots it has, when it has somebody waiting", () => {
+    const state = new BackendState("a")
+    state.reported({ ...idle, running: 12 }, 10)
+    assert.strictEqual(state.slots, Number.POSITIVE_INFINITY)
+    state.reported({ ...idle, running: 32, waiting: 1 }, 20)
+    state.reported({ ...idle, running: 7 }, 30)
+    assert.strictEqual(state.slots, 32)
+  })
+})

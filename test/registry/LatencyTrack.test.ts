@@ -36,6 +36,22 @@ describe("a latency track", () => {
     assert.deepStrictEqual([track.count, track.lastAt], [3, 9])
   })
 
+  it("has a steady average that single samples hardly move, and to which the first ones count alike", () => {
+    const track = trackOf([100, 200, 300])
+    assert.approximately(track.steady, 200, 1e-9)
+    const long = trackOf([...Array.from({ length: 100 }, () => 100), 1100])
+    assert.approximately(long.steady, 130, 1e-9)
+    assert.approximately(long.average, 300, 1e-9)
+  })
+
+  it("tells the median of its newest samples, of as many as are asked for and there", () => {
+    assert.strictEqual(trackOf([]).recent(5), 0)
+    assert.strictEqual(trackOf([900, 10, 30, 20]).recent(3), 20)
+    assert.strictEqual(trackOf([10, 20]).recent(5), 15)
+    const track = trackOf(Array.from({ length: 300 }, (_, index) => index))
+    assert.deepStrictEqual([track.recent(1), track.recent(5), track.recent(1000)], [299, 297, 171.5])
+  })
+
   it("gets over a slow start: what was long ago hardly counts", () => {
     const track = trackOf([60_000, ...Array.from({ length: 60 }, () => 50)])
     assert.closeTo(track.average, 50, 1)

@@ -1,18 +1,16 @@
+import { freshLoad } from "../../domain/Health.ts"
 import type { Member } from "../../registry/Registry.ts"
 import { weightNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
 import { Turns } from "./Turns.ts"
 
-/** Older readings mean neither idle nor busy: then only what we know ourselves counts. */
-const stale = 15_000
-
-/** From this share of the KV cache on, an engine begins to preempt and recompute what it has. */
-const cacheIsTight = 0.8
+/** From this share of the KV cache on, an engine begins to preempt and recompute what it has; or of its GPU, to slow. */
+const tight = 0.8
 
 /**
  * The engine with the least to do by its own account, per weight: what is running and waiting there, from us or from
  * anybody else, with what we sent since it was read. Who has to wait counts twice: an engine that was seen to be full is
- * known to have no more slots than it had then. A nearly full KV cache makes everything count up to twice as much.
+ * known to have no more slots than it had then. A nearly full KV cache or GPU makes all count up to twice as much.
  */
 export const leastLoaded = (): Strategy => {
   const turns = new Turns()
@@ -38,9 +36,10 @@ export const leastLoaded = (): Strategy => {
 const loadOf = (member: Member, now: number): number => {
   const { inflight, load, slots } = member.backend.state
   const weight = weightNow(member, now)
-  if (load === undefined || now - load.at > stale) return (inflight + 1) / weight
-  const requests = inflight + load.foreign + 1
+  const fresh = freshLoad(load, now)
+  if (fresh === undefined) return (inflight + 1) / weight
+  const requests = inflight + fresh.foreign + 1
   const waiting = Math.max(0, requests - slots)
-  const tightness = Math.max(0, load.kvCacheUsage - cacheIsTight) / (1 - cacheIsTight)
-  return ((requests + waiting) * (1 + tightness)) / weight
+  const usage = Math.max(fresh.kvCacheUsage, fresh.gpuUsage ?? 0)
+  return ((requests + waiting) * (1 + Math.max(0, usage - tight) / (1 - tight))) / weight
 }

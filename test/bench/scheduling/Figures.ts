@@ -1,6 +1,7 @@
 /** What a run comes to, in figures. */
-import { type Scenario, times, victim } from "./Scenarios.ts"
+
 import { shape } from "./Engine.ts"
+import { type Scenario, times, victim } from "./Scenarios.ts"
 import type { Outcome, Placement } from "./Simulation.ts"
 
 export interface Spread {

@@ -41,7 +41,9 @@ export const makeGateway = (
 ): Effect.Effect<Dispatcher> => {
   const clock = new VirtualClock()
   const layer = Layer.mergeAll(Scheduler.layer, CircuitBreaker.layer, OutlierDetector.layer).pipe(
-    Layer.provideMerge(Layer.mergeAll(Deadlines.layer, Metrics.layer, Registry.layerMemory(configOf(strategy, weights))))
+    Layer.provideMerge(
+      Layer.mergeAll(Deadlines.layer, Metrics.layer, Registry.layerMemory(configOf(strategy, weights)))
+    )
   )
   return Effect.gen(function* () {
     const services = {
@@ -158,6 +160,5 @@ class Gateway implements Dispatcher {
       state.reported({ running: running.length, waiting: waiting.length, kvCacheUsage }, now)
     }
     this.#services.detector.look()
-
   }
 }
