@@ -90,11 +90,22 @@ const holdBytes = 1024 * 1024
 export const makeAttempts = (services: ProxyServices) => {
   const { adapters, admission, deadlines, hedging, metrics, registry, retry, scheduler, transport } = services
 
+  /** Where everybody was asked already, anybody but the one that has just failed. */
+  const pickFor = (flight: Flight): Lease | NoLease => {
+    const { candidates, hashKey, justFailed, pool, prompt, session } = flight
+    if (justFailed !== undefined) {
+      const tried = [justFailed]
+      const other = scheduler.pick({ candidates, hashKey, pool, prompt, session, tried }, deadlines.now())
+      if (other instanceof Lease) return other
+    }
+    return scheduler.pick(flight, deadlines.now())
+  }
+
   const entryFor = ({ flight, group, priority }: Mission): Entry<Attempt, GatewayError> => {
     const { admission: bounds, retry: policy } = flight.pool.config
     const patience = Duration.toMillis(policy.maxDelay)
     const attempt = (): Attempted<Attempt, GatewayError> => {
-      const picked = scheduler.pick(flight, deadlines.now())
+      const picked = pickFor(flight)
       if (picked instanceof Lease) return { _tag: "Granted", value: flight.board(picked) }
       const worthWaiting = picked.reason === "saturated" || picked.until - deadlines.now() <= patience
       return worthWaiting ? { _tag: "Wait" } : { _tag: "Refused", error: nobody(picked, deadlines.now()) }
@@ -125,16 +136,19 @@ export const makeAttempts = (services: ProxyServices) => {
     return yield* patience === undefined ? ask(mission, boarded) : hedged(mission, boarded, patience)
   })
 
-  /** The first output of either is kept; the other attempt is cancelled at its backend. */
+  /**
+   * The first output of either is kept; the other attempt is cancelled at its backend. Both are interrupted before what
+   * the request holds is given back: an exchange that is hung up on must find nobody who takes that for a failure.
+   */
   const hedged = Effect.fnUntraced(function* (mission: Mission, first: Attempt, patience: number) {
     const { flight } = mission
-    const one = yield* Effect.forkChild(ask(mission, first), { startImmediately: true })
+    const one = yield* Effect.forkScoped(ask(mission, first), { startImmediately: true })
     const early = yield* Effect.timeoutOption(Fiber.await(one), patience)
     if (Option.isSome(early)) return yield* early.value
     const second = boardBeside(flight, first)
     if (second === undefined) return yield* Fiber.join(one)
     metrics.retries(flight.pool.name, "hedge")(1)
-    const other = yield* Effect.forkChild(ask(mission, second), { startImmediately: true })
+    const other = yield* Effect.forkScoped(ask(mission, second), { startImmediately: true })
     const { exit, own, rival, running } = yield* Effect.raceFirst(
       Effect.map(Fiber.await(one), (exit) => ({ exit, own: first, rival: second, running: other })),
       Effect.map(Fiber.await(other), (exit) => ({ exit, own: second, rival: first, running: one }))
@@ -146,7 +160,7 @@ export const makeAttempts = (services: ProxyServices) => {
     yield* Fiber.interrupt(running)
     flight.disembark(rival)
     return exit.value
-  })
+  }, Effect.scoped)
 
   /** Only onto capacity that nobody waits for: a backend in good standing that has no more to do than the first. */
   const boardBeside = (flight: Flight, first: Attempt): Attempt | undefined => {
@@ -190,12 +204,13 @@ export const makeAttempts = (services: ProxyServices) => {
     const answer = yield* readAnswer(mission, attempt, response)
     state.health.delivered(flight.now())
     metrics.upstreamDuration(flight.pool.name, state.name)((attempt.headAt - attempt.sentAt) / 1000)
-    if (!mission.passedThrough) {
+    // A refusal of the request shows that the backend lives, and nothing of how well or how fast it does its work.
+    if (verdict === "answered" && !mission.passedThrough) {
       const took = flight.now() - attempt.sentAt
       state.latency.record(took, flight.now())
       hedging.observed(flight.pool, flight.streaming, took)
     }
-    attempt.judge("success")
+    attempt.judge(verdict === "answered" ? "success" : "ignored")
     return answer
   })
 
@@ -262,6 +277,7 @@ export const makeAttempts = (services: ProxyServices) => {
     if (!retry.take(flight.pool, admission.active(flight.pool.name))) return false
     failed.elsewhere = elsewhere
     flight.tried = elsewhere ? tried : []
+    flight.justFailed = elsewhere ? undefined : state
     flight.disembark(failed.attempt)
     metrics.retries(flight.pool.name, failed.reason)(1)
     return true

@@ -63,6 +63,47 @@ describe("another backend answers", () => {
   )
 })
 
+describe("refusals of what clients ask for", () => {
+  it.effect("do not hide failures in between: they count neither against a backend nor for it", () =>
+    withGateway(
+      {
+        script: {
+          a: [
+            answer(500),
+            answer(400),
+            answer(500),
+            answer(404),
+            answer(500),
+            answer(422),
+            answer(500),
+            answer(413),
+            answer(500)
+          ]
+        },
+        backends: { a: { breaker: { minRequests: 1000 } } },
+        pool: { retry: { attempts: 0 } }
+      },
+      (gateway) =>
+        Effect.gen(function* () {
+          for (let i = 0; i < 8; i++) yield* gateway.ask()
+          assert.strictEqual(gateway.state("a").circuit.phase, "closed")
+          yield* gateway.ask()
+          assert.strictEqual(gateway.state("a").circuit.phase, "open", "five failures in a row")
+        })
+    )
+  )
+
+  it.effect("do not make a backend look fast", () =>
+    withGateway({ script: { a: [answer(200, "{}", { after: "400 millis" }), answer(404)] } }, (gateway) =>
+      Effect.gen(function* () {
+        for (let i = 0; i < 5; i++) yield* gateway.ask()
+        assert.isAtLeast(gateway.state("a").latency.average, 400)
+        assert.strictEqual(gateway.state("a").latency.count, 1)
+      })
+    )
+  )
+})
+
 describe("an answer that is the request's own fault", () => {
   it.effect.each([400, 401, 403, 404, 409, 413, 422, 451])(
     "of status %i comes as it is: not retried, not counted",
@@ -226,6 +267,25 @@ describe("when everything fails", () => {
         yield* gateway.ask()
         assert.strictEqual(gateway.transport.asked, "abcdabcd".slice(0, gateway.transport.asked.length))
         assert.strictEqual(gateway.transport.asked.slice(0, 5), "abcda")
+      })
+    )
+  )
+
+  it.effect("once everybody was asked, it is not the one that has just failed that is asked next", () =>
+    withGateway({ script: { a: [answer(500)], b: [answer(500)] }, pool: { retry: { attempts: 3 } } }, (gateway) =>
+      Effect.gen(function* () {
+        // A session prefers its backend: here the one that it has just been moved to.
+        yield* gateway.ask({ headers: { "x-session-key": "s" } })
+        assert.strictEqual(gateway.transport.asked, "abab")
+      })
+    )
+  )
+
+  it.effect("who has just failed is asked again where there is nobody else", () =>
+    withGateway({ script: { a: [answer(500), well], b: [refuse] }, backends: { b: { enabled: false } } }, (gateway) =>
+      Effect.gen(function* () {
+        assert.strictEqual((yield* gateway.ask()).status, 200)
+        assert.strictEqual(gateway.transport.asked, "aa")
       })
     )
   )

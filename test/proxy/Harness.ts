@@ -1,22 +1,16 @@
 /** The data plane with everything real but the sockets: a client, scripted backends, virtual time. */
-import { assert } from "@effect/vitest"
+import { assert, vi } from "@effect/vitest"
 import { Effect, type Fiber, Layer, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BackendAdapter } from "../../src/backend/BackendAdapter.ts"
 import type { UpstreamBody } from "../../src/backend/UpstreamTransport.ts"
 import type { ApiKey } from "../../src/domain/ApiKey.ts"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
-import { HealthProber } from "../../src/health/HealthProber.ts"
+import { layerCore } from "../../src/Gateway.ts"
 import { Proxy, type ProxyResponse, RequestReport } from "../../src/proxy/Proxy.ts"
 import { gatherServices, type ProxyServices } from "../../src/proxy/ProxyServices.ts"
 import { type BackendState, Registry } from "../../src/registry/Registry.ts"
-import { Admission } from "../../src/resilience/Admission.ts"
-import { CircuitBreaker } from "../../src/resilience/CircuitBreaker.ts"
-import { Deadlines, type Timed } from "../../src/resilience/Deadlines.ts"
-import { HedgePolicy } from "../../src/resilience/HedgePolicy.ts"
-import { RateLimiter } from "../../src/resilience/RateLimiter.ts"
-import { RetryPolicy } from "../../src/resilience/RetryPolicy.ts"
-import { Scheduler } from "../../src/scheduler/Scheduler.ts"
+import type { Admission } from "../../src/resilience/Admission.ts"
+import type { Deadlines, Timed } from "../../src/resilience/Deadlines.ts"
 import { Exposition, Metrics, Tracing } from "../../src/telemetry/Telemetry.ts"
 import { type Script, ScriptedTransport } from "./ScriptedTransport.ts"
 
@@ -41,39 +35,24 @@ const configOf = ({ backends, more, pool, script }: Setting): GatewayConfig => {
   })
 }
 
-/** The real one, with a count of what it watches. */
-class Watched extends Set<Timed> {
-  readonly layer = Layer.effect(
-    Deadlines,
-    Effect.map(Deadlines, (real) => ({
-      now: real.now,
-      add: (timed: Timed) => {
-        this.add(timed)
-        real.add(timed)
-      },
-      remove: (timed: Timed) => {
-        this.delete(timed)
-        real.remove(timed)
-      }
-    }))
-  ).pipe(Layer.provide(Deadlines.layer))
+/** What the deadlines watch now. */
+const watchedBy = (deadlines: Deadlines["Service"]): ReadonlySet<Timed> => {
+  const watched = new Set<Timed>()
+  const { add, remove } = deadlines
+  vi.spyOn(deadlines, "add").mockImplementation((timed) => {
+    watched.add(timed)
+    add(timed)
+  })
+  vi.spyOn(deadlines, "remove").mockImplementation((timed) => {
+    watched.delete(timed)
+    remove(timed)
+  })
+  return watched
 }
 
-const layerOf = (config: GatewayConfig, transport: ScriptedTransport, watched: Watched) =>
-  Proxy.layer.pipe(
-    Layer.provideMerge(HealthProber.layer),
-    Layer.provideMerge(
-      Layer.mergeAll(
-        Scheduler.layer,
-        Admission.layer,
-        CircuitBreaker.layer,
-        RateLimiter.layer,
-        RetryPolicy.layer,
-        HedgePolicy.layer
-      )
-    ),
-    Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, watched.layer, transport.layer)),
-    Layer.provideMerge(Registry.layerMemory(config)),
+/** The gateway's own program, over scripted backends. */
+export const layerOf = (config: GatewayConfig, transport: ScriptedTransport) =>
+  layerCore(config, transport.layer).pipe(
     Layer.provideMerge(Layer.merge(Metrics.layer, Tracing.layerNone)),
     Layer.provideMerge(Exposition.layerFigures)
   )
@@ -115,14 +94,14 @@ export class Harness {
   readonly transport: ScriptedTransport
   readonly proxy: Proxy["Service"]
   readonly services: ProxyServices
-  readonly watched: Watched
+  readonly watched: ReadonlySet<Timed>
   /** The newest request's. */
   reading = new Reading(new RequestReport(0))
   #count = 0
 
-  constructor(transport: ScriptedTransport, watched: Watched, proxy: Proxy["Service"], services: ProxyServices) {
+  constructor(transport: ScriptedTransport, proxy: Proxy["Service"], services: ProxyServices) {
     this.transport = transport
-    this.watched = watched
+    this.watched = watchedBy(services.deadlines)
     this.proxy = proxy
     this.services = services
   }
@@ -145,14 +124,20 @@ export class Harness {
     return backend.state
   }
 
+  /** The id of the request that comes next. */
+  get nextId(): string {
+    return `r-${this.#count + 1}`
+  }
+
   /** A whole request, from its arrival to the last byte of its answer. Time must pass for it. */
-  request(question: Question = {}) {
+  request(question: Question = {}, onAnswer: () => void = () => {}) {
     return Effect.scoped(
       Effect.gen({ self: this }, function* () {
         const report = new RequestReport(this.deadlines.now())
         const reading = new Reading(report)
         this.reading = reading
         const response = yield* this.proxy.handle(this.#asRequest(question, report))
+        onAnswer()
         yield* receive(response, reading)
         return reading
       })
@@ -258,9 +243,8 @@ const receive = (response: ProxyResponse, reading: Reading): Effect.Effect<void>
 /** Runs a test over a gateway of its own, and looks afterwards whether anything was left behind. */
 export const withGateway = <A, E>(setting: Setting, test: (gateway: Harness) => Effect.Effect<A, E>) => {
   const transport = new ScriptedTransport(setting.script)
-  const watched = new Watched()
   return Effect.gen(function* () {
-    const gateway = new Harness(transport, watched, yield* Proxy, yield* gatherServices)
+    const gateway = new Harness(transport, yield* Proxy, yield* gatherServices)
     const { registry } = gateway
     // The first probes are over, and everybody is well.
     yield* gateway.passUntil(() =>
@@ -271,5 +255,5 @@ export const withGateway = <A, E>(setting: Setting, test: (gateway: Harness) => 
     const result = yield* test(gateway)
     gateway.assertIdle()
     return result
-  }).pipe(Effect.provide(layerOf(configOf(setting), transport, watched)))
+  }).pipe(Effect.provide(layerOf(configOf(setting), transport)))
 }

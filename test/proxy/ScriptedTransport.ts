@@ -65,12 +65,20 @@ export const stream = (pieces: ReadonlyArray<Piece>, more: Partial<Answer> = {})
 export class Exchange {
   readonly request: UpstreamRequest
   /** Pieces that were read so far. */
-  read = 0
+  readonly pieces: Array<Uint8Array> = []
+  /** What it was told to do; `undefined` until it begins. */
+  step: Step | undefined
+  /** Whether its head was given. */
+  answered = false
   state: "open" | "finished" | "cancelled" | UpstreamFailed = "open"
   readonly #ending = Deferred.makeUnsafe<BodyEnd>()
 
   constructor(request: UpstreamRequest) {
     this.request = request
+  }
+
+  get read(): number {
+    return this.pieces.length
   }
 
   get text(): string {
@@ -89,6 +97,7 @@ export class Exchange {
 
   /** Waits for what the script says, or for whoever ends the exchange before. */
   play(step: Step): Effect.Effect<UpstreamResponse, UpstreamFailed> {
+    this.step = step
     if ("silent" in step) return this.#unlessEnded(Effect.never, stopped)
     if ("fails" in step) {
       const failure = new UpstreamFailed({ kind: step.fails, detail: step.detail ?? "scripted" })
@@ -101,7 +110,11 @@ export class Exchange {
       read: this.#reading(pieces, step.end),
       cancel: this.cancel
     }
-    return this.#unlessEnded(Effect.delay(Effect.succeed(head), step.after), stopped)
+    const give = Effect.sync(() => {
+      this.answered = true
+      return head
+    })
+    return this.#unlessEnded(Effect.delay(give, step.after), stopped)
   }
 
   #reading(pieces: Iterator<Piece>, end: Answer["end"]): Effect.Effect<Chunks | BodyEnd> {
@@ -112,8 +125,9 @@ export class Exchange {
           typeof value === "string" || value instanceof Uint8Array ? { after: 0, data: value } : value
         return Effect.delay(
           Effect.sync((): Chunks => {
-            this.read++
-            return [typeof data === "string" ? Buffer.from(data, "utf8") : data]
+            const piece = typeof data === "string" ? Buffer.from(data, "utf8") : data
+            this.pieces.push(piece)
+            return [piece]
           }),
           after
         )
@@ -155,15 +169,26 @@ const stopped = (end: BodyEnd): Effect.Effect<never, UpstreamFailed> =>
 /** By backend; the last step is repeated. */
 export type Script = Readonly<Record<string, ReadonlyArray<Step>>>
 
+/** What a backend does, decided when it is asked. */
+export type Play = (exchange: Exchange) => Step
+
+const playing = (script: Script, transport: ScriptedTransport): Play => {
+  const nth = ({ request }: Exchange) => transport.with(request.backend.name).length - 1
+  return (exchange) => {
+    const steps = script[exchange.request.backend.name] ?? []
+    return steps[nth(exchange)] ?? steps.at(-1) ?? silence
+  }
+}
+
 export class ScriptedTransport {
   /** Every exchange that was begun for a client, in order. */
   readonly exchanges: Array<Exchange> = []
   /** What a backend does with its probes, where it is not simply well. */
   readonly probes = new Map<string, Step>()
-  readonly #script: Script
+  readonly #play: Play
 
-  constructor(script: Script) {
-    this.#script = script
+  constructor(script: Script | Play) {
+    this.#play = typeof script === "function" ? script : playing(script, this)
   }
 
   /** The exchanges with one backend. */
@@ -181,19 +206,13 @@ export class ScriptedTransport {
     return this.exchanges.map(({ state }) => (typeof state === "string" ? state : state.kind))
   }
 
-  #stepFor(request: UpstreamRequest): Step {
-    const { name } = request.backend
-    const steps = this.#script[name] ?? []
-    return steps[this.with(name).length] ?? steps.at(-1) ?? silence
-  }
-
   readonly layer = Layer.succeed(UpstreamTransport, {
     send: (request, started) =>
       Effect.suspend(() => {
         const exchange = new Exchange(request)
         const isProbe = request.method === "GET" && request.path === "/v1/models"
-        const step = isProbe ? (this.probes.get(request.backend.name) ?? answer(200, "{}")) : this.#stepFor(request)
         if (!isProbe) this.exchanges.push(exchange)
+        const step = isProbe ? (this.probes.get(request.backend.name) ?? answer(200, "{}")) : this.#play(exchange)
         started(exchange.abort)
         return Effect.onInterrupt(exchange.play(step), () => Effect.sync(exchange.cancel))
       })
