@@ -1,7 +1,7 @@
 import { configDefaults, defineConfig } from "vitest/config"
 
 /** What needs more than npm has a project of its own and a script of its own in package.json. */
-const apart = ["engine", "services", "chaos", "bench"]
+const apart = ["engine", "services", "chaos", "fuzz", "bench"]
 
 const project = (name: string, include: ReadonlyArray<string>, exclude: ReadonlyArray<string> = []) => ({
   test: {

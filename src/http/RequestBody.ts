@@ -45,6 +45,14 @@ export const packed = ({ header }: Incoming): InvalidRequest | undefined => {
 }
 
 /**
+ * A connection can break between the moment in which Node decides to tell a reader and the one in which it does; an error
+ * that nobody listens for by then would end the process.
+ */
+const staysListened = ({ message }: Incoming): void => {
+  message.on("error", () => {})
+}
+
+/**
  * All of it, in memory. Own code around Node's events instead of `request.arrayBuffer`, which has no bound on a
  * client's silence and copies once more.
  */
@@ -57,6 +65,7 @@ export const readBody = (
   Effect.suspend(() => {
     const refused = announcedTooLarge(incoming, limit)
     if (refused !== undefined) return Effect.fail(refused)
+    staysListened(incoming)
     let size = 0
     const letGo = Effect.sync(() => {
       held.bytes -= size
@@ -109,12 +118,13 @@ const tooSlow = () => new RequestTimeout({ message: "The request's body came too
 
 /** As it comes, for what is passed through; what is too long or too slow breaks off. */
 export const streamBody = (
-  { request }: Incoming,
+  incoming: Incoming,
   { limit, patience }: BodyBounds
-): Stream.Stream<Uint8Array, UpstreamFailed> =>
-  Stream.suspend(() => {
+): Stream.Stream<Uint8Array, UpstreamFailed> => {
+  staysListened(incoming)
+  return Stream.suspend(() => {
     let size = 0
-    return request.stream.pipe(
+    return incoming.request.stream.pipe(
       Stream.mapError(() => new UpstreamFailed({ kind: "request_body", detail: "broke off" })),
       Stream.timeoutOrElse({ duration: patience, orElse: () => Stream.fail(bodyTooSlow) }),
       Stream.tap((chunk) => {
@@ -123,3 +133,4 @@ export const streamBody = (
       })
     )
   })
+}

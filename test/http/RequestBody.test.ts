@@ -7,7 +7,8 @@ import {
   HeldBodies,
   hasBody,
   packed,
-  readBody
+  readBody,
+  streamBody
 } from "../../src/http/RequestBody.ts"
 import { Deadlines } from "../../src/resilience/Deadlines.ts"
 import { incoming } from "./Requests.ts"
@@ -77,6 +78,20 @@ describe("a body", () => {
       yield* push("1")
       request.message.destroy(new Error("gone"))
       assert.strictEqual(yield* outcome, "invalid_request")
+    }).pipe(Effect.provide(Deadlines.layer))
+  )
+})
+
+describe("a connection that breaks", () => {
+  it.effect("in the very moment that nobody reads its body any more does not take the process with it", () =>
+    Effect.gen(function* () {
+      const { fiber, push, request } = yield* reading()
+      yield* push("1")
+      yield* Fiber.interrupt(fiber)
+      assert.doesNotThrow(() => request.message.emit("error", new Error("aborted")))
+      const streamed = incoming({ method: "POST" })
+      streamBody(streamed, bounds)
+      assert.doesNotThrow(() => streamed.message.emit("error", new Error("aborted")))
     }).pipe(Effect.provide(Deadlines.layer))
   )
 })
