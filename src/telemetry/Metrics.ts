@@ -53,24 +53,30 @@ export class Metrics extends Context.Service<
   static readonly layer = Layer.effect(
     Metrics,
     Effect.map(Effect.context(), (context) => {
-      const family = (make: () => Metric.Metric<number, unknown>, ...labels: ReadonlyArray<string>): Family => {
-        const metric = make()
+      // Each series is a metric with attributes of its own: through `withAttributes` its key would be made at every update.
+      const family = (
+        make: (attributes: Record<string, string>) => Metric.Metric<number, unknown>,
+        ...labels: ReadonlyArray<string>
+      ): Family => {
         const handles = new Map<string, Update>()
         return (...values) => {
           const key = values.length === 1 ? (values[0] ?? "") : values.join("\u0000")
           const known = handles.get(key)
           if (known !== undefined) return known
           const attributes = Object.fromEntries(labels.map((label, index) => [label, values[index] ?? "other"]))
-          const series = Metric.withAttributes(metric, attributes)
+          const series = make(attributes)
           const update: Update = (value) => series.updateUnsafe(value, context)
           handles.set(key, update)
           return update
         }
       }
       const counter = (name: string, description: string, ...labels: ReadonlyArray<string>) =>
-        family(() => Metric.counter(name, { description, incremental: true }), ...labels)
+        family((attributes) => Metric.counter(name, { description, attributes, incremental: true }), ...labels)
       const histogram = (name: string, description: string, ...labels: ReadonlyArray<string>) =>
-        family(() => Metric.histogram(name, { description, boundaries: secondsBuckets }), ...labels)
+        family(
+          (attributes) => Metric.histogram(name, { description, attributes, boundaries: secondsBuckets }),
+          ...labels
+        )
 
       return Metrics.of({
         httpRequests: counter("weir_http_requests_total", "Requests answered", "listener", "route", "method", "status"),
@@ -122,9 +128,10 @@ export class Metrics extends Context.Service<
         tokens: counter("weir_tokens_total", "Tokens, as the backends count them", "pool", "model", "kind"),
         streamEnds: counter("weir_stream_ends_total", "How streams ended", "pool", "end"),
         sticky: counter("weir_sticky_total", "What became of sessions' preferences", "pool", "outcome"),
-        overhead: family(() =>
+        overhead: family((attributes) =>
           Metric.histogram("weir_overhead_seconds", {
             description: "The gateway's own share of a request",
+            attributes,
             boundaries: overheadBuckets
           })
         )(),
