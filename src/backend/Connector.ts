@@ -29,7 +29,8 @@ export const makeConnector = (
 export const refused = (reason: string): UpstreamFailed =>
   new UpstreamFailed({ kind: "refused", detail: `the address ${reason}` })
 
-const guardedLookup =
+/** Resolves a name, and fails where any of its addresses is one that the policy of the moment refuses. */
+export const guardedLookup =
   (policy: () => EgressPolicy): LookupFunction =>
   (hostname, options, callback) => {
     resolve(hostname, { ...options, all: true }, (error, addresses) => {

@@ -11,7 +11,10 @@ const connectCodes = new Set([
   "EADDRNOTAVAIL",
   "ETIMEDOUT",
   "UND_ERR_CONNECT_TIMEOUT",
-  "UND_ERR_PRX_TLS"
+  // A proxy that cannot be reached, that is not trusted, or that will not open a tunnel.
+  "UND_ERR_PRX_CONN",
+  "UND_ERR_PRX_TLS",
+  "UND_ERR_ABORTED"
 ])
 
 const protocolCodes = new Set([

@@ -4,11 +4,11 @@ import { Readable } from "node:stream"
 import { Duration, Effect, Exit, Layer, Redacted, Stream } from "effect"
 import { type Dispatcher, Pool, ProxyAgent } from "undici"
 import type { Backend } from "../domain/Backend.ts"
-import { type EgressPolicy, makeEgressPolicy } from "../domain/EgressPolicy.ts"
+import { type EgressPolicy, makeEgressPolicy, makeProxyPolicy } from "../domain/EgressPolicy.ts"
 import type { ClientSettings } from "../domain/Pool.ts"
 import { Registry } from "../registry/Registry.ts"
 import { readTls, type TlsMaterial } from "./BackendTls.ts"
-import { makeConnector } from "./Connector.ts"
+import { guardedLookup, makeConnector, refused } from "./Connector.ts"
 import { decodeContent } from "./ContentDecoding.ts"
 import { Exchange } from "./Exchange.ts"
 import {
@@ -26,7 +26,10 @@ export const layerUndici = Layer.effect(
   UpstreamTransport,
   Effect.gen(function* () {
     const registry = yield* Registry
-    const policy = currentPolicy(registry)
+    const policies = {
+      backends: currentPolicy(registry, makeEgressPolicy),
+      proxies: currentPolicy(registry, makeProxyPolicy)
+    }
     const lines = new Map<string, Line>()
     yield* Effect.addFinalizer(() =>
       Effect.promise(() => Promise.allSettled([...lines.values()].map(({ dispatcher }) => dispatcher.destroy())))
@@ -34,7 +37,7 @@ export const layerUndici = Layer.effect(
 
     const lineFor = (request: UpstreamRequest): Line | UpstreamFailed => {
       const { backend, client, connectTimeout } = request
-      const { origin } = new URL(backend.url)
+      const { hostname, origin } = new URL(backend.url)
       const proxy = client.proxy === undefined ? "" : Redacted.value(client.proxy)
       const tls = readTls(backend.tls)
       if (tls instanceof UpstreamFailed) return tls
@@ -46,8 +49,9 @@ export const layerUndici = Layer.effect(
       const line: Line = {
         backend: backend.name,
         origin,
+        host: hostname,
         proxied: proxy !== "",
-        dispatcher: makeDispatcher(policy, request, origin, proxy, tls)
+        dispatcher: makeDispatcher(policies, request, origin, proxy, tls)
       }
       lines.set(key, line)
       return line
@@ -73,7 +77,10 @@ export const layerUndici = Layer.effect(
           started(exchange.abort)
           const line = knownLine(request)
           if (line instanceof UpstreamFailed) return resume(Exit.fail(line))
-          const { dispatcher, origin, proxied } = line
+          const { dispatcher, host, origin, proxied } = line
+          // Behind a proxy nobody here resolves the name; what it says by itself is looked at each time.
+          const reason = proxied ? policies.backends().refuseHost(host) : undefined
+          if (reason !== undefined) return resume(Exit.fail(refused(reason)))
           dispatcher.dispatch(
             {
               origin,
@@ -95,19 +102,25 @@ export const layerUndici = Layer.effect(
 interface Line {
   readonly backend: string
   readonly origin: string
+  readonly host: string
   readonly proxied: boolean
   readonly dispatcher: Dispatcher
 }
 
+interface Policies {
+  readonly backends: () => EgressPolicy
+  readonly proxies: () => EgressPolicy
+}
+
 /** The policy of the configuration in force, made anew only when that changes. */
-const currentPolicy = (registry: Registry["Service"]): (() => EgressPolicy) => {
+const currentPolicy = (registry: Registry["Service"], make: typeof makeEgressPolicy): (() => EgressPolicy) => {
   let { security } = registry.current().config
-  let policy = makeEgressPolicy(security)
+  let policy = make(security)
   return () => {
     const now = registry.current().config.security
     if (now !== security) {
       security = now
-      policy = makeEgressPolicy(now)
+      policy = make(now)
     }
     return policy
   }
@@ -126,7 +139,7 @@ const forgetLines = (lines: Map<string, Line>, registry: Registry["Service"]): v
 }
 
 const makeDispatcher = (
-  policy: () => EgressPolicy,
+  { backends, proxies }: Policies,
   { client, connectTimeout }: UpstreamRequest,
   origin: string,
   proxy: string,
@@ -141,9 +154,17 @@ const makeDispatcher = (
     // Said here too: where HTTP/2 is possible, requests wait for the first handshake to be over.
     allowH2: false
   }
-  return proxy === ""
-    ? new Pool(origin, { ...options, connect: makeConnector(policy, connectTimeout, tls.options) })
-    : new ProxyAgent({ ...options, connectTimeout, uri: proxy, requestTls: tls.options })
+  if (proxy === "")
+    return new Pool(origin, { ...options, connect: makeConnector(backends, connectTimeout, tls.options) })
+  return new ProxyAgent({
+    ...options,
+    connectTimeout,
+    uri: proxy,
+    requestTls: tls.options,
+    proxyTls: { lookup: guardedLookup(proxies), autoSelectFamily: true },
+    // To connect includes that the proxy has opened its tunnel.
+    clientFactory: (url, more) => new Pool(url, { ...more, headersTimeout: connectTimeout })
+  })
 }
 
 /** In pairs: of a flat list, a proxy's agent would keep only the last value of each name. */

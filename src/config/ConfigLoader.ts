@@ -16,6 +16,7 @@ import { decodeConfig, type Issue } from "./Decoding.ts"
 import { type Overrides, overlay } from "./EnvironmentOverlay.ts"
 import { type Environment, interpolate } from "./Interpolation.ts"
 import { checkAvailable } from "./NotYet.ts"
+import { checkResolution } from "./Resolution.ts"
 import { checkSafety } from "./SafeStart.ts"
 import { parseSource, type Source } from "./Source.ts"
 
@@ -76,7 +77,7 @@ export class ConfigLoader extends Context.Service<
           const file = yield* find(options, env)
           const source = file === undefined ? emptySource : yield* parseSource(file, yield* readText(file))
           const config = yield* validate(file ?? "environment", source, env, options.overrides ?? {})
-          const unusable = yield* checkCertificates(config, fs)
+          const unusable = [...(yield* checkCertificates(config, fs)), ...(yield* checkResolution(config))]
           if (unusable.length > 0) {
             return yield* new ConfigInvalid({ source: file ?? "environment", problems: problemsOf(unusable, source) })
           }

@@ -1,5 +1,6 @@
 /** What a start is refused for although the configuration is well-formed: doors that would stand open by mistake. */
-import { makeEgressPolicy } from "../domain/EgressPolicy.ts"
+import { Redacted } from "effect"
+import { makeEgressPolicy, makeProxyPolicy } from "../domain/EgressPolicy.ts"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import { isLoopbackHost } from "../domain/Loopback.ts"
 import type { Issue } from "./Decoding.ts"
@@ -8,7 +9,8 @@ import type { Issue } from "./Decoding.ts"
 export const checkSafety = (config: GatewayConfig): ReadonlyArray<Issue> => [
   ...openListeners(config),
   ...openAdmin(config),
-  ...forbiddenBackends(config)
+  ...forbiddenBackends(config),
+  ...forbiddenProxies(config)
 ]
 
 const openListeners = ({ keys, listeners }: GatewayConfig): ReadonlyArray<Issue> =>
@@ -30,6 +32,16 @@ const openAdmin = ({ admin, listeners }: GatewayConfig): ReadonlyArray<Issue> =>
   return isLoopbackHost(listeners[0].host)
     ? []
     : [{ at: ["admin", "token"], message: `${message}, or give it a port of its own on loopback (admin.port)` }]
+}
+
+const forbiddenProxies = ({ pools, security }: GatewayConfig): ReadonlyArray<Issue> => {
+  const policy = makeProxyPolicy(security)
+  return pools.flatMap(({ client }, index): ReadonlyArray<Issue> => {
+    if (client.proxy === undefined) return []
+    const reason = policy.refuseHost(new URL(Redacted.value(client.proxy)).hostname)
+    const at = ["pools", index, "client", "proxy"]
+    return reason === undefined ? [] : [{ at, message: `refused: this address ${reason}` }]
+  })
 }
 
 const forbiddenBackends = ({ backends, security }: GatewayConfig): ReadonlyArray<Issue> => {

@@ -48,9 +48,8 @@ export const makeEgressPolicy = (security: Security): EgressPolicy => {
   )
 
   const refuseAddress = (address: string): string | undefined => {
-    const ip = parseAddress(address)
-    if (ip === undefined) return undefined
-    const inside = (network: IpNetwork.IpNetwork) => IpNetwork.contains(network, ip)
+    const meant = addressesIn(address)
+    const inside = (network: IpNetwork.IpNetwork) => meant.some((ip) => IpNetwork.contains(network, ip))
     if (metadataNetworks.some(inside)) return "is the metadata service of a cloud"
     if (denied.some(inside)) return "is in one of security.denyNetworks"
     if (!security.allowPrivateBackends && privateNetworks.some(inside)) {
@@ -71,23 +70,34 @@ export const makeEgressPolicy = (security: Security): EgressPolicy => {
   return { refuseHost, refuseAddress }
 }
 
-/** An address without its zone; an IPv4 address that is wrapped in IPv6 is unwrapped first. */
-const parseAddress = (text: string): NetAddress.IpAddress | undefined => {
+/** A proxy is no backend: where it stands may be private. All else holds for it too. */
+export const makeProxyPolicy = (security: Security): EgressPolicy =>
+  makeEgressPolicy({ ...security, allowPrivateBackends: true })
+
+/** An address without its zone, and every IPv4 address that a network may take it for. */
+const addressesIn = (text: string): ReadonlyArray<NetAddress.IpAddress> => {
   const parsed = NetAddress.ipFromString(text.replace(/%.*$/, ""))
-  if (Result.isFailure(parsed)) return undefined
+  if (Result.isFailure(parsed)) return []
   const ip = NetAddress.toCanonical(parsed.success)
-  return NetAddress.isIpv6Address(ip) ? (embeddedIpv4(NetAddress.ipv6ToSegments(ip)) ?? ip) : ip
+  return NetAddress.isIpv6Address(ip) ? [ip, ...embeddedIpv4(NetAddress.ipv6ToSegments(ip))] : [ip]
 }
 
-/** The IPv4 address inside an IPv4-compatible (`::a.b.c.d`), NAT64 (`64:ff9b::/96`) or 6to4 (`2002::/16`) address. */
-const embeddedIpv4 = (segments: NetAddress.Ipv6Segments): NetAddress.Ipv4Address | undefined => {
-  const prefix = segments
-    .slice(0, 6)
-    .map((segment) => segment.toString(16))
-    .join(":")
-  if (segments[0] === 0x2002) return fromWords(segments[1], segments[2])
-  if (prefix === "64:ff9b:0:0:0:0") return fromWords(segments[6], segments[7])
-  return prefix === "0:0:0:0:0:0" && segments[6] !== 0 ? fromWords(segments[6], segments[7]) : undefined
+/** What translators and tunnels make of an IPv6 address; one wrapped as `::ffff:a.b.c.d` is unwrapped before. */
+const embeddedIpv4 = (segments: NetAddress.Ipv6Segments): ReadonlyArray<NetAddress.Ipv4Address> => {
+  const [first, second, third, fourth, fifth, sixth, high, low] = segments
+  const last = fromWords(high, low)
+  // 6to4.
+  if (first === 0x2002) return [fromWords(second, third)]
+  // Teredo: the server, and the client with all its bits turned.
+  if (first === 0x2001 && second === 0) return [fromWords(third, fourth), fromWords(~high & 0xffff, ~low & 0xffff)]
+  // NAT64, with the well-known prefix and with the one for local use.
+  if (first === 0x64 && second === 0xff9b) return [last]
+  // ISATAP.
+  if (sixth === 0x5efe && (fifth === 0 || fifth === 0x200)) return [last]
+  const leading = first | second | third | fourth
+  // Stateless translation, then the old compatible form; `::` and `::1` are themselves.
+  if (leading === 0 && fifth === 0xffff && sixth === 0) return [last]
+  return leading === 0 && fifth === 0 && sixth === 0 && high !== 0 ? [last] : []
 }
 
 const fromWords = (high: number, low: number): NetAddress.Ipv4Address =>

@@ -1,9 +1,11 @@
 /** A pool: backends that can stand in for each other, and how work is shared among them. */
-import { Result, Schema } from "effect"
+import { Option, Result, Schema } from "effect"
 import { compileRegExp } from "./LinearRegExp.ts"
 import { HeaderValue, Name } from "./Names.ts"
 import { between, decimal, flag, orElse, Timeouts } from "./Settings.ts"
 import { Span } from "./Units.ts"
+
+const decodeUri = Option.liftThrowable(decodeURIComponent)
 
 /** The ways to choose a backend; each is one file in `scheduler/strategies`. */
 export const StrategyName = Schema.Literals([
@@ -91,12 +93,27 @@ export const HedgeSettings = Schema.Struct({
 })
 export type HedgeSettings = typeof HedgeSettings.Type
 
-/** How connections from this pool to its backends are made. */
+/** An HTTP proxy; credentials, percent-encoded where need be, are a part of the address. */
+const ProxyUrl = Schema.String.pipe(
+  Schema.check(
+    Schema.makeFilter((text) => {
+      const url = URL.parse(text)
+      if (url === null || !/^https?:$/.test(url.protocol) || url.pathname !== "/" || url.search + url.hash !== "") {
+        return "expected the address of a proxy, such as http://user:password@proxy:8080"
+      }
+      return Option.isNone(decodeUri(url.username + url.password))
+        ? "its credentials are not percent-encoded properly"
+        : undefined
+    })
+  )
+)
+
+/** How connections from this pool to its backends are made: through `proxy`, where there is one. */
 export const ClientSettings = Schema.Struct({
   userAgent: Schema.optionalKey(HeaderValue),
   keepAlive: Span.pipe(orElse("30s")),
   stream: flag.pipe(orElse(true)),
-  proxy: Schema.optionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)),
+  proxy: Schema.optionalKey(Schema.RedactedFromValue(ProxyUrl)),
   timeouts: Timeouts.pipe(orElse({}))
 })
 export type ClientSettings = typeof ClientSettings.Type

@@ -260,6 +260,14 @@ pools:
       "backends: [{name: a, url: 'https://b', tls: {serverName: 'https://c'}}]",
       /^backends\[0\]\.tls\.serverName: expected the name/
     ],
+    ...["proxy:8080", "socks5://proxy", "http://proxy/path", "http://u:%zz@proxy"].map(
+      (proxy) =>
+        [
+          `the proxy ${proxy}`,
+          `backends: [${backend}]\npools: [{name: p, backends: [a], client: {proxy: '${proxy}'}}]`,
+          /^pools\[0\]\.client\.proxy: (expected the address of a proxy|its credentials are not)/
+        ] as const
+    ),
     [
       "a switch that turns verification off",
       "backends: [{name: a, url: 'https://b', tls: {insecure: true}}]",
@@ -394,6 +402,11 @@ describe("a start is refused", () => {
         ] as const
     ),
     [
+      "a proxy at a metadata address",
+      `backends: [${backend}]\npools: [{name: p, backends: [a], client: {proxy: 'http://u:s3cret@2852039166:80'}}]`,
+      /^pools\[0\]\.client\.proxy: refused: this address is the metadata service of a cloud \(line 2\)$/
+    ],
+    [
       "a private backend where none is allowed",
       "security: {allowPrivateBackends: false}\nbackends: [{name: a, url: 'http://192.168.1.1'}]",
       /^backends\[0\]\.url: refused/
@@ -456,6 +469,40 @@ const inFolder = <A, E>(
       Effect.provide(ConfigLoader.layer(environment))
     )
   }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
+
+describe("a name in an address", () => {
+  const problemsWith = (text: string) =>
+    inFolder({ "weir.yaml": text }, {}, (loader) =>
+      Effect.map(Effect.result(loader.load({})), (loaded) =>
+        Result.isSuccess(loaded) ? [] : loaded.failure.message.split("\n")
+      )
+    )
+
+  it.effect("that means a refused address is refused where it stands", () =>
+    Effect.gen(function* () {
+      const denied = `backends:
+  - { name: a, url: "http://no-such-host.invalid" }
+  - { name: b, url: "http://localhost:1" }
+security: { denyNetworks: [127.0.0.0/8, "::1"] }
+`
+      assert.deepStrictEqual(yield* problemsWith(denied), [
+        "backends[1].url: refused: this name means an address that is in one of security.denyNetworks (line 3)"
+      ])
+      const closed = "backends: [{name: a, url: 'http://localhost:1'}]\nsecurity: {allowPrivateBackends: false}"
+      assert.deepStrictEqual(yield* problemsWith(closed), [
+        "backends[0].url: refused: this name means an address that is in a private network, and " +
+          "security.allowPrivateBackends is false (line 1)"
+      ])
+    })
+  )
+
+  it.effect("that means nothing, or an address like all others, is none of our business yet", () =>
+    Effect.gen(function* () {
+      const text = "backends: [{name: a, url: 'http://localhost:1'}, {name: b, url: 'http://no-such-host.invalid'}]"
+      assert.deepStrictEqual(yield* problemsWith(text), [])
+    })
+  )
+})
 
 describe("finding the file", () => {
   it.effect("prefers the option, then WEIR_CONFIG, then ./weir.yaml", () =>
