@@ -8,6 +8,7 @@ const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly kn
   domain: { faces: ["*"], knows: [] },
   telemetry: { faces: ["Telemetry"], knows: ["domain"] },
   config: { faces: ["ConfigLoader"], knows: ["domain"] },
+  control: { faces: ["Reloader", "Triggers"], knows: ["domain", "telemetry", "config", "registry"] },
   registry: { faces: ["Registry", "BackendGauges"], knows: ["domain", "telemetry"] },
   scheduler: { faces: ["Scheduler"], knows: ["domain", "telemetry", "registry"] },
   resilience: {
@@ -38,6 +39,7 @@ const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly kn
       "domain",
       "telemetry",
       "config",
+      "control",
       "registry",
       "scheduler",
       "resilience",

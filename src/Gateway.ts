@@ -1,11 +1,13 @@
 /** The program: every service as a layer, composed in this one place. */
-import { Duration, Effect, Layer } from "effect"
+import { Effect, Layer } from "effect"
 import { BackendAdapter } from "./backend/BackendAdapter.ts"
 import { layerUndici } from "./backend/UndiciTransport.ts"
 import type { UpstreamTransport } from "./backend/UpstreamTransport.ts"
+import type { ConfigInvalid, Loaded } from "./config/ConfigLoader.ts"
+import { Reloader } from "./control/Reloader.ts"
 import type { GatewayConfig } from "./domain/GatewayConfig.ts"
 import { HealthProber } from "./health/HealthProber.ts"
-import { Draining, layer as layerHttp, type OnListening } from "./http/HttpSurface.ts"
+import { layer as layerHttp, type OnListening } from "./http/HttpSurface.ts"
 import { Proxy } from "./proxy/Proxy.ts"
 import { layerBackendGauges } from "./registry/BackendGauges.ts"
 import { Registry } from "./registry/Registry.ts"
@@ -18,7 +20,7 @@ import { layerQueueGauges } from "./resilience/QueueGauges.ts"
 import { RateLimiter } from "./resilience/RateLimiter.ts"
 import { RetryPolicy } from "./resilience/RetryPolicy.ts"
 import { Scheduler } from "./scheduler/Scheduler.ts"
-import { Exposition, layerProcessFigures, layerStderr, Metrics, Tracing } from "./telemetry/Telemetry.ts"
+import { Exposition, LogSettings, layerProcessFigures, layerStderr, Metrics, Tracing } from "./telemetry/Telemetry.ts"
 
 const layerTelemetry = (config: GatewayConfig) =>
   Layer.mergeAll(layerProcessFigures, Exposition.layer(config.telemetry), Tracing.layer(config.telemetry)).pipe(
@@ -45,21 +47,27 @@ export const layerCore = (config: GatewayConfig, transport: Layer.Layer<Upstream
     Layer.provideMerge(Registry.layerMemory(config))
   )
 
-/** The whole gateway, serving until its scope closes. */
-export const layerGateway = (config: GatewayConfig, onListening: OnListening) => {
+/** Follows what the configuration says of the logs. */
+const layerLogSettings = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const registry = yield* Registry
+    const { change } = yield* LogSettings
+    yield* registry.takePart(() =>
+      Effect.succeed({
+        commit: ({ config }) => Effect.sync(() => change(config.telemetry.logs)),
+        abort: Effect.void
+      })
+    )
+  })
+)
+
+/** The whole gateway, serving what was loaded until its scope closes. `load` reads it again. */
+export const layerGateway = (loaded: Loaded, load: Effect.Effect<Loaded, ConfigInvalid>, onListening: OnListening) => {
+  const { config } = loaded
   // Built last, so its finaliser runs first: the end begins while everything still stands.
-  const drain = Layer.effectDiscard(
-    Effect.gen(function* () {
-      const draining = yield* Draining
-      const { reusePort, shutdownGrace } = config.server
-      // Where another process has the port too, the sockets must go at once, so that it gets what comes in.
-      yield* Effect.addFinalizer(() => draining.drain(reusePort ? Duration.zero : shutdownGrace))
-    })
-  )
-  return drain.pipe(
-    Layer.provideMerge(layerHttp(onListening)),
-    Layer.provideMerge(Draining.layer),
-    Layer.provideMerge(Layer.merge(layerBackendGauges, layerQueueGauges)),
+  return layerHttp(onListening).pipe(
+    Layer.provideMerge(Reloader.layer(loaded, load)),
+    Layer.provideMerge(Layer.mergeAll(layerBackendGauges, layerQueueGauges, layerLogSettings)),
     Layer.provideMerge(layerCore(config, layerUndici)),
     Layer.provideMerge(layerTelemetry(config)),
     Layer.provideMerge(layerStderr(config.telemetry.logs))

@@ -2,11 +2,11 @@
 import { Console, Duration, Effect, Layer, Schedule, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
+import type { Loaded } from "../config/ConfigLoader.ts"
 import { type GatewayConfig, parseGatewayConfig } from "../domain/GatewayConfig.ts"
 import { layerGateway } from "../Gateway.ts"
 import { Simulator } from "../sim/Simulator.ts"
 import { fail } from "./Failure.ts"
-import { cannotListen } from "./Listen.ts"
 import { port } from "./Options.ts"
 
 const model = "demo-model"
@@ -44,13 +44,14 @@ export const demo = Command.make(
       )
     },
     Effect.scoped,
-    Effect.catchTag("ServeError", (error) => fail(cannotListen(error)))
+    Effect.catchTag("CannotListen", ({ message }) => fail(message))
   )
 ).pipe(Command.withDescription("Start three simulated engines and the gateway, and show a first answer"))
 
 const run = Effect.fnUntraced(function* (settings: GatewayConfig, urls: ReadonlyArray<string>) {
   let address = ""
-  const gateway = layerGateway(settings, ({ host, port: bound }) =>
+  const loaded: Loaded = { config: settings, file: undefined, files: [] }
+  const gateway = layerGateway(loaded, Effect.succeed(loaded), ({ host, port: bound }) =>
     Effect.sync(() => {
       address = `http://${host}:${bound}`
     })

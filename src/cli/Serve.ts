@@ -1,9 +1,9 @@
 import { Effect, Layer, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { ConfigLoader, formatProblem } from "../config/ConfigLoader.ts"
+import { layerTriggers, takeHangups } from "../control/Triggers.ts"
 import { layerGateway } from "../Gateway.ts"
 import { fail } from "./Failure.ts"
-import { cannotListen } from "./Listen.ts"
 import { config, port } from "./Options.ts"
 
 /** `weir serve`: runs the gateway until it is told to stop. */
@@ -17,19 +17,21 @@ export const serve = Command.make(
     debug: Flag.Boolean("debug").pipe(Flag.withDescription("Log everything"), Flag.withDefault(false))
   },
   Effect.fnUntraced(function* (options) {
+    const hangups = yield* takeHangups
     const loader = yield* ConfigLoader
-    const loaded = yield* loader
-      .load({
-        ...(Option.isSome(options.config) && { file: options.config.value }),
-        overrides: {
-          ...(Option.isSome(options.host) && { host: options.host.value }),
-          ...(Option.isSome(options.port) && { port: options.port.value }),
-          ...(Option.isSome(options.workers) && { workers: options.workers.value }),
-          ...(options.debug && { logLevel: "debug" })
-        }
-      })
-      .pipe(Effect.catch(({ problems }) => fail(problems.map(formatProblem).join("\n"))))
-    const gateway = layerGateway(loaded.config, (surface) => Effect.logInfo("listening", surface))
-    return yield* Layer.launch(gateway).pipe(Effect.catchTag("ServeError", (error) => fail(cannotListen(error))))
-  })
+    const load = loader.load({
+      ...(Option.isSome(options.config) && { file: options.config.value }),
+      overrides: {
+        ...(Option.isSome(options.host) && { host: options.host.value }),
+        ...(Option.isSome(options.port) && { port: options.port.value }),
+        ...(Option.isSome(options.workers) && { workers: options.workers.value }),
+        ...(options.debug && { logLevel: "debug" })
+      }
+    })
+    const loaded = yield* Effect.catch(load, ({ problems }) => fail(problems.map(formatProblem).join("\n")))
+    const gateway = layerGateway(loaded, load, (surface) => Effect.logInfo("listening", surface))
+    return yield* Layer.launch(Layer.provide(layerTriggers(hangups), gateway)).pipe(
+      Effect.catchTag("CannotListen", ({ message }) => fail(message))
+    )
+  }, Effect.scoped)
 ).pipe(Command.withDescription("Run the gateway (what happens without a sub-command)"))

@@ -1,8 +1,8 @@
 import { Console, Effect, Layer, Option } from "effect"
 import { Command, Flag } from "effect/cli"
+import { cannotListen } from "../domain/CannotListen.ts"
 import { engineNames, Simulator } from "../sim/Simulator.ts"
 import { fail } from "./Failure.ts"
-import { cannotListen } from "./Listen.ts"
 import { duration, port } from "./Options.ts"
 
 const described = <A>(flag: Flag.Flag<A>, text: string) => flag.pipe(Flag.withDescription(text), Flag.optional)
@@ -56,7 +56,7 @@ export const sim = Command.make(
       apiKey: Option.getOrUndefined(given.apiKey)
     })
     return yield* Layer.launch(announce.pipe(Layer.provide(simulator))).pipe(
-      Effect.catchTag("ServeError", (error) => fail(cannotListen(error)))
+      Effect.catchTag("ServeError", (error) => fail(cannotListen(error.cause)))
     )
   })
 ).pipe(Command.withDescription("Run a simulated inference server"))

@@ -13,6 +13,10 @@ interface Files {
   readonly key?: string | undefined
 }
 
+/** Their names. */
+export const certificateFiles = ({ backends, listeners }: GatewayConfig): ReadonlyArray<string> =>
+  [...listeners, ...backends].flatMap(({ tls }) => Object.values(tls ?? {}).filter((file) => typeof file === "string"))
+
 /** An issue for each file that cannot be read or is not what it should be, and for each key that fits no certificate. */
 export const checkCertificates = Effect.fnUntraced(function* (
   { backends, listeners }: GatewayConfig,

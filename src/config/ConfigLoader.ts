@@ -9,7 +9,7 @@ import { parseEnv } from "node:util"
 import { Context, Effect, FileSystem, Layer, Path, Redacted, Result } from "effect"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import type { Listener } from "../domain/Listener.ts"
-import { checkCertificates } from "./Certificates.ts"
+import { certificateFiles, checkCertificates } from "./Certificates.ts"
 import { ConfigInvalid, formatPath } from "./ConfigInvalid.ts"
 import { checkReferences } from "./CrossReferences.ts"
 import { decodeConfig, type Issue } from "./Decoding.ts"
@@ -34,6 +34,8 @@ export interface Loaded {
   readonly config: GatewayConfig
   /** The file that was read; `undefined`: the environment alone. */
   readonly file: string | undefined
+  /** All files whose change is a reason to load again, whether they are there or not. */
+  readonly files: ReadonlyArray<string>
 }
 
 export class ConfigLoader extends Context.Service<
@@ -81,7 +83,7 @@ export class ConfigLoader extends Context.Service<
           if (unusable.length > 0) {
             return yield* new ConfigInvalid({ source: file ?? "environment", problems: problemsOf(unusable, source) })
           }
-          return { config, file }
+          return { config, file, files: [...(file === undefined ? [] : [file]), ".env", ...certificateFiles(config)] }
         })
 
         return ConfigLoader.of({ load })

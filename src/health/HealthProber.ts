@@ -2,7 +2,7 @@
  * Keeps what is known of each backend true: one scheduled fiber a backend asks it how it is, which models it has and
  * how much it has to do. A backend that hangs delays nobody else's probe.
  */
-import { Cause, Clock, Context, Duration, Effect, FiberMap, Latch, Layer, Random, Schema, Stream } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Equal, FiberMap, Latch, Layer, Random, Schema, Stream } from "effect"
 import { BackendAdapter, type ProbeAnswer, type ProbeKind } from "../backend/BackendAdapter.ts"
 import { BodyEnd, type UpstreamResponse, UpstreamTransport } from "../backend/UpstreamTransport.ts"
 import type { HealthStatus, ModelInfo } from "../domain/Health.ts"
@@ -83,23 +83,37 @@ export class HealthProber extends Context.Service<
         if (after !== before) yield* Effect.logInfo("backend changed", { backend: name, from: before, to: after })
       })
 
-      /** Probes on and on: after each interval (jittered), or at once when traffic says that something is wrong. */
-      const watch = Effect.fnUntraced(function* (name: string, state: BackendState) {
-        const suspicion = Latch.makeUnsafe(false)
-        state.health.onSuspicion(() => suspicion.openUnsafe())
+      /** Probes on and on: after each interval (jittered), or at once when it is woken. */
+      const watch = Effect.fnUntraced(function* (name: string, wake: Latch.Latch) {
         for (;;) {
-          suspicion.closeUnsafe()
+          wake.closeUnsafe()
           // A defect in one probe must not end the watch over this backend.
           yield* probe(name).pipe(Effect.catchCause((cause) => logDefect(name, cause)))
           const backend = registry.current().backends.get(name)
           if (backend === undefined) return
           const jitter = yield* Random.nextBetween(0.8, 1.2)
-          yield* Effect.raceFirst(Effect.sleep(Duration.millis(backend.probing.interval * jitter)), suspicion.await)
+          yield* Effect.raceFirst(Effect.sleep(Duration.millis(backend.probing.interval * jitter)), wake.await)
         }
       })
 
-      const watched = new Map<string, BackendState>()
+      const watched = new Map<string, Watched>()
       const fibers = yield* FiberMap.make<string>()
+      const follow = Effect.fnUntraced(function* (backend: BackendEntry) {
+        const { name, state } = backend
+        const asked = probeSettings(backend)
+        const known = watched.get(name)
+        if (known?.state === state) {
+          // What is known was found with other settings: another path, other credentials, another interval.
+          if (!Equal.equals(known.asked, asked)) known.wake.openUnsafe()
+          watched.set(name, { ...known, asked })
+          return
+        }
+        const wake = Latch.makeUnsafe(false)
+        // Traffic says that something is wrong.
+        state.health.onSuspicion(() => wake.openUnsafe())
+        watched.set(name, { state, asked, wake })
+        yield* FiberMap.run(fibers, name, watch(name, wake))
+      })
       yield* registry.changes.pipe(
         Stream.runForEach(({ backends }) =>
           Effect.gen(function* () {
@@ -108,11 +122,7 @@ export class HealthProber extends Context.Service<
               watched.delete(name)
               yield* FiberMap.remove(fibers, name)
             }
-            for (const { name, state } of backends.values()) {
-              if (watched.get(name) === state) continue
-              watched.set(name, state)
-              yield* FiberMap.run(fibers, name, watch(name, state))
-            }
+            yield* Effect.forEach(backends.values(), follow, { discard: true })
           })
         ),
         Effect.forkScoped
@@ -121,6 +131,19 @@ export class HealthProber extends Context.Service<
       return HealthProber.of({ probe })
     })
   )
+}
+
+/** A backend as its watch last saw it, and how to wake that. */
+interface Watched {
+  readonly state: BackendState
+  readonly asked: unknown
+  readonly wake: Latch.Latch
+}
+
+/** What a probe's outcome depends on: all but what is about traffic alone. */
+const probeSettings = ({ config, probing }: BackendEntry): unknown => {
+  const { breaker: _breaker, maxConcurrency: _limit, timeouts: _timeouts, weight: _weight, ...asked } = config
+  return { asked, probing }
 }
 
 const noAnswer = Effect.succeed(undefined)

@@ -5,11 +5,12 @@ import { version } from "../domain/Version.ts"
 import { type BackendEntry, type Snapshot, statusOf } from "../registry/Registry.ts"
 import type { Deadlines } from "../resilience/Deadlines.ts"
 import { json } from "./Answer.ts"
-import type { Draining } from "./Draining.ts"
+
 import type { OwnRoute } from "./OwnRoutes.ts"
 
 export interface HealthServices {
-  readonly draining: Draining["Service"]
+  /** Whether the end has begun: from that moment on nothing calls itself ready. */
+  readonly isDraining: () => boolean
   readonly deadlines: Deadlines["Service"]
   readonly startedAt: number
 }
@@ -43,20 +44,20 @@ export const healthRoutes = (services: HealthServices): ReadonlyMap<string, OwnR
   ])
 }
 
-const readiness = ({ backends }: Snapshot, { deadlines, draining }: HealthServices) => {
+const readiness = ({ backends }: Snapshot, { deadlines, isDraining }: HealthServices) => {
   const all = [...backends.values()]
   const healthy = all.filter((backend) => serving.has(statusOf(backend, deadlines.now()))).length
-  if (draining.isDraining()) return json({ status: "not_ready", reason: "shutting_down" }, 503)
+  if (isDraining()) return json({ status: "not_ready", reason: "shutting_down" }, 503)
   if (healthy === 0) return json({ status: "not_ready", reason: "no_healthy_backend", healthy, total: all.length }, 503)
   return json({ status: "ready", healthy, total: all.length })
 }
 
 /** No address and no secret is in it: it can be read without a key. */
-const describe = (snapshot: Snapshot, { deadlines, draining, startedAt }: HealthServices) => {
+const describe = (snapshot: Snapshot, { deadlines, isDraining, startedAt }: HealthServices) => {
   const { backends, config, pools } = snapshot
   const now = deadlines.now()
   return {
-    status: draining.isDraining() ? "stopping" : "ok",
+    status: isDraining() ? "stopping" : "ok",
     version,
     uptime_seconds: Math.floor((now - startedAt) / 1000),
     strategy: (pools.get("default") ?? [...pools.values()][0])?.config.strategy ?? null,

@@ -4,8 +4,10 @@ import { text } from "./Answer.ts"
 import type { OwnRoute } from "./OwnRoutes.ts"
 
 /** `GET /metrics`, without a token where `admin.publicMetrics` says so. */
-export const metricsRoute = (exposition: Exposition["Service"], isPublic: boolean): OwnRoute => ({
+export const metricsRoute = (exposition: Exposition["Service"], isPublic: () => boolean): OwnRoute => ({
   route: "/metrics",
-  access: isPublic ? "public" : "admin",
+  get access() {
+    return isPublic() ? "public" : "admin"
+  },
   methods: { GET: () => Effect.map(exposition.text, (body) => text(body, Exposition.contentType)) }
 })

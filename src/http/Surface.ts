@@ -11,7 +11,7 @@ import type { ApiKey } from "../domain/ApiKey.ts"
 import { type GatewayError, InvalidApiKey, ShuttingDown } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import { endpointAt, endpointRoutes, type Proxy, RequestReport, type UpstreamBody } from "../proxy/Proxy.ts"
-import type { Registry, Snapshot } from "../registry/Registry.ts"
+import type { Snapshot } from "../registry/Registry.ts"
 import type { Deadlines } from "../resilience/Deadlines.ts"
 import type { RateLimiter } from "../resilience/RateLimiter.ts"
 import type { Metrics, Tracing } from "../telemetry/Telemetry.ts"
@@ -19,20 +19,19 @@ import { failure } from "./Answer.ts"
 import { asksForKey, authenticate, authenticateAdmin } from "./Authentication.ts"
 import { corsHeaders, isPreflight, preflightHeaders, refuseBrowser } from "./BrowserGuard.ts"
 import type { makeClientAddress } from "./ClientAddress.ts"
-import type { Draining } from "./Draining.ts"
 import { type Incoming, readIncoming } from "./Incoming.ts"
+import type { Threshold } from "./Listeners.ts"
 import { answerOwn, type FindRoute, type OwnRoute, wrongMethod } from "./OwnRoutes.ts"
+import type { Place } from "./Places.ts"
 import type { Reporter } from "./Reporter.ts"
 import { type HeldBodies, hasBody, packed, readBody, streamBody } from "./RequestBody.ts"
 import { refuseHead } from "./RequestHead.ts"
 import { beginSpan } from "./RequestSpan.ts"
 
 export interface SurfaceServices {
-  readonly registry: Registry["Service"]
   readonly proxy: Proxy["Service"]
   readonly limiter: RateLimiter["Service"]
   readonly deadlines: Deadlines["Service"]
-  readonly draining: Draining["Service"]
   readonly metrics: Metrics["Service"]
   readonly tracing: Tracing["Service"]
   readonly reporter: Reporter
@@ -42,13 +41,13 @@ export interface SurfaceServices {
 
 type Response = HttpServerResponse.HttpServerResponse
 
-/** `listenerOf` finds the listener's settings in the snapshot of the moment: they may change, its address does not. */
+/** What is answered at one address; what holds there may change from one request to the next. */
 export const makeSurface = (
   services: SurfaceServices,
-  listenerOf: (snapshot: Snapshot) => Listener,
-  find: FindRoute
+  { connections, see }: Threshold,
+  find: (place: Place) => FindRoute
 ) => {
-  const { bodies, clientAddress, deadlines, draining, limiter, metrics, proxy, registry, reporter, tracing } = services
+  const { bodies, clientAddress, deadlines, limiter, metrics, proxy, reporter, tracing } = services
 
   const bodyOf = (
     incoming: Incoming,
@@ -110,7 +109,8 @@ export const makeSurface = (
     snapshot: Snapshot,
     listener: Listener,
     own: OwnRoute | undefined,
-    report: RequestReport
+    report: RequestReport,
+    late: boolean
   ): Effect.Effect<Response, GatewayError, Scope.Scope> => {
     const access = own?.access ?? "client"
     const keyed = asksForKey(snapshot, listener)
@@ -132,26 +132,26 @@ export const makeSurface = (
     const key = access === "client" && keyed ? authenticate(snapshot, incoming.header) : undefined
     if (key instanceof InvalidApiKey) return Effect.fail(key)
     if (own !== undefined) return answerOwn(own, { incoming, snapshot, listener, key })
-    if (draining.isDraining() && draining.isLate(incoming.message.socket)) return Effect.fail(stopping())
+    if (late) return Effect.fail(stopping())
     return answerProxied(incoming, snapshot, listener, key, report)
   }
 
   return Effect.gen(function* () {
     const incoming = readIncoming(yield* HttpServerRequest.HttpServerRequest, deadlines.now())
-    const snapshot = registry.current()
-    const listener = listenerOf(snapshot)
-    const own = find(incoming.path)
+    const { place, snapshot } = see()
+    const { listener } = place
+    const own = find(place)(incoming.path)
     const report = new RequestReport(incoming.receivedAt)
     if (own === undefined) report.span = beginSpan(tracing, incoming, listener)
-    const ended = draining.begin()
+    const visited = connections.begin(incoming.message)
     const scope = yield* Effect.scope
     yield* Scope.addFinalizerExit(scope, (exit) =>
       Effect.sync(() => {
-        ended()
+        connections.end(visited)
         reporter.ended(incoming, listener, own, report, exit)
       })
     )
-    const response = yield* Effect.catch(pass(incoming, snapshot, listener, own, report), (error) =>
+    const response = yield* Effect.catch(pass(incoming, snapshot, listener, own, report, visited.late), (error) =>
       Effect.sync(() => {
         reporter.refused(listener, report, error)
         return failure(error, incoming.path)
@@ -160,7 +160,7 @@ export const makeSurface = (
     return HttpServerResponse.setHeaders(response, {
       "x-request-id": incoming.id,
       ...corsHeaders(incoming, listener),
-      ...(draining.isDraining() && { connection: "close" })
+      ...(connections.closing && { connection: "close" })
     })
   })
 }

@@ -2,19 +2,25 @@
  * What exists now and in what state: one immutable snapshot, swapped atomically, whose backends carry their live
  * state from one snapshot to the next.
  */
-import { Context, Effect, Layer, Semaphore, type Stream, SubscriptionRef } from "effect"
+import { Context, Effect, Layer, type Scope, Semaphore, type Stream, SubscriptionRef } from "effect"
 import type { Backend } from "../domain/Backend.ts"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import { BackendState } from "./BackendState.ts"
+import type { ChangeRefused, Prepared } from "./Change.ts"
 import { RegistryStore } from "./RegistryStore.ts"
+import { share } from "./Sharing.ts"
 import { makeSnapshot, type Snapshot } from "./Snapshot.ts"
 
 export { BackendState, type Circuit, type CircuitPhase } from "./BackendState.ts"
 export { statusOf } from "./BackendStatus.ts"
+export { ChangeRefused, type Prepared } from "./Change.ts"
 export { LatencyTrack } from "./LatencyTrack.ts"
 export { RegistryStore } from "./RegistryStore.ts"
 export { SlidingWindow } from "./SlidingWindow.ts"
 export { type BackendEntry, digestOfSecret, type Member, type PoolEntry, type Snapshot, toMember } from "./Snapshot.ts"
+
+/** Makes ready for a configuration, or says why that cannot be. */
+export type Prepare = (next: GatewayConfig) => Effect.Effect<Prepared, ChangeRefused>
 
 export class Registry extends Context.Service<
   Registry,
@@ -25,8 +31,14 @@ export class Registry extends Context.Service<
     readonly modelsVersion: () => number
     /** To be called by whoever changed a backend's models. */
     readonly modelsChanged: () => void
-    /** Swaps in a validated configuration once the store has it. Requests under way keep what they began with. */
-    readonly apply: (config: GatewayConfig) => Effect.Effect<Snapshot>
+    /**
+     * Swaps in a validated configuration, all of it or nothing: first everybody who takes part in changes makes ready,
+     * then the store has it, then it is in force. Requests under way keep what they began with. Where nothing is
+     * different the snapshot stays as it is.
+     */
+    readonly apply: (config: GatewayConfig) => Effect.Effect<Snapshot, ChangeRefused>
+    /** To be asked before each change, until the scope closes. */
+    readonly takePart: (prepare: Prepare) => Effect.Effect<void, never, Scope.Scope>
     /** The snapshot of this moment, then each later one. */
     readonly changes: Stream.Stream<Snapshot>
   }
@@ -43,13 +55,24 @@ export class Registry extends Context.Service<
         // Mutable on purpose: read on every request, written when discovery finds something new.
         let modelsVersion = 0
 
+        const participants = new Set<Prepare>()
+
+        const swap = Effect.fnUntraced(function* (next: GatewayConfig) {
+          yield* store.save(next)
+          return yield* SubscriptionRef.modify(ref, (before) => {
+            const snapshot = makeSnapshot(next, before.version + 1, (backend) => stateFrom(before, backend))
+            return [snapshot, snapshot]
+          }).pipe(Effect.tap(() => Effect.sync(() => modelsVersion++)))
+        })
+
         const apply = Effect.fn("Registry.apply")(
-          function* (next: GatewayConfig) {
-            yield* store.save(next)
-            return yield* SubscriptionRef.modify(ref, (before) => {
-              const snapshot = makeSnapshot(next, before.version + 1, (backend) => stateFrom(before, backend))
-              return [snapshot, snapshot]
-            }).pipe(Effect.tap(() => Effect.sync(() => modelsVersion++)))
+          function* (wanted: GatewayConfig) {
+            const before = SubscriptionRef.getUnsafe(ref)
+            const next = share(before.config, wanted)
+            const ready = yield* prepareAll(participants, next)
+            const snapshot = next === before.config ? before : yield* swap(next)
+            yield* Effect.forEach(ready, ({ commit }) => commit(snapshot), { discard: true })
+            return snapshot
           },
           // Once begun it is done: what the store keeps and what is in force must not part because a client has left.
           Effect.uninterruptible,
@@ -63,6 +86,11 @@ export class Registry extends Context.Service<
             modelsVersion++
           },
           apply,
+          takePart: (prepare) =>
+            Effect.acquireRelease(
+              Effect.sync(() => participants.add(prepare)),
+              () => Effect.sync(() => participants.delete(prepare))
+            ).pipe(Effect.asVoid),
           changes: SubscriptionRef.changes(ref)
         })
       })
@@ -72,6 +100,18 @@ export class Registry extends Context.Service<
   static readonly layerMemory = (config: GatewayConfig) =>
     this.layerNoDeps(config).pipe(Layer.provide(RegistryStore.layerMemory))
 }
+
+/** Where one cannot follow, those who were ready already are told that nothing comes of it. */
+const prepareAll = Effect.fnUntraced(function* (participants: ReadonlySet<Prepare>, next: GatewayConfig) {
+  const ready: Array<Prepared> = []
+  for (const prepare of participants) {
+    const prepared = yield* Effect.tapError(prepare(next), () =>
+      Effect.forEach(ready.toReversed(), ({ abort }) => abort, { discard: true })
+    )
+    ready.push(prepared)
+  }
+  return ready
+})
 
 /** The same name at the same address with the same kind of engine is the same backend, whatever else was changed. */
 const stateFrom = (before: Snapshot, backend: Backend): BackendState => {

@@ -2,18 +2,8 @@
  * Logs: one line for each event, on stderr, as JSON or for a person to read. Lines are gathered within one turn of the
  * event loop and written together; what is a warning or worse is written at once.
  */
-import {
-  Cause,
-  Context,
-  Effect,
-  type LogLevel as EffectLogLevel,
-  Layer,
-  Logger,
-  Option,
-  References,
-  Tracer
-} from "effect"
-import type { LogLevel, Telemetry } from "../domain/GatewayConfig.ts"
+import { Cause, Context, Effect, Layer, Logger, LogLevel, Option, References, Tracer } from "effect"
+import type { LogLevel as Level, Telemetry } from "../domain/GatewayConfig.ts"
 import { redact, scrub } from "./Redaction.ts"
 
 type Fields = Readonly<Record<string, unknown>>
@@ -31,7 +21,16 @@ export class AccessLog extends Context.Service<
   static readonly layerOff = Layer.succeed(AccessLog, { enabled: false, write: () => {} })
 }
 
-const effectLevels: Record<LogLevel, EffectLogLevel.LogLevel> = {
+/** What is logged and in which form, for as long as nobody says otherwise. */
+export class LogSettings extends Context.Service<
+  LogSettings,
+  {
+    /** From the next line on. */
+    readonly change: (settings: Settings) => void
+  }
+>()("weir/telemetry/LogSettings") {}
+
+const effectLevels: Record<Level, LogLevel.LogLevel> = {
   trace: "Trace",
   debug: "Debug",
   info: "Info",
@@ -44,13 +43,16 @@ const effectLevels: Record<LogLevel, EffectLogLevel.LogLevel> = {
  * Replaces the default logger and provides the access log; `write` gets whole lines. What was gathered is written when
  * the layer's scope closes: the last words of a program are the ones that tell how it ended.
  */
-export const layerLogs = (settings: Settings, write: (text: string) => void): Layer.Layer<AccessLog> =>
+export const layerLogs = (first: Settings, write: (text: string) => void): Layer.Layer<AccessLog | LogSettings> =>
   Layer.unwrap(
     Effect.gen(function* () {
-      const format = settings.format === "json" ? jsonLine : prettyLine
+      // Mutable on purpose: the level can be changed while the program runs, and a fiber keeps the one it began with.
+      let current = describe(first)
       const sink = makeSink(write)
       yield* Effect.addFinalizer(() => Effect.sync(sink.flush))
       const logger = Logger.make<unknown, void>(({ cause, date, fiber, logLevel, message }) => {
+        const { format, least } = current
+        if (LogLevel.isLessThan(logLevel, least)) return
         const level = logLevel.toLowerCase()
         const { fields, text } = splitMessage(message)
         const span = Context.getOption(fiber.context, Tracer.ParentSpan)
@@ -62,17 +64,32 @@ export const layerLogs = (settings: Settings, write: (text: string) => void): La
         })
         sink.add(line, logLevel === "Warn" || logLevel === "Error" || logLevel === "Fatal")
       })
-      const enabled = settings.level === "trace" || settings.level === "debug" || settings.level === "info"
       return Layer.mergeAll(
         Logger.layer([logger]),
-        Layer.succeed(References.MinimumLogLevel, effectLevels[settings.level]),
+        Layer.succeed(References.MinimumLogLevel, "All"),
+        Layer.succeed(LogSettings, {
+          change: (settings) => {
+            current = describe(settings)
+          }
+        }),
         Layer.succeed(AccessLog, {
-          enabled,
-          write: (message, fields) => sink.add(format(new Date(), "info", message, fields), false)
+          get enabled() {
+            return current.hasRequests
+          },
+          write: (message, fields) => sink.add(current.format(new Date(), "info", message, fields), false)
         })
       )
     })
   )
+
+const describe = ({ format, level }: Settings) => {
+  const least = effectLevels[level]
+  return {
+    least,
+    format: format === "json" ? jsonLine : prettyLine,
+    hasRequests: LogLevel.isLessThanOrEqualTo(least, "Info")
+  }
+}
 
 /** `Effect.log("text", { key: value })`: strings are the message, objects are fields. */
 const splitMessage = (message: unknown): { readonly text: string; readonly fields: Fields } => {
@@ -129,7 +146,7 @@ export const writeToStderr = (text: string): void => {
   if (process.stderr.writable) process.stderr.write(text)
 }
 
-export const layerStderr = (settings: Settings): Layer.Layer<AccessLog> =>
+export const layerStderr = (settings: Settings): Layer.Layer<AccessLog | LogSettings> =>
   Layer.unwrap(
     Effect.sync(() => {
       process.stderr.on("error", () => {})

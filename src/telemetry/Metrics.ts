@@ -37,6 +37,7 @@ export class Metrics extends Context.Service<
     readonly tokens: Family
     readonly streamEnds: Family
     readonly sticky: Family
+    readonly configReloads: Family
     readonly overhead: Update
     /** A figure that is read when somebody asks; the answer ends it. */
     readonly observe: (
@@ -128,6 +129,7 @@ export class Metrics extends Context.Service<
         tokens: counter("weir_tokens_total", "Tokens, as the backends count them", "pool", "model", "kind"),
         streamEnds: counter("weir_stream_ends_total", "How streams ended", "pool", "end"),
         sticky: counter("weir_sticky_total", "What became of sessions' preferences", "pool", "outcome"),
+        configReloads: counter("weir_config_reloads_total", "Times that the configuration was read again", "result"),
         overhead: family((attributes) =>
           Metric.histogram("weir_overhead_seconds", {
             description: "The gateway's own share of a request",

@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
 import type { Readable } from "node:stream"
-import { Effect, Schedule, Schema } from "effect"
+import { Effect, Option, Schedule, Schema } from "effect"
 
 const root = path.resolve(import.meta.dirname, "../..")
 
@@ -87,6 +87,8 @@ export interface Gateway extends Program {
   /** Of the first listener, without a slash at the end. */
   readonly url: string
   readonly urlOf: (listener: string) => string
+  /** Its configuration file; a change of it is noticed. */
+  readonly file: string
 }
 
 /** `weir serve` with a configuration as plain data; returns when all of its listeners are open. */
@@ -97,19 +99,18 @@ export const serve = Effect.fnUntraced(function* (
   const listeners = config.listeners ?? [{ port: 0 }]
   const file = yield* temporaryFile(JSON.stringify({ ...config, listeners }))
   const program = yield* run(["serve", "--config", file], options)
-  const open = new Map<string, number>()
+  // The newest line counts: a change may have opened another port under the same name.
+  const open = () => {
+    const found = program.stderr.flatMap((line) => Option.toArray(decodeListening(line)))
+    return new Map(found.map(({ name, port }) => [name, port]))
+  }
   yield* eventually(
-    Effect.sync(() => {
-      for (const line of program.stderr) {
-        const found = decodeListening(line)
-        if (found._tag === "Some") open.set(found.value.name, found.value.port)
-      }
-      return open.size >= listeners.length ? true : undefined
-    }),
+    Effect.sync(() => (open().size >= listeners.length ? true : undefined)),
     () => program.stderr.join("\n")
   )
-  const urlOf = (name: string) => `http://127.0.0.1:${open.get(name)}`
-  const gateway: Gateway = { ...program, urlOf, url: urlOf([...open.keys()].find((name) => name !== "admin") ?? "") }
+  const urlOf = (name: string) => `http://127.0.0.1:${open().get(name)}`
+  const url = urlOf([...open().keys()].find((name) => name !== "admin") ?? "")
+  const gateway: Gateway = { ...program, file, urlOf, url }
   return gateway
 })
 

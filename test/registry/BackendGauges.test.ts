@@ -65,12 +65,12 @@ describe("a backend's gauges", () => {
     withGauges((registry) =>
       Effect.gen(function* () {
         backendOf(registry.current(), "a").state.inflight = 3
-        yield* registry.apply(yield* backends("c", "a"))
+        yield* Effect.orDie(registry.apply(yield* backends("c", "a")))
         yield* TestClock.adjust(1)
         assert.deepStrictEqual(yield* shown("weir_backend_inflight"), { a: 0, c: 0 })
         backendOf(registry.current(), "a").state.inflight = 5
         assert.deepStrictEqual(yield* shown("weir_backend_inflight"), { a: 5, c: 0 })
-        yield* registry.apply(yield* backends())
+        yield* Effect.orDie(registry.apply(yield* backends()))
         yield* TestClock.adjust(1)
         for (const name of ["inflight", "healthy", "ewma_latency_seconds", "error_rate"]) {
           assert.deepStrictEqual(yield* shown(`weir_backend_${name}`), {})

@@ -291,10 +291,12 @@ describe("what changes in the configuration", () => {
     onBreaker({ minRequests: 1000, threshold: 1 }, ({ calls, open, phase, registry }) =>
       Effect.gen(function* () {
         calls("success", "failure", "success")
-        yield* registry.apply(yield* configOf({ backends: [backendWith({ minRequests: 4, threshold: 0.5 })] }))
+        yield* Effect.orDie(
+          registry.apply(yield* configOf({ backends: [backendWith({ minRequests: 4, threshold: 0.5 })] }))
+        )
         calls("failure")
         assert.strictEqual(phase(), "open")
-        yield* registry.apply(yield* configOf({ backends: [backendWith({ window: "1s" })] }))
+        yield* Effect.orDie(registry.apply(yield* configOf({ backends: [backendWith({ window: "1s" })] })))
         assert.strictEqual(phase(), "open")
         yield* TestClock.adjust("31 seconds")
         assert.strictEqual(phase(), "half_open")

@@ -1,7 +1,7 @@
-/** The commonest trouble at a start, in one line. */
-import type { HttpServerError } from "effect/http"
+/** Why an address cannot be listened on, in one line for a person. */
 
-export const cannotListen = ({ cause }: HttpServerError.ServeError): string => {
+/** `cause`: what the server's socket failed with. */
+export const cannotListen = (cause: unknown): string => {
   if (!isListenError(cause)) return "cannot listen"
   const where = cause.port === undefined ? (cause.address ?? "") : `${cause.address ?? ""}:${cause.port}`
   switch (cause.code) {
@@ -15,6 +15,9 @@ export const cannotListen = ({ cause }: HttpServerError.ServeError): string => {
       return `cannot listen on ${where}: ${cause.code ?? cause.message}`
   }
 }
+
+/** Whether somebody else has the port. */
+export const isTaken = (cause: unknown): boolean => isListenError(cause) && cause.code === "EADDRINUSE"
 
 type ListenError = NodeJS.ErrnoException & { readonly address?: string; readonly port?: number }
 
