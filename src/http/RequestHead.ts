@@ -36,7 +36,7 @@ const codingProblem = (version: string, coding: string | undefined): string | un
 }
 
 /** A path in which nothing of this occurs is what it looks like. */
-const remarkable = /^[^/]|[%\\#;A-Z]|\/\.|\/\/|.\/$/
+const remarkable = /^(?!\/)|[%\\#;A-Z]|\/\.|\/\/|.\/$/
 
 /**
  * A path must not mean another one to a backend: no `..` that leaves the backend's prefix, however it is written, and
@@ -48,16 +48,23 @@ export const pathProblem = (path: string): string | undefined => {
   if (path.includes("#")) return "The request's target must not have a fragment."
   if (/%(?![0-9a-f]{2})/i.test(path)) return "The path is not valid percent-encoding."
   if (/%(?:[01][0-9a-f]|7f)/i.test(path)) return "The path has control characters in it."
-  const segments = asLoosestReader(path)
-  if (segments.some((segment) => segment === "." || segment === "..")) return "The path must not have dot segments."
-  const meant = `/${segments.filter((segment) => segment !== "").join("/")}`
-  return meant !== path && endpointRoutes.has(meant) ? `This path must be written as ${meant}.` : undefined
+  for (const read of loosely) {
+    const segments = read(path.toLowerCase()).split(/[/\\]/)
+    if (segments.some((segment) => segment === "." || segment === "..")) return "The path must not have dot segments."
+    const meant = `/${segments.filter((segment) => segment !== "").join("/")}`
+    if (meant !== path && endpointRoutes.has(meant)) return `This path must be written as ${meant}.`
+  }
+  return undefined
 }
 
-/** Its segments as the server reads them that forgives most: decoded, without parameters, whatever their case. */
-const asLoosestReader = (path: string): ReadonlyArray<string> =>
-  path
-    .replace(/%([0-7][0-9a-f])/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-    .split(/[/\\]/)
-    .slice(1)
-    .map((segment) => segment.replace(/;.*$/s, "").toLowerCase())
+const decoded = (path: string): string =>
+  path.replace(/%([0-7][0-9a-f])/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+
+const withoutParameters = (path: string): string => path.replace(/;[^/\\]*/g, "")
+
+/** What the servers that forgive most take off a path; some do the one first, some the other. */
+const loosely: ReadonlyArray<(path: string) => string> = [
+  (path) => withoutParameters(decoded(path)),
+  (path) => decoded(withoutParameters(path)),
+  (path) => withoutParameters(decoded(path.replace(/;[^/]*/g, "")))
+]
