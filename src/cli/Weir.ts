@@ -4,6 +4,7 @@ import { Cause, Effect, Exit, Layer, Runtime } from "effect"
 import { CliError, Command } from "effect/cli"
 import { ConfigLoader } from "../config/ConfigLoader.ts"
 import { version } from "../domain/Version.ts"
+import { bench } from "./Bench.ts"
 import { check } from "./Check.ts"
 import { demo } from "./Demo.ts"
 import { hashKey } from "./HashKey.ts"
@@ -12,7 +13,7 @@ import { sim } from "./Sim.ts"
 
 const weir = Command.make("weir").pipe(
   Command.withDescription("One OpenAI-compatible endpoint in front of many inference engines"),
-  Command.withSubcommands([serve, check, sim, demo, hashKey])
+  Command.withSubcommands([serve, check, sim, demo, bench, hashKey])
 )
 
 /** What the root itself understands; other options without a sub-command belong to `serve`. */

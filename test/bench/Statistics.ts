@@ -1,13 +1,7 @@
 /** What many measured values come down to. */
+import { quantile } from "../../src/bench/Measurement.ts"
 
-/** The value below which the share `p` (0 to 1) of the sorted values lies, by linear interpolation. */
-export const quantile = (sorted: ArrayLike<number>, p: number): number => {
-  const place = (sorted.length - 1) * p
-  const below = Math.floor(place)
-  const low = sorted[below] ?? Number.NaN
-  const high = sorted[Math.min(below + 1, sorted.length - 1)] ?? Number.NaN
-  return low + (high - low) * (place - below)
-}
+export { quantile }
 
 export interface Summary {
   readonly median: number
