@@ -3,7 +3,7 @@
  * worth keeping or no more may be made. Nothing is committed to the client here: an answer that breaks off before its
  * first output is an attempt that failed.
  */
-import { Duration, Effect, Exit, Fiber, Option } from "effect"
+import { Duration, Effect } from "effect"
 import type { Outgoing } from "../backend/BackendAdapter.ts"
 import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
 import {
@@ -23,8 +23,10 @@ import { EndJudge } from "./EndJudge.ts"
 import type { Dialect } from "./Endpoint.ts"
 import type { Flight } from "./Flight.ts"
 import { withTraceparent } from "./HeaderHygiene.ts"
+import { makeHedged } from "./Hedged.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import { restFor } from "./RetryAfter.ts"
+import { isOverload } from "./StandIn.ts"
 
 /** What is to be sent, and how often that may be done. */
 export interface Mission {
@@ -39,6 +41,8 @@ export interface Mission {
   readonly passedThrough: boolean
   /** Whether it may be sent again after such a failure (`undefined`: after an answer), and its body is still there. */
   readonly repeatable: (failure: UpstreamFailed | undefined) => boolean
+  /** Whether somebody has another model that may be asked instead. */
+  readonly hasStandIn: () => boolean
   /** What the request waits for: requests of one group can take each other's place. */
   readonly group: string
   /** Lower first. */
@@ -89,6 +93,7 @@ const holdBytes = 1024 * 1024
 
 export const makeAttempts = (services: ProxyServices) => {
   const { adapters, admission, deadlines, hedging, metrics, registry, retry, scheduler, transport } = services
+  const hedged = makeHedged(services)
 
   /** Where everybody was asked already, anybody but the one that has just failed. */
   const pickFor = (flight: Flight): Lease | NoLease => {
@@ -101,13 +106,14 @@ export const makeAttempts = (services: ProxyServices) => {
     return scheduler.pick(flight, deadlines.now())
   }
 
-  const entryFor = ({ flight, group, priority }: Mission): Entry<Attempt, GatewayError> => {
+  const entryFor = ({ flight, group, hasStandIn, priority }: Mission): Entry<Attempt, GatewayError> => {
     const { admission: bounds, retry: policy } = flight.pool.config
     const patience = Duration.toMillis(policy.maxDelay)
     const attempt = (): Attempted<Attempt, GatewayError> => {
       const picked = pickFor(flight)
       if (picked instanceof Lease) return { _tag: "Granted", value: flight.board(picked) }
-      const worthWaiting = picked.reason === "saturated" || picked.until - deadlines.now() <= patience
+      const worthWaiting =
+        picked.reason === "saturated" || (picked.until - deadlines.now() <= patience && !hasStandIn())
       return worthWaiting ? { _tag: "Wait" } : { _tag: "Refused", error: nobody(picked, deadlines.now()) }
     }
     return {
@@ -132,54 +138,14 @@ export const makeAttempts = (services: ProxyServices) => {
     const waited = flight.now() - asked
     flight.queued += waited
     metrics.queueWait(flight.pool.name)(waited / 1000)
-    const patience = mission.repeatable(undefined) ? hedging.delay(flight.pool, flight.streaming) : undefined
-    return yield* patience === undefined ? ask(mission, boarded) : hedged(mission, boarded, patience)
+    const patience = mission.passedThrough ? undefined : hedging.delay(flight.pool, flight.streaming)
+    return yield* patience === undefined
+      ? ask(mission, boarded)
+      : hedged(flight, boarded, patience, (attempt, since) => ask(mission, attempt, since))
   })
 
-  /**
-   * The first output of either is kept; the other attempt is cancelled at its backend. Both are interrupted before what
-   * the request holds is given back: an exchange that is hung up on must find nobody who takes that for a failure.
-   */
-  const hedged = Effect.fnUntraced(function* (mission: Mission, first: Attempt, patience: number) {
-    const { flight } = mission
-    const one = yield* Effect.forkScoped(ask(mission, first), { startImmediately: true })
-    const early = yield* Effect.timeoutOption(Fiber.await(one), patience)
-    if (Option.isSome(early)) return yield* early.value
-    const second = boardBeside(flight, first)
-    if (second === undefined) return yield* Fiber.join(one)
-    metrics.retries(flight.pool.name, "hedge")(1)
-    const other = yield* Effect.forkScoped(ask(mission, second), { startImmediately: true })
-    const { exit, own, rival, running } = yield* Effect.raceFirst(
-      Effect.map(Fiber.await(one), (exit) => ({ exit, own: first, rival: second, running: other })),
-      Effect.map(Fiber.await(other), (exit) => ({ exit, own: second, rival: first, running: one }))
-    )
-    if (Exit.isFailure(exit)) {
-      flight.disembark(own)
-      return yield* Fiber.join(running)
-    }
-    yield* Fiber.interrupt(running)
-    flight.disembark(rival)
-    return exit.value
-  }, Effect.scoped)
-
-  /** Only onto capacity that nobody waits for: a backend in good standing that has no more to do than the first. */
-  const boardBeside = (flight: Flight, first: Attempt): Attempt | undefined => {
-    if (admission.depth(flight.pool.name) > 0) return undefined
-    const { candidates, hashKey, pool, prompt } = flight
-    const tried = [...flight.tried, first.member.backend.state]
-    const picked = scheduler.pick({ candidates, hashKey, pool, prompt, session: undefined, tried }, deadlines.now())
-    if (!(picked instanceof Lease)) return undefined
-    const { state } = picked.member.backend
-    const isSpare = state.health.standing === "first" && state.inflight <= first.member.backend.state.inflight
-    if (!isSpare || !hedging.take(pool)) {
-      picked.release()
-      return undefined
-    }
-    flight.tried = tried
-    return flight.board(picked)
-  }
-
-  const ask = Effect.fnUntraced(function* (mission: Mission, attempt: Attempt) {
+  /** `since`: the attempt with which the client began to wait, where this one runs beside it. */
+  const ask = Effect.fnUntraced(function* (mission: Mission, attempt: Attempt, since = attempt) {
     const { flight } = mission
     const { member } = attempt
     const { state } = member.backend
@@ -206,9 +172,9 @@ export const makeAttempts = (services: ProxyServices) => {
     metrics.upstreamDuration(flight.pool.name, state.name)((attempt.headAt - attempt.sentAt) / 1000)
     // A refusal of the request shows that the backend lives, and nothing of how well or how fast it does its work.
     if (verdict === "answered" && !mission.passedThrough) {
-      const took = flight.now() - attempt.sentAt
-      state.latency.record(took, flight.now())
-      hedging.observed(flight.pool, flight.streaming, took)
+      const now = flight.now()
+      state.latency.record(now - attempt.sentAt, now)
+      hedging.observed(flight.pool, flight.streaming, now - since.sentAt)
     }
     attempt.judge(verdict === "answered" ? "success" : "ignored")
     return answer
@@ -268,20 +234,23 @@ export const makeAttempts = (services: ProxyServices) => {
   const again = (mission: Mission, failed: AttemptFailed): boolean => {
     const { flight } = mission
     const { retry: policy } = flight.pool.config
-    const { state } = failed.attempt.member.backend
     if (!mission.repeatable(failed.failure) || flight.attempts > policy.attempts || deadlines.now() >= flight.deadline)
       return false
-    const tried = flight.tried.includes(state) ? flight.tried : [...flight.tried, state]
+    const tried = flight.triedWith(failed.attempt)
     const elsewhere = isWorthAsking(flight, tried)
-    if (!elsewhere && !isWorthAsking(flight, [])) return false
+    if (!elsewhere && (!isWorthAsking(flight, []) || isBetterStoodIn(mission, failed))) return false
     if (!retry.take(flight.pool, admission.active(flight.pool.name))) return false
     failed.elsewhere = elsewhere
     flight.tried = elsewhere ? tried : []
-    flight.justFailed = elsewhere ? undefined : state
+    flight.justFailed = elsewhere ? undefined : failed.attempt.member.backend.state
     flight.disembark(failed.attempt)
     metrics.retries(flight.pool.name, failed.reason)(1)
     return true
   }
+
+  /** Another model can be asked at once; who has this one would have to be waited for. */
+  const isBetterStoodIn = ({ hasStandIn }: Mission, { failure, response }: AttemptFailed): boolean =>
+    (response === undefined ? failure?.kind !== "timeout" : isOverload(response.status)) && hasStandIn()
 
   const isWorthAsking = (flight: Flight, tried: Flight["tried"]): boolean => {
     const { candidates, hashKey, pool, prompt, session } = flight

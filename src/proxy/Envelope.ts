@@ -97,20 +97,28 @@ const requestedTokens = (fields: Fields): number => {
 }
 
 /** The same body with another model; every byte but the name is as it was. */
-export const withModel = (body: Uint8Array, model: string): Uint8Array => {
-  const { end, start } = topLevelMember(body, "model")
-  if (start < 0) return body
-  return Buffer.concat([body.subarray(0, start), Buffer.from(JSON.stringify(model), "utf8"), body.subarray(end)])
+export const withModel = (body: Uint8Array, model: string): Uint8Array => withMember(body, "model", model)
+
+/** The same body with these members: in place of its own of the same name, else in front of all. */
+export const withMembers = (body: Uint8Array, members: Fields): Uint8Array => {
+  let changed = body
+  const added: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(members)) {
+    if (topLevelMember(changed, name).start < 0) added[name] = value
+    else changed = withMember(changed, name, value)
+  }
+  const text = JSON.stringify(added)
+  const start = changed.indexOf(0x7b)
+  if (text === "{}" || start < 0) return changed
+  return Buffer.concat([
+    changed.subarray(0, start),
+    Buffer.from(`${text.slice(0, -1)},`, "utf8"),
+    changed.subarray(start + 1)
+  ])
 }
 
-/** The same body with members in front of its own. */
-export const withMembers = (body: Uint8Array, members: Fields): Uint8Array => {
-  const text = JSON.stringify(members)
-  const start = body.indexOf(0x7b)
-  if (text === "{}" || start < 0) return body
-  return Buffer.concat([
-    body.subarray(0, start),
-    Buffer.from(`${text.slice(0, -1)},`, "utf8"),
-    body.subarray(start + 1)
-  ])
+const withMember = (body: Uint8Array, name: string, value: unknown): Uint8Array => {
+  const { end, start } = topLevelMember(body, name)
+  if (start < 0) return body
+  return Buffer.concat([body.subarray(0, start), Buffer.from(JSON.stringify(value), "utf8"), body.subarray(end)])
 }

@@ -79,7 +79,8 @@ export class Flight implements FlightPlan {
   board(lease: Lease): Attempt {
     const attempt = new Attempt(this.#services, this, lease)
     this.#open = [...this.#open, attempt]
-    if (this.sticky !== "miss") this.sticky = lease.sticky
+    // One that runs beside another is not chosen by the session.
+    if (this.sticky !== "miss") this.sticky = lease.sticky ?? this.sticky
     return attempt
   }
 
@@ -94,6 +95,12 @@ export class Flight implements FlightPlan {
     this.upstream += attempt.sentAt === 0 ? 0 : this.now() - attempt.sentAt
     this.#open = this.#open.filter((other) => other !== attempt)
     attempt.end()
+  }
+
+  /** Who must not be asked again once this attempt has come to nothing. */
+  triedWith({ member }: Attempt): ReadonlyArray<BackendState> {
+    const { state } = member.backend
+    return this.tried.includes(state) ? this.tried : [...this.tried, state]
   }
 
   /** Who is asked at this moment; of two, the first. */

@@ -15,16 +15,22 @@ final ::= "<|channel|>final<|message|>"
 
 const agents = ["You are Cline", "You are Roo"]
 
+/** llama.cpp takes one grammar, and makes one itself for each of these. */
+const grammars = ["grammar", "tools", "response_format", "json_schema"]
+
 /** The members that the request gets besides its own; those that it has already are the client's to decide. */
 export const gptOssMembers = (name: string, fields: Fields): Fields => {
   const { effort, isJob } = readGptOssName(name)
   const isAgent = systemTexts(fields).some((text) => agents.some((agent) => text.startsWith(agent)))
-  const wanted: Fields = {
-    ...((isAgent || isJob) && { reasoning_format: "auto" }),
-    ...(isAgent && { grammar: finalOnly }),
-    ...(effort !== undefined && { chat_template_kwargs: withEffort(fields["chat_template_kwargs"], effort) })
+  return {
+    ...((isAgent || isJob) && !("reasoning_format" in fields) && { reasoning_format: "auto" }),
+    ...(isAgent && !grammars.some((member) => member in fields) && { grammar: finalOnly }),
+    ...(effort !== undefined && kwargsWith(fields["chat_template_kwargs"], effort))
   }
-  return Object.fromEntries(Object.entries(wanted).filter(([member]) => !(member in fields)))
 }
 
-const withEffort = (own: unknown, effort: string): Fields => ({ reasoning_effort: effort, ...(isFields(own) && own) })
+/** The client's own arguments stay; where it has the effort among them, nothing is to be done. */
+const kwargsWith = (own: unknown, effort: string): Fields => {
+  const given = isFields(own) ? own : {}
+  return "reasoning_effort" in given ? {} : { chat_template_kwargs: { ...given, reasoning_effort: effort } }
+}

@@ -22,14 +22,9 @@ export class Plan {
   readonly mission: Mission
   readonly tokenEstimate: number
   /** The plan for another model, should this one come to nothing; `undefined` where none is configured. */
-  readonly standIn: (() => Plan | GatewayError | undefined) | undefined
+  readonly standIn: (() => Plan | undefined) | undefined
 
-  constructor(
-    flight: Flight,
-    mission: Mission,
-    tokenEstimate: number,
-    standIn: (() => Plan | GatewayError | undefined) | undefined
-  ) {
+  constructor(flight: Flight, mission: Mission, tokenEstimate: number, standIn: (() => Plan | undefined) | undefined) {
     this.flight = flight
     this.mission = mission
     this.tokenEstimate = tokenEstimate
@@ -80,16 +75,22 @@ export const makePlanner = (services: ProxyServices) => {
       dialect: endpoint?.dialect ?? "none",
       choices: envelope?.choices ?? 1,
       passedThrough: endpoint === undefined,
+      hasStandIn: () => scheduler.standIn(routeRequest(inquiry), alternatives) !== undefined,
       repeatable: (failure) => isRepeatable(request, endpoint, failure),
       group: route.model ?? "",
       priority: request.key?.priority ?? 0
     }
-    const standIn = () => {
-      const other = scheduler.standIn(routeRequest(inquiry), alternatives)
-      return other && planFor(inquiry, other)
-    }
+    const standIn = () => planForFirstOf(inquiry, alternatives)
     // What was read of the body is kept no longer than it may be needed.
     return new Plan(flight, mission, envelope?.tokenEstimate ?? 0, alternatives.length === 0 ? undefined : standIn)
+  }
+
+  /** The first of some models that somebody has, and that can do what is asked. */
+  const planForFirstOf = (inquiry: Inquiry, models: ReadonlyArray<string>): Plan | undefined => {
+    const route = scheduler.standIn(routeRequest(inquiry), models)
+    if (route === undefined) return undefined
+    const plan = planFor(inquiry, route)
+    return plan instanceof Plan ? plan : planForFirstOf(inquiry, route.alternatives)
   }
 
   return (request: ProxyRequest): Plan | GatewayError => {

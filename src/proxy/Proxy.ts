@@ -86,7 +86,7 @@ export class Proxy extends Context.Service<
           note(flight, request.report)
           const worth = Result.isFailure(outcome) ? outcome.failure : outcome.success
           const next = plan.standIn !== undefined && callsForStandIn(worth) ? plan.standIn() : undefined
-          if (next instanceof Plan) {
+          if (next !== undefined) {
             services.metrics.retries(flight.pool.name, "fallback")(1)
             plan = next
             continue

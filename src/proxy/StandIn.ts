@@ -5,17 +5,17 @@ import type { Answer } from "./Attempts.ts"
 const refusals = new Set(["NoHealthyBackend", "QueueFull", "QueueTimeout", "UpstreamError"])
 
 /** Too many requests, unavailable, and Anthropic's own word for overloaded. */
-const overloaded = new Set([429, 503, 529])
+export const isOverload = (status: number): boolean => status === 429 || status === 503 || status === 529
 
-/** How engines say that a prompt is too long for a model: OpenAI's code, llama.cpp's type, and vLLM's and others' words. */
+/** How engines say that a prompt is too long for a model: OpenAI's code, llama.cpp's type, and others in their own words. */
 const tooLong =
-  /context_length_exceeded|exceed_context_size_error|maximum context length|maximum (?:model|input|sequence|prompt) length|context (?:length|window|size)|prompt is too long|too many tokens/i
+  /context_length_exceeded|exceed_context_size_error|maximum (?:model|input|sequence|prompt) length|context (?:length|window|size)|prompt is too long|too many tokens|`inputs` (?:tokens \+|must have less)/i
 
 /** Nobody was there, everybody had too much to do, or the prompt was too long: with another model it may go better. */
 export const callsForStandIn = (outcome: Answer | GatewayError): boolean => {
   if (!("response" in outcome)) return refusals.has(outcome._tag)
   const { status } = outcome.response
-  if (overloaded.has(status)) return true
+  if (isOverload(status)) return true
   return (status === 400 || status === 413 || status === 422) && outcome.complete && tooLong.test(textOf(outcome.held))
 }
 
