@@ -7,6 +7,9 @@ export class SlidingWindow {
   readonly #width: number
   readonly #successes = new Float64Array(bucketCount)
   readonly #failures = new Float64Array(bucketCount)
+  /** Sums over the buckets: they are asked for more often than written. */
+  #allSuccesses = 0
+  #allFailures = 0
   #slot = 0
   #started = false
 
@@ -18,47 +21,49 @@ export class SlidingWindow {
     this.#advance(now)
     const counts = success ? this.#successes : this.#failures
     counts[this.#slot % bucketCount] = (counts[this.#slot % bucketCount] ?? 0) + 1
+    if (success) this.#allSuccesses++
+    else this.#allFailures++
   }
 
   total(now: number): number {
     this.#advance(now)
-    return sum(this.#successes) + sum(this.#failures)
+    return this.#allSuccesses + this.#allFailures
   }
 
   failures(now: number): number {
     this.#advance(now)
-    return sum(this.#failures)
+    return this.#allFailures
   }
 
   /** Failures over calls, 0 where there were none. */
   failureRate(now: number): number {
     const total = this.total(now)
-    return total === 0 ? 0 : sum(this.#failures) / total
+    return total === 0 ? 0 : this.#allFailures / total
   }
 
   clear(): void {
     this.#successes.fill(0)
     this.#failures.fill(0)
+    this.#allSuccesses = 0
+    this.#allFailures = 0
   }
 
   /** Empties the buckets that time has passed over. */
   #advance(now: number): void {
     const slot = Math.floor(now / this.#width)
+    if (slot === this.#slot && this.#started) return
     if (!this.#started) {
       this.#started = true
       this.#slot = slot
     }
     const passed = Math.min(slot - this.#slot, bucketCount)
     for (let i = 1; i <= passed; i++) {
-      this.#successes[(this.#slot + i) % bucketCount] = 0
-      this.#failures[(this.#slot + i) % bucketCount] = 0
+      const bucket = (this.#slot + i) % bucketCount
+      this.#allSuccesses -= this.#successes[bucket] ?? 0
+      this.#allFailures -= this.#failures[bucket] ?? 0
+      this.#successes[bucket] = 0
+      this.#failures[bucket] = 0
     }
     if (slot > this.#slot) this.#slot = slot
   }
-}
-
-const sum = (counts: Float64Array): number => {
-  let total = 0
-  for (const count of counts) total += count
-  return total
 }

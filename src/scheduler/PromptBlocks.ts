@@ -21,18 +21,27 @@ const members = ['"messages"', '"prompt"', '"input"'].map((text) => Buffer.from(
  * with something added, and so are its blocks. The model is part of the first hash, since caches are not shared.
  */
 export const promptBlocks = (body: Uint8Array, model: number): PromptBlocks => {
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-  const start = members.map((member) => bytes.indexOf(member)).find((at) => at >= 0) ?? 0
-  const count = Math.min(maxBlocks, Math.floor((bytes.length - start) / blockBytes))
+  const start = startOf(body)
+  const count = Math.min(maxBlocks, Math.floor((body.length - start) / blockBytes))
   const blocks = new Int32Array(count)
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength)
   let chain = model
   for (let block = 0; block < count; block++) {
     let h = chain
     const end = start + (block + 1) * blockBytes
     for (let at = start + block * blockBytes; at < end; at += 4)
-      h = Math.imul(h ^ bytes.readInt32LE(at), 0x01000193) ^ (h >>> 15)
+      h = Math.imul(h ^ view.getInt32(at, true), 0x01000193) ^ (h >>> 15)
     chain = mix(h)
     blocks[block] = chain | 0
   }
   return blocks
+}
+
+const startOf = (body: Uint8Array): number => {
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  for (const member of members) {
+    const at = bytes.indexOf(member)
+    if (at >= 0) return at
+  }
+  return 0
 }

@@ -217,7 +217,7 @@ const standingNow = ({ backend: { state } }: Member, now: number): Standing =>
 
 const isUsable = (member: Member, { tried }: PickRequest, now: number): boolean => {
   const { state } = member.backend
-  return state.inflight < member.capacity && isPresent(member, now) && !tried.includes(state)
+  return state.inflight < member.capacity && isPresent(member, now) && (tried.length === 0 || !tried.includes(state))
 }
 
 /** Whether it could take requests at all, if it had room. */

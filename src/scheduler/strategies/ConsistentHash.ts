@@ -14,37 +14,41 @@ const loadBound = 1.25
  * `effect/HashRing` finds the owner of a key, but neither the next one after it nor by load.
  */
 export const consistentHash = (): Strategy => {
-  const names = new WeakMap<Member, number>()
-  const nameOf = (member: Member): number => {
-    const known = names.get(member)
+  const names = new WeakMap<ReadonlyArray<Member>, Int32Array>()
+  const namesOf = (members: ReadonlyArray<Member>): Int32Array => {
+    const known = names.get(members)
     if (known !== undefined) return known
-    const made = hashText(member.backend.name)
-    names.set(member, made)
+    const made = Int32Array.from(members, ({ backend }) => hashText(backend.name))
+    names.set(members, made)
     return made
   }
   return {
     choose: (members, { hashKey, now, random, usable }) => {
       const key = hashKey ?? Math.floor(random() * 0xffffffff)
       const share = fairShare(members, now)
+      const hashes = namesOf(members)
       let best: Member | undefined
-      let bestBid = -1
-      let second: Member | undefined
-      let secondBid = -1
-      for (const member of members) {
-        const bid = bidOf(mix(key ^ nameOf(member)), member.weight)
-        if (bid <= bestBid && bid <= secondBid) continue
-        if (!usable(member)) continue
-        const weight = weightNow(member, now)
-        const isFree = member.backend.state.inflight + 1 <= Math.ceil(loadBound * share * weight)
-        if (isFree && bid > bestBid) {
+      let bestBid = 0
+      let full: Member | undefined
+      let fullBid = 0
+      for (let position = 0; position < members.length; position++) {
+        const member = members[position]
+        if (member === undefined) continue
+        const uniform = (mix(key ^ (hashes[position] ?? 0)) + 0.5) / 0x1_0000_0000
+        // No bid is higher than that, and most need not be worked out.
+        if (member.weight / (1 - uniform) <= bestBid) continue
+        const bid = bidOf(uniform, member.weight)
+        const isFree = member.backend.state.inflight + 1 <= Math.ceil(loadBound * share * weightNow(member, now))
+        if (bid <= (isFree ? bestBid : fullBid) || !usable(member)) continue
+        if (isFree) {
           best = member
           bestBid = bid
-        } else if (!isFree && bid > secondBid) {
-          second = member
-          secondBid = bid
+        } else {
+          full = member
+          fullBid = bid
         }
       }
-      return best ?? second
+      return best ?? full
     }
   }
 }
@@ -61,7 +65,4 @@ const fairShare = (members: ReadonlyArray<Member>, now: number): number => {
 }
 
 /** Weighted rendezvous hashing: a weight of two wins twice as many keys. */
-const bidOf = (hash: number, weight: number): number => {
-  const uniform = (hash + 0.5) / 0x1_0000_0000
-  return weight === 1 ? -1 / Math.log(uniform) : -weight / Math.log(uniform)
-}
+const bidOf = (uniform: number, weight: number): number => -weight / Math.log(uniform)

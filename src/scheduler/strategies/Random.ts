@@ -1,19 +1,35 @@
 import type { Member } from "../../registry/Registry.ts"
 import { weightNow } from "../SlowStart.ts"
-import type { Strategy } from "../Strategy.ts"
+import type { Choice, Strategy } from "../Strategy.ts"
+
+/** Draws that may hit somebody unusable before those are left out of the draw. */
+const tries = 3
 
 /** Anybody, in proportion to the weights. */
 export const random = (): Strategy => ({
-  choose: (members, { now, random: draw, usable }) => {
-    let chosen: Member | undefined
-    let total = 0
-    for (const member of members) {
-      if (!usable(member)) continue
-      // One pass: each replaces the choice with the probability that it has among those seen so far.
-      const weight = weightNow(member, now)
-      total += weight
-      if (draw() * total < weight) chosen = member
+  choose: (members, choice) => {
+    for (let n = 0; n < tries; n++) {
+      const member = drawn(members, choice, () => true)
+      if (member === undefined || choice.usable(member)) return member
     }
-    return chosen
+    return drawn(members, choice, choice.usable)
   }
 })
+
+const drawn = (
+  members: ReadonlyArray<Member>,
+  { now, random: draw }: Choice,
+  counts: (member: Member) => boolean
+): Member | undefined => {
+  let total = 0
+  for (const member of members) if (counts(member)) total += weightNow(member, now)
+  let left = draw() * total
+  let last: Member | undefined
+  for (const member of members) {
+    if (!counts(member)) continue
+    left -= weightNow(member, now)
+    if (left < 0) return member
+    last = member
+  }
+  return last
+}

@@ -20,8 +20,9 @@ export const responseAware = (): Strategy => {
         if (member === undefined) continue
         const { inflight, latency, outcomes } = member.backend.state
         const time = latency.count === 0 ? typical : latency.steady
-        const success = Math.max(0.01, 1 - outcomes.failureRate(now))
-        const score = (time * (inflight + 1)) / success / weightNow(member, now)
+        const atBest = (time * (inflight + 1)) / weightNow(member, now)
+        if (atBest >= least) continue
+        const score = atBest / Math.max(0.01, 1 - outcomes.failureRate(now))
         if (score < least && usable(member)) {
           best = member
           least = score

@@ -20,10 +20,11 @@ const probeEvery = 5
 
 const decodeConfig = Schema.decodeUnknownSync(GatewayConfig)
 
-const configOf = (strategy: StrategyName, weights: ReadonlyArray<number>): GatewayConfig => {
+/** A gateway over engines of these weights; nothing is ever sent to them. */
+export const configOf = (strategy: StrategyName, weights: ReadonlyArray<number>): GatewayConfig => {
   const backends = weights.map((weight, index) => ({
     name: `engine-${index}`,
-    url: `http://10.0.0.${index + 1}:8000`,
+    url: `http://10.0.0.1:${8000 + index}`,
     weight
   }))
   return decodeConfig({
