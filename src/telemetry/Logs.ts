@@ -4,9 +4,10 @@
  */
 import { Cause, Context, Effect, Layer, Logger, LogLevel, Option, References, Tracer } from "effect"
 import type { LogLevel as Level, Telemetry } from "../domain/GatewayConfig.ts"
-import { redact, scrub } from "./Redaction.ts"
+import { isSecretName, redact, scrub } from "./Redaction.ts"
 
 type Fields = Readonly<Record<string, unknown>>
+type FlatFields = Readonly<Record<string, string | number | undefined>>
 type Settings = Telemetry["logs"]
 
 /** For what is logged on every request: no fiber is asked, no annotations are gathered. */
@@ -15,7 +16,8 @@ export class AccessLog extends Context.Service<
   {
     /** Whether lines of this kind are wanted at all; ask before building one. */
     readonly enabled: boolean
-    readonly write: (message: string, fields: Fields) => void
+    /** The names are the program's own, so that what they tell is looked at once for each of them. */
+    readonly write: (message: string, fields: FlatFields) => void
   }
 >()("weir/telemetry/AccessLog") {
   static readonly layerOff = Layer.succeed(AccessLog, { enabled: false, write: () => {} })
@@ -49,6 +51,7 @@ export const layerLogs = (first: Settings, write: (text: string) => void): Layer
       // Mutable on purpose: the level can be changed while the program runs, and a fiber keeps the one it began with.
       let current = describe(first)
       const sink = makeSink(write)
+      const scrubbed = makeScrubbed()
       yield* Effect.addFinalizer(() => Effect.sync(sink.flush))
       const logger = Logger.make<unknown, void>(({ cause, date, fiber, logLevel, message }) => {
         const { format, least } = current
@@ -56,12 +59,17 @@ export const layerLogs = (first: Settings, write: (text: string) => void): Layer
         const level = logLevel.toLowerCase()
         const { fields, text } = splitMessage(message)
         const span = Context.getOption(fiber.context, Tracer.ParentSpan)
-        const line = format(date, level, text, {
-          ...fiber.getRef(References.CurrentLogAnnotations),
-          ...fields,
-          ...(Option.isSome(span) && { traceId: span.value.traceId }),
-          ...(cause.reasons.length > 0 && { cause: scrub(Cause.pretty(cause)) })
-        })
+        const line = format(
+          date,
+          level,
+          text,
+          redacted({
+            ...fiber.getRef(References.CurrentLogAnnotations),
+            ...fields,
+            ...(Option.isSome(span) && { traceId: span.value.traceId }),
+            ...(cause.reasons.length > 0 && { cause: scrub(Cause.pretty(cause)) })
+          })
+        )
         sink.add(line, logLevel === "Warn" || logLevel === "Error" || logLevel === "Fatal")
       })
       return Layer.mergeAll(
@@ -76,7 +84,7 @@ export const layerLogs = (first: Settings, write: (text: string) => void): Layer
           get enabled() {
             return current.hasRequests
           },
-          write: (message, fields) => sink.add(current.format(new Date(), "info", message, fields), false)
+          write: (message, fields) => sink.add(current.format(new Date(), "info", message, scrubbed(fields)), false)
         })
       )
     })
@@ -106,20 +114,41 @@ const splitMessage = (message: unknown): { readonly text: string; readonly field
   return { text, fields }
 }
 
-const jsonLine = (date: Date, level: string, message: string, fields: Fields): string => {
+const redacted = (fields: Fields): object => {
+  const clean = redact(fields)
+  return typeof clean === "object" && clean !== null ? clean : {}
+}
+
+const makeScrubbed = () => {
+  const verdicts = new Map<string, boolean>()
+  const isSecret = (name: string): boolean => {
+    const known = verdicts.get(name)
+    if (known !== undefined) return known
+    verdicts.set(name, isSecretName(name))
+    return isSecretName(name)
+  }
+  return (fields: FlatFields): FlatFields => {
+    const clean: Record<string, string | number | undefined> = {}
+    for (const name in fields) {
+      const value = fields[name]
+      clean[name] = typeof value !== "string" ? value : isSecret(name) ? "<redacted>" : scrub(value)
+    }
+    return clean
+  }
+}
+
+const jsonLine = (date: Date, level: string, message: string, fields: object): string => {
   const own = { timestamp: date.toISOString(), level, message: scrub(message) }
   // Twice: they come first, and no field of the same name takes their place.
-  return `${JSON.stringify({ ...own, ...asObject(redact(fields)), ...own })}\n`
+  return `${JSON.stringify(Object.assign({ ...own }, fields, own))}\n`
 }
 
-const prettyLine = (date: Date, level: string, message: string, fields: Fields): string => {
-  const pairs = Object.entries(asObject(redact(fields))).map(
-    ([key, value]) => ` ${key}=${typeof value === "string" && !/\s/.test(value) ? value : JSON.stringify(value)}`
-  )
+const prettyLine = (date: Date, level: string, message: string, fields: object): string => {
+  const pairs = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]) => ` ${key}=${typeof value === "string" && !/\s/.test(value) ? value : JSON.stringify(value)}`)
   return `${date.toISOString().slice(11, 23)} ${level.toUpperCase().padEnd(5)} ${scrub(message)}${pairs.join("")}\n`
 }
-
-const asObject = (value: unknown): object => (typeof value === "object" && value !== null ? value : {})
 
 /** Gathers lines until the end of this turn of the event loop, or until `urgent`. */
 const makeSink = (write: (text: string) => void) => {

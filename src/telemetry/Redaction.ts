@@ -22,8 +22,11 @@ export const redact = (value: unknown, depth = 0): unknown => {
   )
 }
 
+/** Whether a text behind this key is a secret. */
+export const isSecretName = (key: string): boolean => secretKey.test(key)
+
 const isSecret = (key: string, value: unknown): boolean => {
-  if (typeof value === "number" || !secretKey.test(key)) return false
+  if (typeof value === "number" || !isSecretName(key)) return false
   return !countsKey.test(key) || typeof value !== "object" || Array.isArray(value)
 }
 
@@ -37,4 +40,10 @@ const assignment =
  * to a telling name. Linear in the length of the text, which may come from anybody.
  */
 export const scrub = (text: string): string =>
+  // None of them is without one of these, and most texts are names and paths.
+  mayHoldOne.test(text) ? replaceAll(text) : text
+
+const mayHoldOne = /[\s=:]/
+
+const replaceAll = (text: string): string =>
   text.replace(credential, "$1 <redacted>").replace(userinfo, "://<redacted>@").replace(assignment, "$1<redacted>")
