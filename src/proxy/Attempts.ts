@@ -95,12 +95,12 @@ export const makeAttempts = (services: ProxyServices) => {
   const { adapters, admission, deadlines, hedging, metrics, registry, retry, scheduler, transport } = services
   const hedged = makeHedged(services)
 
-  /** Where everybody was asked already, anybody but the one that has just failed. */
+  /** Where all who could be were asked: who has come back since, then anybody but the one that has just failed. */
   const pickFor = (flight: Flight): Lease | NoLease => {
-    const { candidates, hashKey, justFailed, pool, prompt, session } = flight
-    if (justFailed !== undefined) {
-      const tried = [justFailed]
-      const other = scheduler.pick({ candidates, hashKey, pool, prompt, session, tried }, deadlines.now())
+    const { candidates, failed, hashKey, pool, prompt, session, tried } = flight
+    const beginsAnew = failed.some((state) => !tried.includes(state))
+    for (const avoided of beginsAnew ? [failed, [...tried, ...failed.slice(-1)]] : []) {
+      const other = scheduler.pick({ candidates, hashKey, pool, prompt, session, tried: avoided }, deadlines.now())
       if (other instanceof Lease) return other
     }
     return scheduler.pick(flight, deadlines.now())
@@ -242,7 +242,7 @@ export const makeAttempts = (services: ProxyServices) => {
     if (!retry.take(flight.pool, admission.active(flight.pool.name))) return false
     failed.elsewhere = elsewhere
     flight.tried = elsewhere ? tried : []
-    flight.justFailed = elsewhere ? undefined : failed.attempt.member.backend.state
+    flight.failed = [...flight.failed, failed.attempt.member.backend.state]
     flight.disembark(failed.attempt)
     metrics.retries(flight.pool.name, failed.reason)(1)
     return true

@@ -37,8 +37,8 @@ export class Flight implements FlightPlan {
   #before = 0
   /** Backends that must not be asked again. */
   tried: ReadonlyArray<BackendState> = []
-  /** Who is asked again only if there is nobody else, now that everybody was asked. */
-  justFailed: BackendState | undefined
+  /** Backends that have failed this request, in order; asked again only where there is nobody else. */
+  failed: ReadonlyArray<BackendState> = []
   /** What became of the session's preference, over all attempts: who had none has not moved, though it was retried. */
   sticky: StickyOutcome | undefined
   /** Milliseconds spent waiting for a place, over all attempts. */

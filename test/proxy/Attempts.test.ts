@@ -281,6 +281,21 @@ describe("when everything fails", () => {
     )
   )
 
+  it.effect("who comes back meanwhile and was not asked yet comes before those who were", () =>
+    withGateway(
+      {
+        script: { a: [answer(500), answer(500, "", { after: "300 millis" })], c: [answer(500)], b: [well] },
+        pool: { retry: { attempts: 3, initialDelay: "100ms", maxDelay: "100ms" } }
+      },
+      (gateway) =>
+        Effect.gen(function* () {
+          gateway.state("b").restUntil = gateway.deadlines.now() + 200
+          assert.strictEqual((yield* gateway.ask()).status, 200)
+          assert.strictEqual(gateway.transport.asked, "acab")
+        })
+    )
+  )
+
   it.effect("who has just failed is asked again where there is nobody else", () =>
     withGateway({ script: { a: [answer(500), well], b: [refuse] }, backends: { b: { enabled: false } } }, (gateway) =>
       Effect.gen(function* () {
