@@ -57,7 +57,10 @@ export const layerUndici = Layer.effect(
       return line
     }
     // Two objects of the snapshot and a number name a line: so no request builds the key again.
-    const known = new WeakMap<Backend, WeakMap<ClientSettings, Map<number, Line>>>()
+    let known = new WeakMap<Backend, WeakMap<ClientSettings, Map<number, Line>>>()
+    // What is named by the same objects as before may stand in other files now: certificates are renewed.
+    const readAgain = { commit: () => Effect.sync(() => void (known = new WeakMap())), abort: Effect.void }
+    yield* registry.takePart(() => Effect.succeed(readAgain))
     const knownLine = (request: UpstreamRequest): Line | UpstreamFailed => {
       const { backend, client, connectTimeout } = request
       const line = known.get(backend)?.get(client)?.get(connectTimeout)

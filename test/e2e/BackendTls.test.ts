@@ -7,7 +7,7 @@ import { Effect } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
 import { anotherCa, ca, client, elsewhere, server } from "../backend/Certificates.ts"
 import { ask, chat, errorOf } from "./Ask.ts"
-import { run, serve } from "./Program.ts"
+import { eventually, run, serve } from "./Program.ts"
 
 const files = { "ca.pem": ca, "other.pem": anotherCa, "weir.pem": client.cert, "weir.key": client.key }
 
@@ -67,6 +67,24 @@ describe("a backend behind TLS", () => {
         assert.strictEqual((yield* ask(`${gateway.url}/readyz`)).status, 503)
       }
       assert.deepStrictEqual(yield* simulator.requests(), [])
+    })
+  )
+
+  it.live("is judged by the files of today: a CA that is put right in its file is trusted from then on", () =>
+    Effect.gen(function* () {
+      const cwd = yield* folder
+      const file = path.join(cwd, "own.pem")
+      writeFileSync(file, anotherCa)
+      const { url } = yield* Simulator.make({ tls: server })
+      const gateway = yield* serve({ backends: [{ name: "a", url, tls: { ca: file } }], health: { interval: "100ms" } })
+      assert.strictEqual((yield* ask(`${gateway.url}/readyz`)).status, 503)
+      writeFileSync(file, ca)
+      yield* gateway.signal("SIGHUP")
+      yield* eventually(
+        Effect.map(ask(`${gateway.url}/readyz`), ({ status }) => (status === 200 ? true : undefined)),
+        () => gateway.stderr.join("\n")
+      )
+      assert.strictEqual((yield* chat(gateway.url, { max_tokens: 1 })).status, 200)
     })
   )
 
