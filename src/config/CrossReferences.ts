@@ -58,14 +58,14 @@ export const checkReferences = (value: unknown): ReadonlyArray<Issue> => {
 
   for (const [p, { members, name }] of outline.pools.entries()) {
     // A gateway may start without any backend and be given some later; its default pool is then empty too.
-    if (members.length === 0 && (name !== "default" || outline.backends.length > 0)) {
+    if (members?.length === 0 && (name !== "default" || outline.backends.length > 0)) {
       issues.push({ at: ["pools", p, "backends"], message: "a pool needs at least one backend" })
     }
-    unique("member", members, (i) => ["pools", p, "backends", i])
+    unique("member", members ?? [], (i) => ["pools", p, "backends", i])
     known(
       "backend",
       outline.backends,
-      members.map((name, i) => [name, ["pools", p, "backends", i]])
+      (members ?? []).map((name, i) => [name, ["pools", p, "backends", i]])
     )
   }
   for (const [l, { pool, routes }] of outline.listeners.entries()) {
@@ -88,6 +88,7 @@ export const checkReferences = (value: unknown): ReadonlyArray<Issue> => {
     (i) => ["models", i, "match"]
   )
   for (const [m, rule] of outline.models.entries()) {
+    if (rule.isIdle) issues.push({ at: ["models", m], message: idleRule })
     known("pool", pools, [[rule.pool, ["models", m, "pool"]]])
     known(
       "backend",
@@ -103,10 +104,13 @@ export const checkReferences = (value: unknown): ReadonlyArray<Issue> => {
   return issues
 }
 
-/** Two patterns of one shape match the same paths: the second could never be taken. */
+const idleRule = "a rule needs a pool, backends, or something else to do with the models that it matches"
+
+/** Two patterns of one shape match the same paths: the second could never be taken. What is no path has no shape. */
 const shapeOfPath = (path: string | undefined): string | undefined => {
-  const parsed = path === undefined ? undefined : parsePathPattern(path)
-  return parsed === undefined || Result.isFailure(parsed) ? path : shapeOf(parsed.success)
+  if (path?.startsWith("/") !== true) return undefined
+  const parsed = parsePathPattern(path)
+  return Result.isFailure(parsed) ? path : shapeOf(parsed.success)
 }
 
 const unknownName = (kind: string, name: string, names: ReadonlyArray<string>): string => {

@@ -53,6 +53,6 @@ const suggestKey = (key: string, parent: SchemaAST.AST | undefined): string => {
 export const suggestion = (word: string, known: ReadonlyArray<string>): string | undefined => {
   if (known.length === 0) return undefined
   const nearest = closest(word.toLowerCase(), known)
-  const near = Math.max(2, Math.floor(word.length / 2))
+  const near = Math.min(word.length - 1, Math.max(2, Math.floor(word.length / 2)))
   return distance(word.toLowerCase(), nearest.toLowerCase()) <= near ? nearest : undefined
 }

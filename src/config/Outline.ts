@@ -13,8 +13,8 @@ const text = (value: unknown): string | undefined => (typeof value === "string" 
 
 const texts = (value: unknown): ReadonlyArray<string | undefined> => (Array.isArray(value) ? value.map(text) : [])
 
-const members = (value: unknown): ReadonlyArray<string | undefined> =>
-  Array.isArray(value) ? value.map((item: unknown) => text(isTree(item) ? item["name"] : item)) : []
+const members = (value: unknown): ReadonlyArray<string | undefined> | undefined =>
+  Array.isArray(value) ? value.map((item: unknown) => text(isTree(item) ? item["name"] : item)) : undefined
 
 const address = (listener: Tree): string | undefined => {
   const host = text(listener["host"]) ?? "127.0.0.1"
@@ -35,6 +35,8 @@ export const outlineOf = (value: unknown) => {
     })),
     models: trees(root["models"]).map((rule) => ({
       match: text(rule["match"]),
+      /** Whether it says nothing of the models that it matches. */
+      isIdle: "match" in rule && Object.keys(rule).length === 1,
       pool: text(rule["pool"]),
       backends: texts(rule["backends"])
     })),

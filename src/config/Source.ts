@@ -9,17 +9,22 @@ export interface Source {
   readonly lineOf: (path: ReadonlyArray<PropertyKey>) => number | undefined
 }
 
-/** Parses one document; every syntax error is reported with its line. An empty file is an empty configuration. */
+/**
+ * Parses one document. Of its syntax errors the first is reported, with its line: what follows is what a parser makes of
+ * having lost its way. An empty file is an empty configuration.
+ */
 export const parseSource = Effect.fnUntraced(function* (name: string, text: string) {
   const counter = new Yaml.LineCounter()
   const document = Yaml.parseDocument(text, { lineCounter: counter, merge: true, prettyErrors: false })
-  if (document.errors.length > 0) {
-    const problems = document.errors.map((error) => ({
-      path: "",
-      message: error.message.split("\n")[0] ?? "not valid YAML",
-      line: counter.linePos(error.pos[0]).line
-    }))
-    return yield* new ConfigInvalid({ source: name, problems })
+  const first = document.errors.toSorted((a, b) => a.pos[0] - b.pos[0])[0]
+  if (first !== undefined) {
+    const { line } = counter.linePos(first.pos[0])
+    // Patterns and expressions are where this happens: `{ path: /a/{x:[0-9]+}, … }`.
+    const hint = /[{[]/.test(text.split("\n")[line - 1] ?? "")
+      ? "; text with braces or brackets in it needs quotes"
+      : ""
+    const message = `not valid YAML: ${first.message.split("\n")[0]}${hint}`
+    return yield* new ConfigInvalid({ source: name, problems: [{ path: "", message, line }] })
   }
   const value: unknown = yield* Effect.try({
     try: () => document.toJS({ maxAliasCount: 100 }) ?? {},

@@ -30,5 +30,14 @@ export const compileRegExp = (source: string): Result.Result<LinearRegExp, strin
 
 const reasonOf = (error: unknown): string => {
   const text = error instanceof Error ? error.message.replace(/^error parsing regexp: /, "") : "not understood"
-  return `not a regular expression that can be matched in linear time: ${text}`
+  const why = unsupported(text) ?? text.replace("`(?s)", "`")
+  return `not a regular expression that can be matched in linear time: ${why}`
+}
+
+/** What people know from other engines, by its name. */
+const unsupported = (text: string): string | undefined => {
+  const [, piece] = /`(.+)/s.exec(text) ?? []
+  if (piece === undefined) return undefined
+  if (/^\(\?<?[=!]/.test(piece)) return "lookahead and lookbehind are not supported"
+  return /^\\[1-9k]/.test(piece) ? "backreferences are not supported" : undefined
 }
