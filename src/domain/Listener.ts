@@ -51,6 +51,8 @@ export const Listener = Schema.Struct({
   rateLimit: Schema.optionalKey(IpRateLimit),
   /** For the whole head of a request, and for each piece of its body; 0: no bound. */
   connectTimeout: Span.pipe(orElse("10s")),
+  /** Open at once, whatever they do; what comes beyond that is closed before anything is read. */
+  maxConnections: between(1, 1_000_000).pipe(orElse(16_384)),
   auth: Schema.optionalKey(flag),
   trustedProxies: Schema.Array(Network).pipe(orElse([])),
   tls: Schema.optionalKey(Schema.Struct({ cert: Schema.NonEmptyString, key: Schema.NonEmptyString })),

@@ -22,6 +22,9 @@ export interface Visited {
   quietSince: number
   /** Bytes that had come when it was quiet last: more means that a request is on its way. */
   read: number
+  /** Bytes that its client had not taken when we looked last, and since when nothing has changed in that. */
+  untaken: number
+  stalledSince: number
 }
 
 export class Connections {
@@ -30,8 +33,11 @@ export class Connections {
   readonly #visited = new Map<Connection, Visited>()
   #closingSince = Number.POSITIVE_INFINITY
 
-  constructor(now: () => number) {
+  readonly #onRefused: () => void
+
+  constructor(now: () => number, onRefused: () => void = () => {}) {
     this.#now = now
+    this.#onRefused = onRefused
   }
 
   get closing(): boolean {
@@ -43,6 +49,11 @@ export class Connections {
     let total = 0
     for (const { busy } of this.#visited.values()) total += busy
     return total
+  }
+
+  /** One more than there may be: it was closed before anything was read. */
+  refused(): void {
+    this.#onRefused()
   }
 
   /** A TCP connection, whatever will be spoken on it. */
@@ -93,6 +104,21 @@ export class Connections {
     return left
   }
 
+  /**
+   * Cuts what its client has taken nothing from for so many milliseconds, though there is something: it holds a place at
+   * a backend for nobody. Over HTTP/2 each stream has a window of its own, and nothing can be seen of that here.
+   */
+  cutStalled(patience: number): void {
+    const now = this.#now()
+    for (const visited of this.#visited.values()) {
+      const { connection, untaken } = visited
+      if (!(connection instanceof Socket)) continue
+      visited.untaken = connection.writableLength
+      if (visited.untaken === 0 || visited.untaken !== untaken) visited.stalledSince = now
+      else if (now - visited.stalledSince >= patience) connection.destroy()
+    }
+  }
+
   /** What is left is cut. */
   destroy(): void {
     for (const socket of this.#sockets) socket.destroy()
@@ -106,7 +132,8 @@ export class Connections {
   }
 
   #fresh(connection: Connection | undefined): Visited {
-    return { connection, late: this.closing, busy: 0, quietSince: this.#now(), read: 0 }
+    const now = this.#now()
+    return { connection, late: this.closing, busy: 0, quietSince: now, read: 0, untaken: 0, stalledSince: now }
   }
 }
 

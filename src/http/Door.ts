@@ -63,7 +63,7 @@ export interface Door {
   /** The port that it really has. */
   readonly port: number
   readonly connections: Connections
-  /** Takes over what needs no other socket: limits of the head, and a renewed certificate. */
+  /** Takes over what needs no other socket: limits, and a renewed certificate. */
   readonly adjust: (place: Place, config: GatewayConfig, pems: Pems | undefined) => void
   /** Nothing new is accepted. What the system had accepted already is served. */
   readonly stopListening: Effect.Effect<void>
@@ -154,11 +154,12 @@ const makeServer = (listener: Listener, maxHeaderSize: number, pems: Pems | unde
   return Object.assign(server, settings)
 }
 
-const settingsOf = ({ connectTimeout }: Listener, maxHeaderSize: number) => ({
+const settingsOf = ({ connectTimeout, maxConnections }: Listener, maxHeaderSize: number) => ({
   headersTimeout: Duration.toMillis(connectTimeout),
   requestTimeout: wholeRequest,
   keepAliveTimeout: keepAlive,
   connectionsCheckingInterval: 1000,
+  maxConnections,
   maxHeaderSize,
   // Their bytes are bounded; what is over a bound on their number would be left out in silence.
   maxHeadersCount: 0,
@@ -168,6 +169,7 @@ const settingsOf = ({ connectTimeout }: Listener, maxHeaderSize: number) => ({
 
 const follow = (server: Server | Http2SecureServer, connections: Connections): void => {
   server.on("connection", (socket) => connections.accepted(socket))
+  server.on("drop", () => connections.refused())
   if (!("setSecureContext" in server)) {
     server.on("connection", (socket) => connections.opened(socket))
     return

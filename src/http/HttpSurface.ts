@@ -65,6 +65,7 @@ export const layer = (onListening: OnListening) =>
         registry,
         now: deadlines.now,
         onListening,
+        onRefused: ({ name }) => metrics.connectionsRefused(name)(1),
         onEnd: () => {
           draining = true
         },

@@ -2,8 +2,9 @@
  * The open addresses, kept in step with the configuration. A change opens what is new before it is in force (and is
  * refused where that cannot be), and closes what is gone after that, gracefully; what stays the same is not touched.
  */
-import { type Duration, Effect, Latch } from "effect"
+import { type Duration, Effect, Latch, Schedule } from "effect"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
+import type { Listener } from "../domain/Listener.ts"
 import { ChangeRefused, type Prepared, type Registry, type Snapshot } from "../registry/Registry.ts"
 import { Connections } from "./Connections.ts"
 import { type CannotListen, type Door, openDoor, type Pems, readPems, type Surface } from "./Door.ts"
@@ -33,6 +34,8 @@ export interface ListenersOptions {
   readonly now: () => number
   readonly surfaceOf: (threshold: Threshold) => Surface
   readonly onListening: OnListening
+  /** Told of every connection that was one too many. */
+  readonly onRefused: (listener: Listener) => void
   /** Called when the end begins. */
   readonly onEnd: () => void
 }
@@ -59,7 +62,9 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
     next: GatewayConfig,
     ready: Latch.Latch
   ) {
-    const threshold = { see: seeing(registry, place), connections: new Connections(options.now) }
+    const see = seeing(registry, place)
+    const refused = () => options.onRefused(see().place.listener)
+    const threshold = { see, connections: new Connections(options.now, refused) }
     const surface = Effect.andThen(ready.await, options.surfaceOf(threshold))
     const config = { ...next, server: { ...next.server, reusePort: first.server.reusePort } }
     const door = yield* openDoor(place, config, pems, threshold.connections, surface).pipe(Effect.setContext(context))
@@ -151,9 +156,15 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
     }
   })
   yield* Effect.tapError(openAll, () => Effect.forEach(doors.values(), ({ door }) => door.close))
+  yield* Effect.sync(() => {
+    for (const { connections } of [...doors.values(), ...retiring]) connections.cutStalled(stallPatience)
+  }).pipe(Effect.repeat(Schedule.spaced("5 seconds")), Effect.forkScoped)
   yield* Effect.addFinalizer(() => end)
   yield* registry.takePart(prepare)
 })
+
+/** Milliseconds for which a client may take nothing of its answer. */
+const stallPatience = 60_000
 
 /** An address that is gone goes on with what it saw last. */
 const seeing = (registry: Registry["Service"], place: Place): (() => Seen) => {

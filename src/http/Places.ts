@@ -31,12 +31,13 @@ const keyOf = ({ host, name, port, tls }: Listener): string =>
   [host, port, port === 0 ? name : "", tls === undefined ? "plain" : "tls"].join(" ")
 
 /** The admin surface as a listener that no pool stands behind. */
-const adminListener = ({ connectTimeout }: Listener, host: string, port: number): Listener => ({
+const adminListener = ({ connectTimeout, maxConnections }: Listener, host: string, port: number): Listener => ({
   name: "admin",
   host,
   port,
   routes: [],
   connectTimeout,
+  maxConnections,
   auth: false,
   trustedProxies: [],
   cors: { origins: [] }

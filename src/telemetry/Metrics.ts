@@ -24,6 +24,7 @@ export class Metrics extends Context.Service<
     readonly httpDuration: Family
     readonly httpErrors: Family
     readonly rateLimited: Family
+    readonly connectionsRefused: Family
     readonly rejected: Family
     readonly queueWait: Family
     readonly upstreamRequests: Family
@@ -93,6 +94,11 @@ export class Metrics extends Context.Service<
           "listener",
           "code",
           "status"
+        ),
+        connectionsRefused: counter(
+          "weir_connections_refused_total",
+          "Connections closed because the listener had as many as it may",
+          "listener"
         ),
         rateLimited: counter("weir_ratelimit_total", "Requests refused by a limit", "listener", "scope"),
         rejected: counter("weir_requests_rejected_total", "Requests that found no place", "pool", "reason"),
