@@ -48,6 +48,8 @@ export class BackendAdapter extends Context.Service<
     readonly prepare: (member: Member, client: ClientSettings, outgoing: Outgoing) => UpstreamRequest
     /** The request of a probe, with the backend's own credentials; `undefined`: this kind is not asked for that. */
     readonly probe: (backend: Backend, kind: ProbeKind) => Outgoing | undefined
+    /** The backend as such a probe reaches it: another one where it is watched at a port of its own. */
+    readonly watched: (backend: Backend, kind: ProbeKind) => Backend
     readonly classify: (backend: Backend, status: number) => Verdict
   }
 >()("weir/backend/BackendAdapter") {
@@ -63,6 +65,8 @@ export class BackendAdapter extends Context.Service<
         prepared.set(backend, made)
         return made
       }
+
+      const elsewhere = new WeakMap<Backend, Backend>()
 
       const adapterOf = (backend: Backend): Adapter => preparedFor(backend).adapter
 
@@ -89,10 +93,23 @@ export class BackendAdapter extends Context.Service<
           const [path = "", query] = asked.split("?", 2)
           return { ...emptyGet, path, query: query === undefined ? "" : `?${query}` }
         },
+        watched: (backend, kind) => {
+          const { port } = backend.health
+          if (port === undefined || kind === "models") return backend
+          const known = elsewhere.get(backend) ?? { ...backend, url: withPort(backend.url, port) }
+          elsewhere.set(backend, known)
+          return known
+        },
         classify: (backend, status) => adapterOf(backend).classify(status)
       })
     })
   )
+}
+
+const withPort = (address: string, port: number): string => {
+  const url = new URL(address)
+  url.port = String(port)
+  return url.href
 }
 
 const emptyGet: Outgoing = {

@@ -135,9 +135,10 @@ const currentPolicy = (registry: Registry["Service"], make: typeof makeEgressPol
  */
 const forgetLines = (lines: Map<string, Line>, registry: Registry["Service"]): void => {
   const { backends } = registry.current()
-  for (const [key, { backend, origin }] of lines) {
+  for (const [key, { backend, host }] of lines) {
     const entry = backends.get(backend)
-    if (entry === undefined || new URL(entry.config.url).origin !== origin) lines.delete(key)
+    // Not by the port: a backend may be watched at another one.
+    if (entry === undefined || new URL(entry.config.url).hostname !== host) lines.delete(key)
   }
 }
 

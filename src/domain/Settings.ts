@@ -86,11 +86,15 @@ export const HealthDefaults = Schema.Struct({
 })
 export type HealthDefaults = typeof HealthDefaults.Type
 
-/** What one backend has different from {@link HealthDefaults}; `path` replaces its adapter's own probe. */
+/**
+ * What one backend has different from {@link HealthDefaults}. `path` replaces its adapter's own probe; `port` is where it
+ * is asked for its health and its load, if not where it answers requests.
+ */
 export const HealthOverrides = Schema.Struct({
   path: Schema.optionalKey(
     Schema.String.pipe(Schema.check(Schema.isPattern(/^\/\S*$/, { message: "expected a path that begins with /" })))
   ),
+  port: Schema.optionalKey(between(1, 65_535)),
   interval: Schema.optionalKey(Span),
   timeout: Schema.optionalKey(Span),
   unhealthyAfter: Schema.optionalKey(between(1, 100)),

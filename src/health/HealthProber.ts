@@ -29,7 +29,8 @@ export class HealthProber extends Context.Service<
         function* (backend: BackendEntry, kind: ProbeKind) {
           const outgoing = adapters.probe(backend.config, kind)
           if (outgoing === undefined) return undefined
-          const member = { backend, weight: 1, priority: 0, capacity: 1, timeouts: probeTimeouts(backend) }
+          const watched = { ...backend, config: adapters.watched(backend.config, kind) }
+          const member = { backend: watched, weight: 1, priority: 0, capacity: 1, timeouts: probeTimeouts(backend) }
           const response = yield* transport.send(adapters.prepare(member, backend.client, outgoing), () => {})
           return yield* readAnswer(response).pipe(Effect.ensuring(Effect.sync(response.cancel)))
         },
@@ -43,6 +44,7 @@ export class HealthProber extends Context.Service<
       )
 
       const modelsAreHealth = ({ config }: BackendEntry): boolean => {
+        if (adapters.watched(config, "health") !== config) return false
         const [health, models] = [adapters.probe(config, "health"), adapters.probe(config, "models")]
         return health?.path === models?.path && health?.query === models?.query
       }

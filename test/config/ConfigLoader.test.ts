@@ -269,6 +269,11 @@ pools:
         ] as const
     ),
     [
+      "a port that is none",
+      "backends: [{name: a, url: 'http://b', health: {port: 70000}}]",
+      /^backends\[0\]\.health\.port: .*65535/
+    ],
+    [
       "a switch that turns verification off",
       "backends: [{name: a, url: 'https://b', tls: {insecure: true}}]",
       /^backends\[0\]\.tls\.insecure: unknown key/

@@ -181,4 +181,26 @@ describe("engines of every kind", () => {
       assert.strictEqual((yield* chat(gateway.url, { model: "m" })).headers.get("x-routed-node"), "idle")
     })
   )
+
+  it.live("that are watched at a port of their own are found busy there and served here", () =>
+    Effect.gen(function* () {
+      const served = yield* Simulator.make({ models: ["m"] })
+      const watched = yield* Simulator.make({ engine: "llama-cpp", slots: 1, models: ["m"] })
+      const gateway = yield* serve({
+        health: { interval: "100ms" },
+        backends: [{ name: "a", adapter: "llama-balancer", url: served.url, health: { port: watched.port } }]
+      })
+      assert.strictEqual((yield* chat(gateway.url, { model: "m" })).status, 200)
+      yield* watched.setFaults({ kind: "stall", afterTokens: 1, times: 1 })
+      yield* Effect.forkScoped(chat(watched.url, { model: "m", stream: true }))
+      yield* eventually(
+        Effect.map(ask(`${gateway.url}/stats`), ({ json }) =>
+          decodeStats(json).backends[0]?.health === "busy" ? true : undefined
+        ),
+        () => "never busy"
+      )
+      assert.strictEqual((yield* chat(gateway.url, { model: "m" })).headers.get("x-routed-node"), "a")
+      assert.isFalse((yield* served.requests()).some(({ url }) => url === "/llmhealth"))
+    })
+  )
 })

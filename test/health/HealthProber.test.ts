@@ -383,6 +383,19 @@ describe("models", () => {
   )
 })
 
+describe("a backend that is watched at a port of its own", () => {
+  it.effect("is asked for health and load there, and for its models where it answers", () =>
+    probing([{ name: "s", adapter: "llama-balancer", url: "http://10.0.0.9:8080", health: { port: 18000 } }], (scene) =>
+      Effect.gen(function* () {
+        yield* TestClock.adjust(1)
+        const asked = scene.backends.asked.map(({ request }) => new URL(request.backend.url).port + request.path)
+        assert.deepStrictEqual(new Set(asked), new Set(["18000/llmhealth", "8080/v1/models"]))
+        assert.strictEqual(scene.status("s"), "busy")
+      })
+    )
+  )
+})
+
 describe("an engine's load", () => {
   const page = (running: number): Reply => ({
     status: 200,
