@@ -5,10 +5,10 @@
 import type { Member } from "../registry/Registry.ts"
 
 /** Milliseconds until it has its full weight. */
-const rampTime = 30_000
+const rampTime = 20_000
 
 /** The share of its weight that it begins with. */
-const firstShare = 0.1
+const firstShare = 0.2
 
 /** The configured weight, or the part of it that a backend has earned since it came back. */
 export const weightNow = ({ backend: { state }, weight }: Member, now: number): number => {

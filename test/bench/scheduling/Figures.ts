@@ -66,9 +66,9 @@ const returnOf = ({ loads, placements }: Outcome): Pick<Figures, "returnPeak" | 
   return { returnShares: sharesFrom(placements, first), returnPeak: Math.max(0, ...peaks) }
 }
 
-/** The victim's share of new requests, second by second, for 30 seconds. */
+/** The victim's share of new requests, second by second, for a minute. */
 const sharesFrom = (placements: ReadonlyArray<Placement>, from: number): ReadonlyArray<number> => {
-  const all = Array.from({ length: 30 }, () => 0)
+  const all = Array.from({ length: 60 }, () => 0)
   const its = [...all]
   for (const { at, attempt, engine } of placements) {
     const second = Math.floor((at - from) / 1000)

@@ -1,0 +1,40 @@
+/** What the scheduling benchmark promises, on the same virtual engines, at the load at which it is judged. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { conversations, dyingEngine, slowEngine, unequalEngines, type Verdict } from "../bench/scheduling/Ambitions.ts"
+import { makeMeasured } from "../bench/scheduling/Measure.ts"
+
+const seed = 1
+const measured = makeMeasured(seed)
+
+const allMet = (verdicts: ReadonlyArray<Verdict>) => {
+  assert.isNotEmpty(verdicts)
+  const missed = verdicts.filter(({ met }) => !met).map(({ ambition, found }) => `${ambition}: ${found}`)
+  assert.deepStrictEqual(missed, [])
+}
+
+describe(`at 85 % of what the engines can do (seed ${seed})`, () => {
+  it.effect("engines of unequal speed are used by their weight", () => Effect.map(unequalEngines(measured), allMet))
+
+  it.effect("conversations find their prompt in a cache, and no engine has far more to do than the others", () =>
+    Effect.map(conversations(measured), allMet)
+  )
+
+  it.effect("an engine that turns ten times slower gets next to nothing after ten seconds, with any strategy", () =>
+    Effect.map(slowEngine(measured), allMet)
+  )
+
+  it.effect("an engine that dies costs no request, and is not overrun when it is back, with any strategy", () =>
+    Effect.map(dyingEngine(measured), allMet)
+  )
+
+  it.effect("the same seed gives the same figures", () =>
+    Effect.gen(function* () {
+      const [once, again] = [makeMeasured(7), makeMeasured(7)]
+      assert.deepStrictEqual(
+        yield* once("power_of_two", "conversing", 0.85),
+        yield* again("power_of_two", "conversing", 0.85)
+      )
+    })
+  )
+})
