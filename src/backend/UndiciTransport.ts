@@ -1,16 +1,15 @@
 /** The transport that really connects: one pool of connections for each backend and way to reach it. */
 
 import { Readable } from "node:stream"
-import { Duration, Effect, Exit, Layer, Redacted, Stream } from "effect"
+import { Duration, Effect, Exit, Layer, Stream } from "effect"
 import { type Dispatcher, Pool, ProxyAgent } from "undici"
-import type { Backend } from "../domain/Backend.ts"
 import { type EgressPolicy, makeEgressPolicy, makeProxyPolicy } from "../domain/EgressPolicy.ts"
-import type { ClientSettings } from "../domain/Pool.ts"
 import { Registry } from "../registry/Registry.ts"
-import { readTls, type TlsMaterial } from "./BackendTls.ts"
+import type { TlsMaterial } from "./BackendTls.ts"
 import { guardedLookup, makeConnector, refused } from "./Connector.ts"
 import { decodeContent } from "./ContentDecoding.ts"
 import { Exchange } from "./Exchange.ts"
+import { Lines } from "./Lines.ts"
 import {
   type UpstreamBody,
   UpstreamFailed,
@@ -30,55 +29,23 @@ export const layerUndici = Layer.effect(
       backends: currentPolicy(registry, makeEgressPolicy),
       proxies: currentPolicy(registry, makeProxyPolicy)
     }
-    const lines = new Map<string, Line>()
-    yield* Effect.addFinalizer(() =>
-      Effect.promise(() => Promise.allSettled([...lines.values()].map(({ dispatcher }) => dispatcher.destroy())))
+    const lines = new Lines(registry.current(), (reach, origin, proxy, tls) =>
+      makeDispatcher(policies, reach, origin, proxy, tls)
     )
-
-    const lineFor = (request: UpstreamRequest): Line | UpstreamFailed => {
-      const { backend, client, connectTimeout } = request
-      const { hostname, origin } = new URL(backend.url)
-      const proxy = client.proxy === undefined ? "" : Redacted.value(client.proxy)
-      const tls = readTls(backend.tls)
-      if (tls instanceof UpstreamFailed) return tls
-      const keepAlive = Duration.toMillis(client.keepAlive)
-      const key = [backend.name, origin, proxy, keepAlive, connectTimeout, tls.fingerprint].join(" ")
-      const known = lines.get(key)
-      if (known !== undefined) return known
-      forgetLines(lines, registry)
-      const line: Line = {
-        backend: backend.name,
-        origin,
-        host: hostname,
-        proxied: proxy !== "",
-        dispatcher: makeDispatcher(policies, request, origin, proxy, tls)
-      }
-      lines.set(key, line)
-      return line
-    }
-    // Two objects of the snapshot and a number name a line: so no request builds the key again.
-    let known = new WeakMap<Backend, WeakMap<ClientSettings, Map<number, Line>>>()
-    // What is named by the same objects as before may stand in other files now: certificates are renewed.
-    const readAgain = { commit: () => Effect.sync(() => void (known = new WeakMap())), abort: Effect.void }
-    yield* registry.takePart(() => Effect.succeed(readAgain))
-    const knownLine = (request: UpstreamRequest): Line | UpstreamFailed => {
-      const { backend, client, connectTimeout } = request
-      const line = known.get(backend)?.get(client)?.get(connectTimeout)
-      if (line !== undefined) return line
-      const ofBackend = known.get(backend) ?? new WeakMap<ClientSettings, Map<number, Line>>()
-      const ofClient = ofBackend.get(client) ?? new Map<number, Line>()
-      const made = lineFor(request)
-      if (made instanceof UpstreamFailed) return made
-      known.set(backend, ofBackend.set(client, ofClient.set(connectTimeout, made)))
-      return made
-    }
+    yield* Effect.addFinalizer(() => Effect.promise(() => lines.destroy()))
+    yield* registry.takePart(() =>
+      Effect.succeed({
+        commit: (snapshot) => Effect.sync(() => lines.follow(snapshot)),
+        abort: Effect.void
+      })
+    )
 
     return UpstreamTransport.of({
       send: (request, started) =>
         Effect.callback<UpstreamResponse, UpstreamFailed>((resume) => {
           const exchange = new Exchange((head) => resume(request.readable ? Exit.map(head, decodeContent) : head))
           started(exchange.abort)
-          const line = knownLine(request)
+          const line = lines.get(request)
           if (line instanceof UpstreamFailed) return resume(Exit.fail(line))
           const { dispatcher, host, origin, proxied } = line
           // Behind a proxy nobody here resolves the name; what it says by itself is looked at each time.
@@ -102,14 +69,6 @@ export const layerUndici = Layer.effect(
   })
 )
 
-interface Line {
-  readonly backend: string
-  readonly origin: string
-  readonly host: string
-  readonly proxied: boolean
-  readonly dispatcher: Dispatcher
-}
-
 interface Policies {
   readonly backends: () => EgressPolicy
   readonly proxies: () => EgressPolicy
@@ -129,22 +88,9 @@ const currentPolicy = (registry: Registry["Service"], make: typeof makeEgressPol
   }
 }
 
-/**
- * Lines to backends that exist no more are no longer kept. They are not closed: requests of an older snapshot may
- * still be under way on them, and their idle connections close by themselves.
- */
-const forgetLines = (lines: Map<string, Line>, registry: Registry["Service"]): void => {
-  const { backends } = registry.current()
-  for (const [key, { backend, host }] of lines) {
-    const entry = backends.get(backend)
-    // Not by the port: a backend may be watched at another one.
-    if (entry === undefined || new URL(entry.config.url).hostname !== host) lines.delete(key)
-  }
-}
-
 const makeDispatcher = (
   { backends, proxies }: Policies,
-  { client, connectTimeout }: UpstreamRequest,
+  { client, connectTimeout }: Pick<UpstreamRequest, "client" | "connectTimeout">,
   origin: string,
   proxy: string,
   tls: TlsMaterial

@@ -261,6 +261,57 @@ describe("a connection", () => {
     )
   )
 
+  const answered = Effect.fnUntraced(function* ({ origin, send }: Line) {
+    const sending = yield* Effect.forkChild(Effect.flatMap(send(), readAll))
+    const peer = yield* origin.next
+    yield* peer.head
+    peer.send(ok("ok"))
+    yield* Fiber.join(sending)
+    yield* nextTurn
+    return peer
+  })
+
+  it.live("to a backend that was removed, or is elsewhere now, is closed: at once if idle, else after its answer", () =>
+    onLine((line) =>
+      Effect.gen(function* () {
+        const { origin, registry, send } = line
+        const idle = yield* answered(line)
+        const first = yield* Effect.forkChild(Effect.flatMap(send(), readAll))
+        yield* idle.until((received) => received.split("GET / ").length === 3)
+        const second = yield* Effect.forkChild(Effect.flatMap(send(), readAll))
+        const running = yield* origin.next
+        yield* running.head
+        running.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\non")
+        idle.send(ok("ok"))
+        yield* Fiber.join(first)
+        yield* nextTurn
+        yield* registry.apply(yield* configFor("http://127.0.0.1:9", {}))
+        yield* idle.closed
+        running.send("ce")
+        assert.deepStrictEqual(yield* Fiber.join(second), { text: "once", failure: undefined })
+        yield* running.closed
+      })
+    )
+  )
+
+  it.live("is kept by a change that is not about it, and closed by one that refuses its address from now on", () =>
+    onLine((line) =>
+      Effect.gen(function* () {
+        const { origin, registry, send } = line
+        const peer = yield* answered(line)
+        yield* registry.apply(yield* configFor(origin.url, { backend: { weight: 7 } }))
+        const sending = yield* Effect.forkChild(Effect.flatMap(send(), readAll))
+        yield* peer.until((received) => received.split("GET / ").length === 3)
+        peer.send(ok("ok"))
+        yield* Fiber.join(sending)
+        assert.strictEqual(origin.accepted(), 1)
+        yield* registry.apply(yield* configFor(origin.url, { security: { denyNetworks: ["127.0.0.0/8", "::1"] } }))
+        yield* peer.closed
+        assert.strictEqual((yield* Effect.flip(send())).kind, "refused")
+      })
+    )
+  )
+
   it.live("is closed with the gateway, whatever is under way", () =>
     Effect.gen(function* () {
       const origin = yield* makeOrigin

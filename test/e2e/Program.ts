@@ -69,7 +69,10 @@ const exitOf = (child: ChildProcess): Effect.Effect<number> =>
   })
 
 /** Waits for a condition instead of a while; gives up after ten seconds with what `otherwise` tells. */
-export const eventually = <A>(look: Effect.Effect<A | undefined>, otherwise: () => string): Effect.Effect<A> =>
+export const eventually = <A, R = never>(
+  look: Effect.Effect<A | undefined, never, R>,
+  otherwise: () => string
+): Effect.Effect<A, never, R> =>
   look.pipe(
     Effect.flatMap((found) => (found === undefined ? Effect.fail("not yet" as const) : Effect.succeed(found))),
     Effect.retry(Schedule.spaced("10 millis").pipe(Schedule.upTo({ duration: "10 seconds" }))),

@@ -1,13 +1,17 @@
 /** The configuration changes while the program runs: what takes effect, and what must not be touched by it. */
+
+import { X509Certificate } from "node:crypto"
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises"
 import * as net from "node:net"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
+import { type TLSSocket, connect as tlsConnect } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Option, Schema } from "effect"
 import { Agent, request } from "undici"
 import { formatProblem, Problem } from "../../src/config/ConfigInvalid.ts"
 import { Simulator } from "../../src/sim/Simulator.ts"
+import { ca, renewed, server } from "../backend/Certificates.ts"
 import { ask, chat, errorOf } from "./Ask.ts"
 import { eventually, type Gateway, type Program, run, serve } from "./Program.ts"
 
@@ -143,6 +147,8 @@ const refuses = (port: number): Effect.Effect<boolean> =>
     socket.once("error", () => resume(Effect.succeed(true)))
   })
 
+const serialOf = (pem: string): string => new X509Certificate(pem).serialNumber
+
 describe("a change of the file", () => {
   it.live("is noticed when an editor puts a new file in its place", () =>
     Effect.gen(function* () {
@@ -256,7 +262,7 @@ describe("a good configuration", () => {
     })
   )
 
-  it.live("lets a request finish on the backend that was removed, and then closes the connections to it", () =>
+  it.live("lets a request finish on the backend that was removed", () =>
     Effect.gen(function* () {
       const [a, b] = [yield* engine("a"), yield* engine("b")]
       const listeners = [{ port: 0 }]
@@ -363,6 +369,43 @@ describe("listeners", () => {
       })
       assert.strictEqual((yield* chat(`http://127.0.0.1:${one}`)).status, 200)
       assert.isTrue(yield* refuses(two))
+    })
+  )
+
+  it.live("take a renewed certificate for new connections, without an end of the old ones", () =>
+    Effect.gen(function* () {
+      const at = yield* folder
+      const tls = { cert: path.join(at, "cert.pem"), key: path.join(at, "key.pem") }
+      yield* write(tls.cert, server.cert)
+      yield* write(tls.key, server.key)
+      const gateway = yield* serve({ listeners: [{ port: 0, tls }] })
+      const url = new URL(gateway.url)
+      const connect = Effect.acquireRelease(
+        Effect.callback<TLSSocket>((resume) => {
+          const socket = tlsConnect({ port: Number(url.port), host: url.hostname, ca }, () =>
+            resume(Effect.succeed(socket))
+          )
+        }),
+        (socket) => Effect.sync(() => socket.destroy())
+      )
+      const old = yield* connect
+      assert.strictEqual(old.getPeerX509Certificate()?.serialNumber, serialOf(server.cert))
+      yield* write(tls.cert, renewed.cert)
+      yield* write(tls.key, renewed.key)
+      const socket = yield* eventually(
+        Effect.map(connect, (socket) =>
+          socket.getPeerX509Certificate()?.serialNumber === serialOf(renewed.cert) ? socket : undefined
+        ),
+        () => gateway.stderr.join("\n")
+      )
+      for (const each of [old, socket]) {
+        const answer = Effect.callback<string>((resume) => {
+          each.once("data", (piece: Buffer) => resume(Effect.succeed(piece.toString())))
+        })
+        each.write("GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+        assert.match(yield* answer, /^HTTP\/1\.1 200 /)
+      }
+      assert.lengthOf(said(gateway, "listening"), 1)
     })
   )
 
