@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as fc from "fast-check"
 import { genericAdapter } from "../../src/backend/Adapter.ts"
 import { type Outgoing, outgoingHeaders, prepare, target as targetOf } from "../../src/backend/Outgoing.ts"
+import { holdsFor } from "../Property.ts"
 import { lone } from "../registry/Fixtures.ts"
 
 const outgoing = (headers: ReadonlyArray<string>): Outgoing => ({
@@ -153,4 +155,56 @@ describe("header operations", () => {
       assert.deepStrictEqual(given, ["x-team", "client"])
     })
   )
+})
+
+describe("whatever a client sends", () => {
+  const name = fc.constantFrom("accept", "X-Team", "x-team", "Authorization", "AUTHORIZATION", "x-a")
+  const value = fc.string({ minLength: 1, maxLength: 8, unit: "grapheme-ascii" }).filter((text) => text.trim() === text)
+  const sent = fc.array(fc.tuple(name, value), { maxLength: 8 })
+  const operation = fc.oneof(
+    fc.record({ op: fc.constantFrom("insert", "replace"), name, value }),
+    fc.record({ op: fc.constant("remove"), name })
+  )
+
+  it("the backend gets its one credential, and no other value in that header", () => {
+    holdsFor(fc.tuple(sent, fc.array(operation, { maxLength: 4 })), ([client, headers]) => {
+      const all = Effect.runSync(headersOf({ auth: { type: "bearer", token: "t-1" }, headers }, client.flat()))
+      const credentials = all.flatMap((each, index) =>
+        index % 2 === 0 && each.toLowerCase() === "authorization" ? [all[index + 1]] : []
+      )
+      assert.deepStrictEqual(credentials, ["Bearer t-1"])
+    })
+  })
+
+  it("every header that no operation names arrives as it was sent, in its order", () => {
+    holdsFor(fc.tuple(sent, fc.array(operation, { maxLength: 4 })), ([client, headers]) => {
+      const all = Effect.runSync(headersOf({ headers }, client.flat()))
+      const named = new Set(headers.map((each) => each.name.toLowerCase()))
+      const pairs = all.flatMap((each, index) => (index % 2 === 0 ? [[each, all[index + 1]]] : []))
+      const untouched = (list: ReadonlyArray<ReadonlyArray<string | undefined>>) =>
+        list.filter(([each = ""]) => !named.has(each.toLowerCase()))
+      assert.deepStrictEqual(untouched(pairs), untouched(client))
+    })
+  })
+
+  it("its path ends where it ended and begins where the backend does, byte for byte", () => {
+    const rest = fc.string({ unit: fc.constantFrom("a", "/", "%2F", "%C3", ".", ";", "~", "+"), maxLength: 12 })
+    const base = fc.constantFrom("", "/", "/v1", "/api", "/api/v1/", "/x/y")
+    const prefix = fc.constantFrom(undefined, "", "/", "/v1", "/openai/v1/")
+    holdsFor(fc.tuple(base, prefix, rest, fc.constantFrom("", "?a=b", "?%zz&&")), ([at, pathPrefix, tail, query]) => {
+      const { entry } = Effect.runSync(
+        lone({ url: `http://h:1${at}`, ...(pathPrefix !== undefined && { pathPrefix }) })
+      )
+      const prepared = prepare(entry.config, genericAdapter)
+      for (const [path, kept] of [
+        [`/v1/${tail}`, `/${tail}`],
+        [`/other/${tail}`, `/other/${tail}`]
+      ] as const) {
+        const result = targetOf(prepared, path, query)
+        assert.isTrue(result.endsWith(kept + query), `${path} becomes ${result}`)
+        const before = result.slice(0, result.length - kept.length - query.length)
+        assert.match(before, /^(\/[a-z0-9]+)*$/, `${path} becomes ${result}`)
+      }
+    })
+  })
 })

@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
+import * as fc from "fast-check"
 import { parsePathPattern } from "../../src/domain/PathPattern.ts"
 import { makePathRouter } from "../../src/scheduler/PathRouter.ts"
+import { holdsFor } from "../Property.ts"
 
 const routerOf = (...patterns: ReadonlyArray<string>) =>
   makePathRouter(
@@ -10,6 +12,36 @@ const routerOf = (...patterns: ReadonlyArray<string>) =>
       pattern: Result.getOrThrowWith(parsePathPattern(source), (why) => new Error(why))
     }))
   )
+
+/** The contract's rules, one after the other, over every pattern. */
+const slowly = (patterns: ReadonlyArray<string>, path: string): string | undefined => {
+  const asked = path.split("/").slice(1)
+  const isStatic = (segment: string) => !/^[:{*]/.test(segment)
+  const fits = (pattern: string): boolean => {
+    const segments = pattern.split("/").slice(1)
+    const endless = segments.at(-1) === "*"
+    const fixed = endless ? segments.slice(0, -1) : segments
+    if (endless ? asked.length <= fixed.length : asked.length !== fixed.length) return false
+    return fixed.every((segment, index) => {
+      const given = asked[index] ?? ""
+      if (isStatic(segment)) return segment === given
+      const form = /^\{\w+:(.*)\}$/.exec(segment)?.[1]
+      return given !== "" && (form === undefined || new RegExp(`^(?:${form})$`).test(given))
+    })
+  }
+  const count = (pattern: string, of: (segment: string) => boolean) => pattern.split("/").slice(1).filter(of).length
+  const rank = (pattern: string): ReadonlyArray<number> => [
+    count(pattern, (segment) => !isStatic(segment)) === 0 ? 0 : 1,
+    -count(pattern, isStatic),
+    -count(pattern, (segment) => segment.startsWith("{")),
+    -pattern.length
+  ]
+  const before = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): number => {
+    const at = a.findIndex((value, index) => value !== b[index])
+    return at < 0 ? 0 : (a[at] ?? 0) - (b[at] ?? 0)
+  }
+  return patterns.filter(fits).toSorted((a, b) => before(rank(a), rank(b)))[0]
+}
 
 describe("the path router", () => {
   /** Patterns, a path, and the pattern that must win (`undefined`: none, the default pool). */
@@ -64,6 +96,21 @@ describe("the path router", () => {
   it("prefers what was written first among equals", () => {
     assert.strictEqual(routerOf("/{a:x.}", "/{b:.y}").find("/xy"), "/{a:x.}")
     assert.strictEqual(routerOf("/{b:.y}", "/{a:x.}").find("/xy"), "/{b:.y}")
+  })
+
+  it("takes the route that the order of the contract names, whatever the routes and the path are", () => {
+    const segment = fc.constantFrom("a", "b", "ab", "1", "12", ":x", ":y", "{n:[0-9]+}", "{w:[a-z]+}", "{any:.*}", "*")
+    const pattern = fc.array(segment, { minLength: 1, maxLength: 4 }).map((segments) => `/${segments.join("/")}`)
+    const path = fc
+      .array(fc.constantFrom("a", "b", "ab", "1", "12", "c", ""), { maxLength: 5 })
+      .map((segments) => `/${segments.join("/")}`)
+    holdsFor(
+      fc.tuple(fc.uniqueArray(pattern, { minLength: 1, maxLength: 8 }), path),
+      ([patterns, asked]) => {
+        assert.strictEqual(routerOf(...patterns).find(asked), slowly(patterns, asked))
+      },
+      5000
+    )
   })
 
   it("finds its way among 30,000 routes", () => {
