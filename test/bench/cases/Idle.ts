@@ -14,7 +14,7 @@ import { settle } from "./Rounds.ts"
 const filesForItself = 200
 
 /** How long a subject has, under a trickle of requests, to give memory back of its own accord. */
-const afterMillis = 2000
+const afterMillis = 1000
 
 /**
  * `subject` and `upstream` are fresh processes: what an earlier case left in their memory would stand in the figures,
@@ -32,7 +32,7 @@ export const measureIdle = Effect.fnUntraced(function* (subject: Subject, upstre
   }
   yield* progress(`${caseId.idle}, ${subject.name}: warming up`)
   // Once before it counts: pools, tables and the code have then had their first growth.
-  yield* trickle(subject, 1000)
+  yield* trickle(subject, 500)
   yield* hold(subject, Math.floor(streams / 10))
   yield* release(upstream)
   const before = yield* heldMemory(subject)
@@ -42,9 +42,13 @@ export const measureIdle = Effect.fnUntraced(function* (subject: Subject, upstre
   yield* trickle(subject, afterMillis)
   const untouched = residentMiB(subject.pids)
   const after = yield* heldMemory(subject)
+  // Once more: an allocator keeps pages for later, a leak takes new ones.
+  yield* hold(subject, streams)
+  yield* release(upstream)
+  const again = yield* heldMemory(subject)
   const perStream = open > 0 ? { perStreamKiB: ((during - before) * 1024) / open } : {}
-  const figures = { open, failed, left, seconds, before, during, untouched, after, ...perStream }
-  book.add("idle", caseId.idle, subject.name, { ...figures, afterRatio: after / before })
+  const figures = { open, failed, left, seconds, before, during, untouched, after, again, ...perStream }
+  book.add("idle", caseId.idle, subject.name, { ...figures, afterRatio: after / before, againRatio: again / after })
   yield* progress(`${caseId.idle}, ${subject.name}: ${figures.perStreamKiB?.toFixed(1)} KiB each of ${open}`)
 })
 

@@ -12,6 +12,9 @@ export const verdictStreams = 512
 /** Events of 64 streams without pauses, which is more than any of the subjects can pass on. */
 export const flatOut = { streams: 64, chunks: 4000, pace: 0, warmup: 300 }
 
+/** So few that none of them may begin in a second. */
+const fewStreams = 8
+
 /** Many streams take longer to be all there. */
 const warmupOf = (streams: number): number => (streams > 100 ? 700 : 300)
 
@@ -31,7 +34,13 @@ export const measureStreams = Effect.fnUntraced(function* (cast: Cast) {
       id: caseId.streams(streams),
       rounds: isJudged ? plan.rounds : plan.otherRounds,
       shown: "cpuMicros",
-      job: streamsJob({ streams, chunks: usualChunks, pace: usualPace, warmup: warmupOf(streams), window })
+      job: streamsJob({
+        streams,
+        chunks: usualChunks,
+        pace: usualPace,
+        warmup: warmupOf(streams),
+        window: Math.max(window, streams < fewStreams ? plan.fewStreamsWindow : 0)
+      })
     })
   }
   yield* measureRounds(everybody(cast), {

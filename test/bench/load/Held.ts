@@ -9,7 +9,7 @@ import { sourceOf } from "./Window.ts"
 const together = 64
 
 /** How long opening and ending may take. */
-const patience = 30_000
+const patience = 60_000
 
 export const makeHeld = (buffer: Buffer) => {
   const open = new Set<Client>()

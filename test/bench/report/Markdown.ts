@@ -4,7 +4,7 @@ import type { Machine } from "../rig/Machine.ts"
 import type { CaseNote, Reader } from "./Book.ts"
 import { makeReader } from "./Book.ts"
 import { middle, spread, table } from "./Format.ts"
-import { troubles } from "./Troubles.ts"
+import { busyness, troubles } from "./Troubles.ts"
 import { type Verdict, verdicts } from "./Verdicts.ts"
 
 export interface Report {
@@ -92,16 +92,18 @@ const sections: Readonly<
     ]
   },
   idle: {
-    title: "Open idle streams (resident memory after a collection of garbage, but for 2 s after the end)",
+    title: "Open idle streams (resident memory after a collection of garbage, but for 1 s after the end)",
     columns: [
       median("streams", "open"),
       median("MiB before", "before"),
       median("MiB open", "during"),
       median("KiB a stream", "perStreamKiB"),
       timesBare("x bare", "perStreamKiB"),
-      median("MiB 2 s after the end", "untouched"),
+      median("MiB 1 s after the end", "untouched"),
       median("MiB after", "after"),
-      median("after / before", "afterRatio")
+      median("after / before", "afterRatio"),
+      median("MiB after a second time", "again"),
+      median("second / first", "againRatio")
     ]
   },
   startup: {
@@ -138,6 +140,7 @@ export const toMarkdown = (report: Report): string => {
       `load average before the run ${loadBefore.toFixed(2)}. Medians of interleaved rounds, with the lowest and the ` +
       "highest; ratios and additions are taken round by round." +
       ceilingOf(reader),
+    ...busyness(report.cases),
     "### Must show",
     verdictTable(verdicts(reader, report.plan)),
     ...written,

@@ -23,7 +23,7 @@ export class Generator extends Context.Service<
         const outcome = yield* Effect.sync(() => child.process.send(job)).pipe(
           Effect.andThen(nextMessage(child, Outcome)),
           Effect.timeoutOrElse({
-            duration: "2 minutes",
+            duration: "3 minutes",
             orElse: () => new BenchFailed({ message: `the load generator hangs in a job of kind ${job.kind}` })
           })
         )
