@@ -207,4 +207,22 @@ describe("whatever a client sends", () => {
       }
     })
   })
+
+  it.effect("its query stays, with what the backend's address adds said once", () =>
+    Effect.gen(function* () {
+      const { entry } = yield* lone({ adapter: "azure-openai", url: "https://r.openai.azure.com?api-version=preview" })
+      const prepared = prepare(entry.config, genericAdapter)
+      const query = fc.oneof(
+        fc.webQueryParameters().map((text) => `?${text}`),
+        fc.constantFrom("", "?", "?a=1&", "?api-version=mine", "?api-version", "?%zz&&")
+      )
+      holdsFor(query, (search) => {
+        const to = targetOf(prepared, "/v1/x", search)
+        assert.isTrue(to.startsWith(`/v1/x${search}`), to)
+        const own = new URLSearchParams(search).getAll("api-version")
+        const expected = own.length === 0 ? ["preview"] : own
+        assert.deepStrictEqual(new URL(to, "http://h").searchParams.getAll("api-version"), expected)
+      })
+    })
+  )
 })

@@ -1,6 +1,8 @@
 /** Where the gateway connects to, and where it does not. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import * as http from "node:http"
+import { createSecureServer } from "node:http2"
+import type { Socket } from "node:net"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -148,6 +150,34 @@ describe("a pool's proxy", () => {
       assert.strictEqual((yield* ask(`${wrong.url}/readyz`)).status, 503)
       assert.strictEqual((yield* engine.requests()).length, served)
     })
+  )
+
+  it.live(
+    "changes nothing of how a backend is spoken to: one that would take HTTP/2 gets HTTP/1.1, as without it",
+    () =>
+      Effect.gen(function* () {
+        const file = yield* caFile
+        const engine = createSecureServer({ ...certificate, allowHTTP1: true }, (request, answer) => {
+          answer.end(`${request.httpVersion} ${request.url}`)
+        })
+        const sockets = new Set<Socket>()
+        engine.on("connection", (socket: Socket) => sockets.add(socket))
+        const port = yield* listen(engine, () => {
+          for (const socket of sockets) socket.destroy()
+        })
+        const proxy = yield* forwardProxy({ hosts: { "engine.internal": port } })
+        for (const [url, client] of [
+          [`https://127.0.0.1:${port}`, {}],
+          ["https://engine.internal", { proxy: proxy.url }]
+        ] as const) {
+          const gateway = yield* serve({
+            backends: [{ name: "a", url, tls: { ca: file } }],
+            pools: [{ name: "default", backends: ["a"], client }]
+          })
+          assert.strictEqual((yield* ask(`${gateway.url}/anything?a=1`)).text, "1.1 /anything?a=1")
+        }
+        assert.include(proxy.asked, "CONNECT engine.internal:443")
+      })
   )
 
   for (const scheme of ["http", "https"] as const) {
