@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
+import { failureOf, figures, load, tally } from "../chaos/Load.ts"
 import { ask, chat, errorOf } from "./Ask.ts"
 import { eventually, serve } from "./Program.ts"
 
@@ -38,6 +39,43 @@ describe.each(["SIGTERM", "SIGINT"] as const)("%s", (signal) => {
       assert.match(streamed.text, /data: \[DONE\]\n\n$/)
       assert.strictEqual(answered.status, 200)
       assert.strictEqual(yield* gateway.ended, 0)
+    })
+  )
+})
+
+describe("a stop under the load of 64 clients", () => {
+  it.live("loses no request but those on connections that were opened after it", () =>
+    Effect.gen(function* () {
+      const engine = { ttft: Duration.millis(5), itl: Duration.millis(5), slots: 64 }
+      const engines = yield* Effect.forEach(["a", "b"], (name) => Simulator.make({ ...engine, name }))
+      const gateway = yield* serve({ backends: engines.map(({ url }, index) => ({ name: `e${index}`, url })) })
+      let over = false
+      const running = yield* Effect.forkChild(
+        load(gateway.url, { clients: 64, more: () => !over, streamed: (n) => n % 3 === 0, tokens: 10 }),
+        { startImmediately: true }
+      )
+      yield* eventually(
+        Effect.map(
+          Effect.forEach(engines, ({ stats }) => stats),
+          (stats) => (stats.every(({ finished }) => finished > 200) ? true : undefined)
+        ),
+        () => "the load is on"
+      )
+      const stoppedAt = performance.now()
+      yield* gateway.signal("SIGTERM")
+      assert.strictEqual(yield* gateway.ended, 0)
+      const took = performance.now() - stoppedAt
+      over = true
+      const tries = yield* Fiber.join(running)
+      const opened = tries.filter(({ connectedAt = Number.POSITIVE_INFINITY }) => connectedAt < stoppedAt)
+      const failures = opened.map(failureOf).filter((reason) => reason !== undefined)
+      const what = `stop: 64 clients, ended with 0 after ${Math.round(took)} ms, ${tries.length - opened.length} on later connections`
+      process.stdout.write(figures(what, opened, failures.length))
+      assert.deepStrictEqual(tally(failures), {})
+      // Clients are told on the connections that they have, with an answer.
+      const last = opened.filter(({ headers }) => headers["connection"] === "close")
+      assert.isAtLeast(last.length, 60)
+      assert.isTrue(opened.some(({ millis, sentAt }) => sentAt < stoppedAt && sentAt + millis > stoppedAt))
     })
   )
 })
