@@ -7,15 +7,17 @@ import { record } from "./Recorder.ts"
 
 export interface RigOptions {
   readonly listener?: object
+  /** Another listener. */
+  readonly second?: object
   readonly more?: object
   readonly answer?: (socket: Socket, heard: string) => void
 }
 
 /** Ready, with one backend `engine` that serves the model `m`. */
-export const setUp = Effect.fnUntraced(function* ({ answer, listener, more }: RigOptions = {}) {
+export const setUp = Effect.fnUntraced(function* ({ answer, listener, more, second }: RigOptions = {}) {
   const recorder = yield* record(answer)
   const gateway = yield* serve({
-    listeners: [{ port: 0, ...listener }],
+    listeners: [{ port: 0, ...listener }, ...(second === undefined ? [] : [second])],
     backends: [{ name: "engine", url: recorder.url }],
     ...more
   })

@@ -1,0 +1,142 @@
+/** The same distrust of HTTP/2: streams without end, streams that are given up at once, and heads that only it can have. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import * as http2 from "node:http2"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { ca, server } from "../backend/Certificates.ts"
+import { ask } from "../e2e/Ask.ts"
+import { eventually } from "../e2e/Program.ts"
+import { setUp } from "./Rig.ts"
+
+const certificate = Effect.acquireRelease(
+  Effect.sync(() => {
+    const folder = mkdtempSync(path.join(tmpdir(), "weir-hostile-"))
+    writeFileSync(path.join(folder, "cert.pem"), server.cert)
+    writeFileSync(path.join(folder, "key.pem"), server.key)
+    return folder
+  }),
+  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+)
+
+/** A gateway whose first listener speaks TLS, and a second one without it to look in from. */
+const scene = Effect.gen(function* () {
+  const folder = yield* certificate
+  const tls = { cert: path.join(folder, "cert.pem"), key: path.join(folder, "key.pem") }
+  const rig = yield* setUp({ listener: { name: "plain" }, second: { name: "secure", port: 0, tls } })
+  return { ...rig, origin: rig.gateway.urlOf("secure").replace("http:", "https:") }
+})
+
+const connected = (origin: string) =>
+  Effect.acquireRelease(
+    Effect.callback<http2.ClientHttp2Session>((resume) => {
+      const session = http2.connect(origin, { ca })
+      session.on("error", () => {})
+      session.once("connect", () => resume(Effect.succeed(session)))
+    }),
+    (session) => Effect.sync(() => session.destroy())
+  )
+
+interface Answered {
+  /** 0 where the stream was refused. */
+  readonly status: number
+  readonly text: string
+}
+
+const send = (session: http2.ClientHttp2Session, headers: http2.OutgoingHttpHeaders, body?: string) =>
+  Effect.callback<Answered>((resume) => {
+    const stream = session.request(headers)
+    let status = 0
+    let text = ""
+    stream.on("response", (head) => {
+      status = head[":status"] ?? 0
+    })
+    stream.on("data", (chunk: Buffer) => {
+      text += chunk.toString()
+    })
+    stream.on("error", () => {})
+    stream.on("close", () => resume(Effect.succeed({ status, text })))
+    stream.end(body)
+  })
+
+const body = '{"model":"m","messages":[]}'
+const chat = { ":method": "POST", ":path": "/v1/chat/completions" }
+
+const codeOf = (text: string) =>
+  Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Struct({ error: Schema.Struct({ code: Schema.String }) })))(
+    text
+  ).error.code
+
+describe("over HTTP/2", () => {
+  it.live("paths, names and codings are judged as they are over HTTP/1.1", () =>
+    Effect.gen(function* () {
+      const { origin, recorder } = yield* scene
+      const session = yield* connected(origin)
+      const refused: ReadonlyArray<readonly [http2.OutgoingHttpHeaders, number, string]> = [
+        [{ ":path": "/v1/../secret" }, 400, "invalid_request"],
+        [{ ":path": "/v1/%2e%2e/secret" }, 400, "invalid_request"],
+        [{ ":path": "*", ":method": "OPTIONS" }, 400, "invalid_request"],
+        [{ ...chat, ":path": "/v1/%63hat/completions" }, 400, "invalid_request"],
+        [{ ...chat, "content-encoding": "gzip" }, 400, "invalid_request"],
+        [{ ":path": "/v1/models", ":authority": "evil.example" }, 403, "origin_not_allowed"],
+        [{ ":path": "/healthz", ":method": "__proto__" }, 405, "method_not_allowed"],
+        [{ ":path": "/healthz", ":method": "toString" }, 405, "method_not_allowed"]
+      ]
+      for (const [headers, status, code] of refused) {
+        const answer = yield* send(session, headers)
+        assert.deepStrictEqual([headers, answer.status], [headers, status], answer.text)
+        assert.strictEqual(codeOf(answer.text), code)
+      }
+      assert.deepStrictEqual(recorder.heard(), [])
+      assert.strictEqual((yield* send(session, chat, body)).status, 200)
+    })
+  )
+
+  it.live("a connection has no more streams at once than it may, and those are served", () =>
+    Effect.gen(function* () {
+      const { origin } = yield* scene
+      const session = yield* connected(origin)
+      yield* eventually(
+        Effect.sync(() => (Number(session.remoteSettings.maxConcurrentStreams) <= 256 ? true : undefined)),
+        () => `${session.remoteSettings.maxConcurrentStreams} streams`
+      )
+      const answers = yield* Effect.all(
+        Array.from({ length: 600 }, () => send(session, chat, body)),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(new Set(answers.map(({ status }) => status)), new Set([200]))
+    })
+  )
+
+  it.live("streams that are given up at once, by the thousand, cost their connection and leave nothing behind", () =>
+    Effect.gen(function* () {
+      const { gateway, origin, recorder } = yield* scene
+      const session = yield* connected(origin)
+      const over = () => session.closed || session.destroyed
+      for (let n = 0; n < 200 && !over(); n++) {
+        for (let each = 0; each < 50 && !over(); each++) {
+          const stream = session.request(chat)
+          stream.on("error", () => {})
+          stream.end(body)
+          stream.close(http2.constants.NGHTTP2_CANCEL)
+        }
+        yield* Effect.sleep("1 millis")
+      }
+      yield* eventually(
+        Effect.sync(() => (over() ? true : undefined)),
+        () => "the connection to be closed"
+      )
+      const another = yield* connected(origin)
+      assert.strictEqual((yield* send(another, chat, body)).status, 200)
+      yield* eventually(
+        Effect.map(ask(`${gateway.url}/stats`), ({ text }) =>
+          recorder.open() === 0 && text.includes('"active_requests":0') && text.includes('"inflight":0')
+            ? true
+            : undefined
+        ),
+        () => `${recorder.open()} connections to the backend`
+      )
+    })
+  )
+})
