@@ -248,10 +248,6 @@ export const makeAttempts = (services: ProxyServices) => {
     return true
   }
 
-  /** Another model can be asked at once; who has this one would have to be waited for. */
-  const isBetterStoodIn = ({ hasStandIn }: Mission, { failure, response }: AttemptFailed): boolean =>
-    (response === undefined ? failure?.kind !== "timeout" : isOverload(response.status)) && hasStandIn()
-
   const isWorthAsking = (flight: Flight, tried: Flight["tried"]): boolean => {
     const { candidates, hashKey, pool, prompt, session } = flight
     const outlook = scheduler.outlook({ candidates, hashKey, pool, prompt, session, tried }, deadlines.now())
@@ -295,6 +291,10 @@ export const makeAttempts = (services: ProxyServices) => {
 /** The same request as part of a trace. */
 const traced = (outgoing: Outgoing, traceparent: string | undefined): Outgoing =>
   traceparent === undefined ? outgoing : { ...outgoing, headers: withTraceparent(outgoing.headers, traceparent) }
+
+/** Another model can be asked at once; who has this one would have to be waited for. */
+const isBetterStoodIn = ({ hasStandIn }: Mission, { failure, response }: AttemptFailed): boolean =>
+  (response === undefined ? failure?.kind !== "timeout" : isOverload(response.status)) && hasStandIn()
 
 /** What ends an exchange whose request brings more than it may. */
 export const bodyTooLarge = new UpstreamFailed({ kind: "request_body", detail: "too large" })

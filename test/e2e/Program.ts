@@ -95,12 +95,17 @@ export interface Gateway extends Program {
 }
 
 /** `weir serve` with a configuration as plain data; returns when all of its listeners are open. */
-export const serve = Effect.fnUntraced(function* (
+export const serve = (
   config: { readonly listeners?: ReadonlyArray<object>; readonly [key: string]: unknown },
   options: RunOptions = {}
-) {
+) => {
   const listeners = config.listeners ?? [{ port: 0 }]
-  const file = yield* temporaryFile(JSON.stringify({ ...config, listeners }))
+  return serveText(JSON.stringify({ ...config, listeners }), listeners.length, options)
+}
+
+/** The same with the text of a configuration file, and how many listeners it has. */
+export const serveText = Effect.fnUntraced(function* (text: string, listeners: number, options: RunOptions = {}) {
+  const file = yield* temporaryFile(text)
   const program = yield* run(["serve", "--config", file], options)
   // The newest line counts: a change may have opened another port under the same name.
   const open = () => {
@@ -108,7 +113,7 @@ export const serve = Effect.fnUntraced(function* (
     return new Map(found.map(({ name, port }) => [name, port]))
   }
   yield* eventually(
-    Effect.sync(() => (open().size >= listeners.length ? true : undefined)),
+    Effect.sync(() => (open().size >= listeners ? true : undefined)),
     () => program.stderr.join("\n")
   )
   const urlOf = (name: string) => `http://127.0.0.1:${open().get(name)}`
@@ -117,7 +122,8 @@ export const serve = Effect.fnUntraced(function* (
   return gateway
 })
 
-const temporaryFile = (text: string) =>
+/** A configuration file that is there as long as the scope. */
+export const temporaryFile = (text: string) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const { mkdtemp, writeFile } = await import("node:fs/promises")
