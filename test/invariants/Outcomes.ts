@@ -83,7 +83,7 @@ const worthAnother = (exchange: Exchange, { repeatable }: Visit): boolean => {
 
 /** What the client has is what the backend sent: to the byte, and told apart by its end. */
 const judgeText = (done: Done, must: Must): void => {
-  const { ending, reading, visit } = done
+  const { ending, reading, trail, visit } = done
   const exchange = committed(done)
   if (exchange === undefined || !isAnswer(exchange.step)) return
   const { status } = exchange.step
@@ -106,6 +106,8 @@ const judgeText = (done: Done, must: Must): void => {
     must(reading.broken !== whole, () => `was ${reading.broken ? "broken" : "ended in order"}, which is not true`)
     return must(text === sent, () => "got other bytes than were sent")
   }
+  const said = trail.saidAtCommit ?? ""
+  must(/^data:/m.test(said) || said === sent, () => `had its answer begun with ${said}`)
   const complete = saysAll(bytes, visit.choices, inOrder)
   must(!reading.broken, () => "was broken instead of told")
   must(text.startsWith(sent), () => `got other bytes than were sent: ${text} for ${sent}`)

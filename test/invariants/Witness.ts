@@ -14,8 +14,8 @@ export class Trail {
   /** Who was chosen for it, in order. */
   readonly chosen: Array<string> = []
   readonly exchanges: Array<Exchange> = []
-  /** How many exchanges there had been when the client got its answer. */
-  exchangesAtCommit: number | undefined
+  /** What the backend had said when the client got something of its answer; `undefined`: it has got nothing. */
+  saidAtCommit: string | undefined
   /** Retries that were allowed when it came. */
   retries = 0
 }
@@ -30,6 +30,7 @@ export class Witness {
   /** Only of requests that share their model, and so their candidates, with no other. */
   readonly #byCandidates = new WeakMap<Candidates, Trail>()
   readonly #states = new Set<BackendState>()
+  readonly #rests = new Map<string, number>()
   readonly #trials = new Map<BackendState, number>()
   #begun = 0
   #ended = 0
@@ -100,6 +101,8 @@ export class Witness {
       }
       const { name, state } = picked.member.backend
       this.#states.add(state)
+      const rest = (this.#rests.get(name) ?? 0) - now
+      this.expect(rest <= 0, () => `${name} was chosen ${rest} ms before it wanted to be`)
       this.expect(eligible.includes(name), () => `${name} was chosen though it must not be`)
       this.expect(state.inflight <= picked.member.capacity, () => `${name} has more than it can take`)
       this.#noteChoice(this.#byCandidates.get(request.candidates), name, eligible)
@@ -147,6 +150,16 @@ export class Witness {
     })
   }
 
+  /** To be called when a backend asks to be left alone. */
+  restsUntil(name: string, until: number): void {
+    this.#rests.set(name, Math.max(until, this.#rests.get(name) ?? 0))
+  }
+
+  /** To be called when a configuration comes that may know another backend by the same name. */
+  forgetRests(): void {
+    this.#rests.clear()
+  }
+
   /** To be called for every exchange as it begins. */
   sent(exchange: Exchange): void {
     const id = exchange.header("x-request-id") ?? ""
@@ -155,7 +168,7 @@ export class Witness {
     const open = trail.exchanges.some(({ state }) => state === "open")
     this.expect(!open || this.#hedges, () => `${id} was sent again while its last exchange was open`)
     trail.exchanges.push(exchange)
-    this.expect(trail.exchangesAtCommit === undefined, () => `${id} was sent again though its answer had begun`)
+    this.expect(trail.saidAtCommit === undefined, () => `${id} was sent again though its answer had begun`)
   }
 
   /** Everything that was taken was given back. */

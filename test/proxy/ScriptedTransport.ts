@@ -71,10 +71,12 @@ export class Exchange {
   /** Whether its head was given. */
   answered = false
   state: "open" | "finished" | "cancelled" | UpstreamFailed = "open"
+  readonly #onHead: (answer: Answer) => void
   readonly #ending = Deferred.makeUnsafe<BodyEnd>()
 
-  constructor(request: UpstreamRequest) {
+  constructor(request: UpstreamRequest, onHead: (answer: Answer) => void) {
     this.request = request
+    this.#onHead = onHead
   }
 
   get read(): number {
@@ -112,6 +114,7 @@ export class Exchange {
     }
     const give = Effect.sync(() => {
       this.answered = true
+      this.#onHead(step)
       return head
     })
     return this.#unlessEnded(Effect.delay(give, step.after), stopped)
@@ -185,6 +188,8 @@ export class ScriptedTransport {
   readonly exchanges: Array<Exchange> = []
   /** What a backend does with its probes, where it is not simply well. */
   readonly probes = new Map<string, Step>()
+  /** Told of every head as it is given. */
+  onHead: (exchange: Exchange, answer: Answer) => void = () => {}
   readonly #play: Play
 
   constructor(script: Script | Play) {
@@ -209,7 +214,7 @@ export class ScriptedTransport {
   readonly layer = Layer.succeed(UpstreamTransport, {
     send: (request, started) =>
       Effect.suspend(() => {
-        const exchange = new Exchange(request)
+        const exchange = new Exchange(request, (head) => this.onHead(exchange, head))
         const isProbe = request.method === "GET" && request.path === "/v1/models"
         if (!isProbe) this.exchanges.push(exchange)
         const step = isProbe ? (this.probes.get(request.backend.name) ?? answer(200, "{}")) : this.#play(exchange)
