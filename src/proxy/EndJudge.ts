@@ -76,6 +76,11 @@ export class EndJudge {
     return this.#done || (this.#hasDone && doneLine.test(this.#head))
   }
 
+  /** Whether the backend itself said that something went wrong: the client knows, whatever comes behind it. */
+  get errorSent(): boolean {
+    return this.#errorSent
+  }
+
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return
     this.#keep(chunk)
@@ -95,8 +100,9 @@ export class EndJudge {
 
   /** What the end of the body means, where the connection ended it in order. */
   verdict(): Verdict {
-    if (this.saidAll) return "complete"
+    // Some engines say [DONE] behind their error, too.
     if (this.#errorSent) return "error_sent"
+    if (this.saidAll) return "complete"
     // Of a dialect that we do not know nothing but the connection can tell.
     if (this.#dialect === "none") return "complete"
     return this.#dialect === "chat" && this.#finished >= this.#choices ? "complete" : "truncated"

@@ -157,7 +157,9 @@ const eventPull = (
     ended(outcome)
     over = true
     if (outcome === "complete") return Cause.done()
+    if (judge.errorSent && end?.failure === undefined) return Cause.done()
     if (outcome !== "upstream_timeout") attempt.brokeOff()
+    if (judge.errorSent && dialect !== "none") return Cause.done()
     // What is passed through by path speaks a dialect that we do not know: there the connection must tell.
     if (dialect === "none") return Effect.fail(end?.failure ?? cutOff)
     return Effect.succeed([errorEvent(dialect, outcome, judge.atLineEnd)])
@@ -194,6 +196,7 @@ const judgeEnd = (
   failure: UpstreamFailed | undefined,
   expired: boolean
 ): Exclude<StreamEnd, "client_gone"> => {
+  if (judge.errorSent) return "upstream_error"
   if (judge.saidAll) return "complete"
   if (failure === undefined) return judge.verdict() === "truncated" ? "upstream_truncated" : "complete"
   if (expired) return "upstream_timeout"

@@ -193,8 +193,8 @@ export const readPlainly = ({ bytes, choices, dialect }: Streamed): { verdict: V
   }
   if (rest.startsWith("data:")) outputs++
   if (marksEnd && /^data: ?\[DONE\]/.test(rest)) done = true
-  if (done) return { verdict: "complete", outputs }
   if (failed) return { verdict: "error_sent", outputs }
+  if (done) return { verdict: "complete", outputs }
   const whole = dialect === "none" || (dialect === "chat" && finished >= choices)
   return { verdict: whole ? "complete" : "truncated", outputs }
 }

@@ -104,14 +104,22 @@ describe.each(dialects)("a stream of $path", ({ path, pieces }) => {
   it.effect("is the backend's own affair when it says itself what went wrong", () =>
     Effect.gen(function* () {
       const error = event(path === "/v1/messages" ? messagesEvents.error : chatEvents.error, writing, "error")
-      const { cutBy, text } = yield* relayed([pieces[0] ?? "", error], {}, question)
+      const { cutBy, end, failures, text } = yield* relayed([pieces[0] ?? "", error], {}, question)
       assert.strictEqual(text, (pieces[0] ?? "") + error)
       assert.isUndefined(cutBy)
+      assert.deepStrictEqual([end, failures], ["upstream_error", 0], "not written down as complete")
     })
   )
 })
 
 describe("a chat stream", () => {
+  it.effect("that says [DONE] behind its error is no complete one", () =>
+    Effect.map(relayed([role, word, event(chatEvents.error, writing), done]), ({ cutBy, end, text }) => {
+      assert.strictEqual(text, role + word + event(chatEvents.error, writing) + done)
+      assert.deepStrictEqual([cutBy, end], [undefined, "upstream_error"])
+    })
+  )
+
   it.effect("is complete when all was said, whatever becomes of the connection", () =>
     Effect.gen(function* () {
       const { end, failures, text } = yield* relayed([role, word, finish, done], { end: "cut" })

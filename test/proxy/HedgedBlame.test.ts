@@ -1,11 +1,10 @@
+/** Two attempts at once: what the backends must not be blamed for. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { type Harness, type Question, type Setting, withGateway } from "./Harness.ts"
-import { answer, refuse, type Step, silence, stream } from "./ScriptedTransport.ts"
+import { answer, type Step, silence, stream } from "./ScriptedTransport.ts"
 
-const event = 'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
-const done = "data: [DONE]\n\n"
 const slow = answer(200, "slow", { after: "1 second" })
 const quick = answer(200, "quick", { after: "10 millis" })
 
@@ -39,47 +38,6 @@ const assertNoBlame = (gateway: Harness) => {
 }
 
 describe("a second attempt beside the first", () => {
-  it.effect("is made when the first takes long; the first output counts, and the other is cancelled", () =>
-    withGateway(hedging(slow, quick), (gateway) =>
-      Effect.gen(function* () {
-        const reading = yield* ask(gateway)
-        assert.strictEqual(reading.text, "quick")
-        assert.strictEqual(reading.headers["x-routed-node"], "b")
-        assert.strictEqual(reading.headers["x-weir-attempts"], "2")
-        assert.deepStrictEqual(gateway.transport.ends, ["cancelled", "finished"])
-        assertNoBlame(gateway)
-      })
-    )
-  )
-
-  it.effect("is not made when the first is quick enough", () =>
-    withGateway(hedging(quick, quick), (gateway) =>
-      Effect.gen(function* () {
-        yield* ask(gateway)
-        assert.strictEqual(gateway.transport.asked, "a")
-      })
-    )
-  )
-
-  it.effect("may fail, and may have failed: the other one is waited for", () =>
-    Effect.gen(function* () {
-      yield* withGateway(hedging(slow, refuse), (gateway) =>
-        Effect.gen(function* () {
-          assert.strictEqual((yield* ask(gateway)).text, "slow")
-          assert.deepStrictEqual([gateway.state("a").failures, gateway.state("b").failures], [0, 1])
-        })
-      )
-      const failing = answer(500, "oops", { after: "100 millis" })
-      yield* withGateway(hedging(failing, answer(200, "later", { after: "200 millis" })), (gateway) =>
-        Effect.gen(function* () {
-          assert.strictEqual((yield* ask(gateway)).text, "later")
-          assert.strictEqual(gateway.transport.asked, "ab")
-          assert.deepStrictEqual([gateway.state("a").failures, gateway.state("b").failures], [1, 0])
-        })
-      )
-    })
-  )
-
   it.effect("is never made of a request that must not be sent twice", () =>
     withGateway(hedging(slow, quick), (gateway) =>
       Effect.gen(function* () {
@@ -132,18 +90,6 @@ describe("the client's deadline", () => {
           assert.strictEqual(error.code, "deadline_exceeded")
         }
         assertNoBlame(gateway)
-      })
-    )
-  )
-})
-
-describe("a stream that was kept", () => {
-  it.effect("is never joined by another attempt, however slowly it goes on", () =>
-    withGateway(hedging(stream([event, { after: "2 seconds", data: event }, done]), quick), (gateway) =>
-      Effect.gen(function* () {
-        const reading = yield* ask(gateway, { body: { stream: true } })
-        assert.isTrue(reading.text.endsWith(done))
-        assert.strictEqual(gateway.transport.asked, "a")
       })
     )
   )
