@@ -1,5 +1,5 @@
 /** Reading a body: up to the limit, not from a client that lets us wait, and not more of them at once than fit. */
-import { Effect, type Scope, Stream } from "effect"
+import { Effect, Scope, Stream } from "effect"
 import { InvalidRequest, QueueFull, RequestTimeout, RequestTooLarge } from "../domain/Errors.ts"
 import { bodyTooLarge, bodyTooSlow, UpstreamFailed } from "../proxy/Proxy.ts"
 import type { Deadlines, Timed } from "../resilience/Deadlines.ts"
@@ -108,8 +108,9 @@ export const readBody = (
       message.on("error", onError)
       return Effect.sync(stop)
     })
+    // Not `Effect.addFinalizer`, which copies the whole context, once for each request, to hand it to the finaliser.
     return Effect.andThen(
-      Effect.addFinalizer(() => letGo),
+      Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, letGo)),
       whole
     )
   })
