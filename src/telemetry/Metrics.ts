@@ -17,6 +17,20 @@ type Update = (value: number) => void
 /** One name with its labels; the values are given in the order of the labels. */
 type Family = (...values: ReadonlyArray<string>) => Update
 
+/** A place among the series of one name: so many values of its labels are given. Mutable: it grows with what is seen. */
+class Branch {
+  handle: Update | undefined
+  readonly #branches = new Map<string, Branch>()
+
+  next(value: string): Branch {
+    const known = this.#branches.get(value)
+    if (known !== undefined) return known
+    const made = new Branch()
+    this.#branches.set(value, made)
+    return made
+  }
+}
+
 export class Metrics extends Context.Service<
   Metrics,
   {
@@ -60,15 +74,16 @@ export class Metrics extends Context.Service<
         make: (attributes: Record<string, string>) => Metric.Metric<number, unknown>,
         ...labels: ReadonlyArray<string>
       ): Family => {
-        const handles = new Map<string, Update>()
+        // A tree by label: the values are texts that exist already, while one key of them all would be made every time.
+        const root = new Branch()
         return (...values) => {
-          const key = values.length === 1 ? (values[0] ?? "") : values.join("\u0000")
-          const known = handles.get(key)
-          if (known !== undefined) return known
+          let branch = root
+          for (const value of values) branch = branch.next(value)
+          if (branch.handle !== undefined) return branch.handle
           const attributes = Object.fromEntries(labels.map((label, index) => [label, values[index] ?? "other"]))
           const series = make(attributes)
           const update: Update = (value) => series.updateUnsafe(value, context)
-          handles.set(key, update)
+          branch.handle = update
           return update
         }
       }
