@@ -137,10 +137,16 @@ const makeScrubbed = () => {
   }
 }
 
+const own = ["timestamp", "level", "message"]
+
 const jsonLine = (date: Date, level: string, message: string, fields: object): string => {
-  const own = { timestamp: date.toISOString(), level, message: scrub(message) }
-  // Twice: they come first, and no field of the same name takes their place.
-  return `${JSON.stringify(Object.assign({ ...own }, fields, own))}\n`
+  // No field takes the place of the line's own.
+  const others = own.some((name) => name in fields)
+    ? Object.fromEntries(Object.entries(fields).filter(([name]) => !own.includes(name)))
+    : fields
+  const rest = JSON.stringify(others)
+  const head = `{"timestamp":"${date.toISOString()}","level":"${level}","message":${JSON.stringify(scrub(message))}`
+  return rest === "{}" ? `${head}}\n` : `${head},${rest.slice(1)}\n`
 }
 
 const prettyLine = (date: Date, level: string, message: string, fields: object): string => {
