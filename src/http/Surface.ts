@@ -70,6 +70,14 @@ export const makeSurface = (
       : Effect.succeed(streamBody(incoming, bounds))
   }
 
+  /** What every answer carries, whoever gives it. */
+  const headersOfAll = (incoming: Incoming, listener: Listener): Record<string, string> => {
+    const headers = corsHeaders(incoming, listener)
+    headers["x-request-id"] = incoming.id
+    if (connections.closing) headers["connection"] = "close"
+    return headers
+  }
+
   /** What a backend answers. */
   const answerProxied = Effect.fnUntraced(function* (
     incoming: Incoming,
@@ -98,6 +106,8 @@ export const makeSurface = (
     })
     if (answer.cookies.length > 0) incoming.response.setHeader("set-cookie", [...answer.cookies])
     const { contentLength, headers, status } = answer
+    // Into the answer's own record: added to a response, they would have all of its headers copied again.
+    Object.assign(headers, headersOfAll(incoming, listener))
     return answer.body instanceof Uint8Array
       ? HttpServerResponse.uint8Array(answer.body, { status, headers })
       : HttpServerResponse.stream(answer.body, { status, headers, contentLength })
@@ -117,7 +127,10 @@ export const makeSurface = (
     const open = access === "admin" ? snapshot.config.admin.token === undefined : !keyed
     const refused = refuseHead(incoming) ?? refuseBrowser(incoming, listener, open)
     if (refused !== undefined) return Effect.fail(refused)
-    if (isPreflight(incoming)) return Effect.succeed(HttpServerResponse.empty({ headers: preflightHeaders(incoming) }))
+    if (isPreflight(incoming)) {
+      const headers = { ...preflightHeaders(incoming), ...headersOfAll(incoming, listener) }
+      return Effect.succeed(HttpServerResponse.empty({ headers }))
+    }
     if (access !== "public") {
       const limited = limiter.takeAddress(listener, clientAddress(incoming, listener))
       if (limited !== undefined) {
@@ -131,7 +144,10 @@ export const makeSurface = (
     }
     const key = access === "client" && keyed ? authenticate(snapshot, incoming.header) : undefined
     if (key instanceof InvalidApiKey) return Effect.fail(key)
-    if (own !== undefined) return answerOwn(own, { incoming, snapshot, listener, key })
+    if (own !== undefined) {
+      const answered = answerOwn(own, { incoming, snapshot, listener, key })
+      return Effect.map(answered, HttpServerResponse.setHeaders(headersOfAll(incoming, listener)))
+    }
     if (late) return Effect.fail(stopping())
     return answerProxied(incoming, snapshot, listener, key, report)
   }
@@ -151,17 +167,12 @@ export const makeSurface = (
         reporter.ended(incoming, listener, own, report, exit)
       })
     )
-    const response = yield* Effect.catch(pass(incoming, snapshot, listener, own, report, visited.late), (error) =>
+    return yield* Effect.catch(pass(incoming, snapshot, listener, own, report, visited.late), (error) =>
       Effect.sync(() => {
         reporter.refused(listener, report, error)
-        return failure(error, incoming.path)
+        return HttpServerResponse.setHeaders(failure(error, incoming.path), headersOfAll(incoming, listener))
       })
     )
-    return HttpServerResponse.setHeaders(response, {
-      "x-request-id": incoming.id,
-      ...corsHeaders(incoming, listener),
-      ...(connections.closing && { connection: "close" })
-    })
   })
 }
 
