@@ -145,7 +145,7 @@ export class Attempt implements Timed {
   brokeOff(): void {
     const { backend } = this.member
     backend.state.failures++
-    backend.state.outcomes.record(false, this.now())
+    backend.state.outcomes.failedAfterAll(this.now())
     this.#services.breaker.brokeOff(backend)
   }
 

@@ -25,6 +25,19 @@ export class SlidingWindow {
     else this.#allFailures++
   }
 
+  /** A success of before, the newest that is known, has turned out to be a failure. */
+  failedAfterAll(now: number): void {
+    this.record(false, now)
+    for (let back = 0; back < bucketCount; back++) {
+      const bucket = (this.#slot + bucketCount - back) % bucketCount
+      const count = this.#successes[bucket] ?? 0
+      if (count === 0) continue
+      this.#successes[bucket] = count - 1
+      this.#allSuccesses--
+      return
+    }
+  }
+
   total(now: number): number {
     this.#advance(now)
     return this.#allSuccesses + this.#allFailures

@@ -47,7 +47,7 @@ export class CircuitBreaker extends Context.Service<
         const known = statistics.get(state)
         const window = Duration.toMillis(config.breaker.window)
         if (known !== undefined && known.span === window) return known
-        const made: Statistics = { span: window, window: new SlidingWindow(window), inARow: 0 }
+        const made: Statistics = { span: window, window: new SlidingWindow(window), inARow: 0, beforeSuccess: 0 }
         statistics.set(state, made)
         return made
       }
@@ -86,9 +86,26 @@ export class CircuitBreaker extends Context.Service<
         // What began before the circuit opened says nothing about how the backend is now.
         if (result === "ignored" || circuit.phase !== "closed") return
         const counts = statisticsOf(backend)
-        counts.inARow = result === "failure" ? counts.inARow + 1 : 0
         counts.window.record(result === "success", now())
-        if (result === "failure" && isTooMuch(counts, backend, now())) turn(backend, "open")
+        if (result === "failure") return failed(backend, counts)
+        counts.beforeSuccess = counts.inARow
+        counts.inARow = 0
+      }
+
+      const failed = (backend: BackendEntry, counts: Statistics) => {
+        counts.inARow++
+        if (isTooMuch(counts, backend, now())) turn(backend, "open")
+      }
+
+      /** The success that it began as is taken back: it neither thins the failures out nor ends a row of them. */
+      const brokeOff = (backend: BackendEntry) => {
+        metrics.circuitCalls(backend.name, "failure")(1)
+        if (backend.state.circuit.phase !== "closed") return
+        const counts = statisticsOf(backend)
+        counts.window.failedAfterAll(now())
+        counts.inARow = Math.max(counts.inARow, counts.beforeSuccess)
+        counts.beforeSuccess = 0
+        failed(backend, counts)
       }
 
       /** Cooldowns that are over become visible, and good probes close what no traffic came to try. */
@@ -102,7 +119,7 @@ export class CircuitBreaker extends Context.Service<
       })
       yield* heal.pipe(Effect.repeat(Schedule.spaced("1 second")), Effect.forkScoped)
 
-      return CircuitBreaker.of({ begin, end, brokeOff: (backend) => end(backend, false, "failure") })
+      return CircuitBreaker.of({ begin, end, brokeOff })
     })
   )
 }
@@ -111,6 +128,8 @@ interface Statistics {
   readonly span: number
   readonly window: SlidingWindow
   inARow: number
+  /** What it was before the newest success. */
+  beforeSuccess: number
 }
 
 const isTooMuch = ({ inARow, window }: Statistics, { config: { breaker } }: BackendEntry, now: number): boolean =>

@@ -24,6 +24,20 @@ describe("a sliding window", () => {
     assert.strictEqual(window.total(123 + span * 1000), 0)
   })
 
+  it("takes a success back as a failure, where it still remembers one", () => {
+    const window = new SlidingWindow(span)
+    window.record(true, 100)
+    window.record(true, 100)
+    window.record(true, 2000)
+    window.failedAfterAll(5000)
+    assert.deepStrictEqual([window.total(5000), window.failures(5000)], [3, 1])
+    window.failedAfterAll(5000)
+    window.failedAfterAll(5000)
+    window.failedAfterAll(5000)
+    assert.deepStrictEqual([window.total(5000), window.failures(5000)], [4, 4])
+    assert.strictEqual(window.total(5000 + 2 * span), 0)
+  })
+
   it("forgets at once when it is cleared", () => {
     const window = new SlidingWindow(span)
     window.record(false, 1)

@@ -135,6 +135,40 @@ describe("a closed circuit", () => {
       })
     )
   )
+
+  it.effect("opens where every stream breaks off, one after the other: a beginning is no success in the end", () =>
+    onBreaker({ minRequests: 1000 }, ({ backend, breaker, calls, phase }) =>
+      Effect.sync(() => {
+        for (let i = 0; i < 4; i++) {
+          calls("success")
+          breaker.brokeOff(backend())
+        }
+        calls("success", "success")
+        for (let i = 0; i < 5; i++) {
+          assert.strictEqual(phase(), "closed", "a stream that was whole begins the row anew")
+          calls("success")
+          breaker.brokeOff(backend())
+        }
+        assert.strictEqual(phase(), "open")
+      })
+    )
+  )
+
+  it.effect("counts a stream that broke off once, as a failure, in the share of failures", () =>
+    onBreaker({ threshold: 0.7, minRequests: 10 }, ({ backend, breaker, calls, phase }) =>
+      Effect.sync(() => {
+        // Four of each five break off: as one success and one failure each, that would be less than half.
+        for (let i = 0; i < 2; i++) {
+          assert.strictEqual(phase(), "closed")
+          calls("success", "success", "success", "success")
+          for (let n = 0; n < 3; n++) breaker.brokeOff(backend())
+          calls("success")
+          breaker.brokeOff(backend())
+        }
+        assert.strictEqual(phase(), "open")
+      })
+    )
+  )
 })
 
 describe("an open circuit", () => {
