@@ -8,7 +8,8 @@ import { errorResponse } from "./ErrorBody.ts"
 /** Anything at all on the port gets a clean answer or a closed connection. */
 export const answerClientErrors = (server: EventEmitter): void => {
   server.on("clientError", (error: Error & { code?: string }, socket: Duplex) => {
-    if (!socket.writable || error.code === "ECONNRESET") {
+    // Only what is about HTTP can be answered in HTTP: on a broken connection, or one that is not yet TLS, it would stay.
+    if (!socket.writable || !isAboutHttp(error.code)) {
       socket.destroy()
       return
     }
@@ -35,6 +36,8 @@ export const answerClientErrors = (server: EventEmitter): void => {
     if (event === "upgrade") queueMicrotask(() => server.off("upgrade", listener))
   })
 }
+
+const isAboutHttp = (code = ""): boolean => code.startsWith("HPE_") || code.startsWith("ERR_HTTP_")
 
 /** Whether some of an answer has been sent on a connection, and not yet its end; Node's own handler asks the same. */
 const isAnswering = (socket: Duplex): boolean =>

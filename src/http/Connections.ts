@@ -76,6 +76,11 @@ export class Connections {
     return visited
   }
 
+  /** Nothing has come or gone on it for a while: it is closed, unless that is because a request takes so long. */
+  rested(session: Http2Session): void {
+    if (this.#visited.get(session)?.busy === 0) session.close()
+  }
+
   end(visited: Visited): void {
     visited.busy--
     if (visited.busy > 0) return

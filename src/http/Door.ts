@@ -85,7 +85,8 @@ export const openDoor = Effect.fnUntraced(function* (
   const { listener, path } = place
   const address = { host: listener.host, port: listener.port, reusePort: config.server.reusePort, backlog: 4096 }
   const server = makeServer(listener, config.limits.maxHeaderBytes, pems)
-  follow(server, connections)
+  let current = { pems, connectTimeout: listener.connectTimeout }
+  follow(server, connections, () => Duration.toMillis(current.connectTimeout))
   answerClientErrors(server)
 
   const failed = (cause: unknown) =>
@@ -99,15 +100,15 @@ export const openDoor = Effect.fnUntraced(function* (
     Effect.onError(() => Scope.close(scope, Exit.void))
   )
 
-  let current = pems
   const door: Door = {
     port: opened.address._tag === "UnixPathAddress" ? 0 : opened.address.port,
     connections,
     adjust: ({ listener }, { limits }, renewed) => {
       Object.assign(server, settingsOf(listener, limits.maxHeaderBytes))
-      const isRenewed = renewed !== undefined && (renewed.cert !== current?.cert || renewed.key !== current.key)
+      const isRenewed =
+        renewed !== undefined && (renewed.cert !== current.pems?.cert || renewed.key !== current.pems.key)
       if (isRenewed && "setSecureContext" in server) server.setSecureContext(renewed)
-      current = renewed
+      current = { pems: renewed, connectTimeout: listener.connectTimeout }
     },
     stopListening: Effect.andThen(
       emptyBacklog(server),
@@ -167,14 +168,20 @@ const settingsOf = ({ connectTimeout, maxConnections }: Listener, maxHeaderSize:
   requireHostHeader: false
 })
 
-const follow = (server: Server | Http2SecureServer, connections: Connections): void => {
+const follow = (server: Server | Http2SecureServer, connections: Connections, headTime: () => number): void => {
   server.on("connection", (socket) => connections.accepted(socket))
   server.on("drop", () => connections.refused())
   if (!("setSecureContext" in server)) {
     server.on("connection", (socket) => connections.opened(socket))
     return
   }
-  server.on("session", (session) => connections.opened(session))
+  server.on("session", (session) => {
+    connections.opened(session)
+    // As HTTP/1 has it by itself: so long for the first request, and so long between two.
+    session.setTimeout(headTime())
+    session.once("stream", () => session.setTimeout(keepAlive))
+    session.on("timeout", () => connections.rested(session))
+  })
   server.on("secureConnection", (socket) => {
     if (socket.alpnProtocol !== "h2") connections.opened(socket)
   })

@@ -1,13 +1,16 @@
 /** The same distrust of HTTP/2: streams without end, streams that are given up at once, and heads that only it can have. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import * as http2 from "node:http2"
+import * as net from "node:net"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
+import * as tls from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { ca, server } from "../backend/Certificates.ts"
 import { ask } from "../e2e/Ask.ts"
 import { eventually } from "../e2e/Program.ts"
+import { completion } from "./Recorder.ts"
 import { setUp } from "./Rig.ts"
 
 const certificate = Effect.acquireRelease(
@@ -20,11 +23,20 @@ const certificate = Effect.acquireRelease(
   (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
 )
 
+/** Longer than a client has for its head, where it is asked to be. */
+const slowly = (socket: net.Socket, heard: string) => {
+  setTimeout(() => socket.end(completion, "latin1"), heard.includes("/slow") ? 2500 : 0)
+}
+
 /** A gateway whose first listener speaks TLS, and a second one without it to look in from. */
 const scene = Effect.gen(function* () {
   const folder = yield* certificate
-  const tls = { cert: path.join(folder, "cert.pem"), key: path.join(folder, "key.pem") }
-  const rig = yield* setUp({ listener: { name: "plain" }, second: { name: "secure", port: 0, tls } })
+  const pems = { cert: path.join(folder, "cert.pem"), key: path.join(folder, "key.pem") }
+  const rig = yield* setUp({
+    listener: { name: "plain" },
+    answer: slowly,
+    second: { name: "secure", port: 0, tls: pems, connectTimeout: "1s" }
+  })
   return { ...rig, origin: rig.gateway.urlOf("secure").replace("http:", "https:") }
 })
 
@@ -67,6 +79,41 @@ const codeOf = (text: string) =>
   Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Struct({ error: Schema.Struct({ code: Schema.String }) })))(
     text
   ).error.code
+
+/** Connects, says nothing more, and waits to be closed. */
+const silence = (origin: string, protocol: "nothing at all" | "http/1.1" | "h2") =>
+  Effect.callback<void>((resume) => {
+    const { hostname: host, port: named } = new URL(origin)
+    const port = Number(named)
+    const socket =
+      protocol === "nothing at all"
+        ? net.connect({ host, port })
+        : tls.connect({ host, port, ca, ALPNProtocols: [protocol] })
+    socket.resume()
+    socket.on("error", () => {})
+    socket.on("close", () => resume(Effect.void))
+    return Effect.sync(() => socket.destroy())
+  })
+
+describe("a client of a listener with TLS that says nothing", () => {
+  for (const protocol of ["nothing at all", "http/1.1", "h2"] as const) {
+    it.live(`is closed when its time for a head is over, speaking ${protocol}`, () =>
+      Effect.gen(function* () {
+        const { origin } = yield* scene
+        yield* Effect.timeout(silence(origin, protocol), "15 seconds")
+      })
+    )
+  }
+
+  it.live("is not taken for one whose answer is on its way", () =>
+    Effect.gen(function* () {
+      const { origin } = yield* scene
+      const session = yield* connected(origin)
+      const answer = yield* send(session, { ":path": "/v1/slow" })
+      assert.strictEqual(answer.status, 200)
+    })
+  )
+})
 
 describe("over HTTP/2", () => {
   it.live("paths, names and codings are judged as they are over HTTP/1.1", () =>
