@@ -1,7 +1,14 @@
 /** What the scheduling benchmark promises, on the same virtual engines, at the load at which it is judged. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { conversations, dyingEngine, slowEngine, unequalEngines, type Verdict } from "../bench/scheduling/Ambitions.ts"
+import {
+  conversations,
+  dyingEngine,
+  oneApplication,
+  slowEngine,
+  unequalEngines,
+  type Verdict
+} from "../bench/scheduling/Ambitions.ts"
 import { makeMeasured } from "../bench/scheduling/Measure.ts"
 
 const seed = 1
@@ -19,6 +26,8 @@ describe(`at 85 % of what the engines can do (seed ${seed})`, () => {
   it.effect("conversations find their prompt in a cache, and no engine has far more to do than the others", () =>
     Effect.map(conversations(measured), allMet)
   )
+
+  it.effect("requests that all begin alike are spread all the same", () => Effect.map(oneApplication(measured), allMet))
 
   it.effect("an engine that turns ten times slower gets next to nothing after ten seconds, with any strategy", () =>
     Effect.map(slowEngine(measured), allMet)

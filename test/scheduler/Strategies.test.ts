@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { StrategyName } from "../../src/domain/Pool.ts"
-import type { Member } from "../../src/registry/Registry.ts"
+import type { BackendState, Member } from "../../src/registry/Registry.ts"
 import { makeStrategy } from "../../src/scheduler/Strategies.ts"
 import { holdsFor } from "../Property.ts"
 import { dice, type FleetLike, membersOf, named, nameOf, withFleet } from "./Fleet.ts"
@@ -186,6 +186,16 @@ describe("weights 1, 2 and 4 under random work", () => {
   )
 })
 
+/** Something happens to a backend, or not. */
+const shake = (state: BackendState, roll: (sides: number) => number, now: number) => {
+  state.inflight = roll(4) === 0 ? roll(100) : state.inflight
+  if (roll(3) === 0) state.latency.record(roll(5000), now)
+  if (roll(3) === 0) state.outcomes.record(roll(2) === 0, now)
+  if (roll(5) === 0) state.reported({ running: roll(50), waiting: roll(9), kvCacheUsage: roll(100) / 99 }, now)
+  if (roll(20) === 0) state.backAt = now
+  if (roll(20) === 0) state.generation++
+}
+
 describe("every strategy", () => {
   const cases = fc.record({
     strategy: fc.constantFrom(...all),
@@ -205,6 +215,42 @@ describe("every strategy", () => {
         else assert.isTrue(usable(chosen))
       }
     })
+  })
+
+  it("does so in large pools too, whatever is known of each backend and of the request", () => {
+    const size = 150
+    const rounds = fc.array(
+      fc.record({
+        usable: fc.uniqueArray(fc.nat({ max: size - 1 }), { maxLength: 4 }),
+        hashKey: fc.option(fc.nat(), { nil: undefined }),
+        prompt: fc.option(fc.int32Array({ maxLength: 4 }), { nil: undefined }),
+        seed: fc.nat()
+      }),
+      { minLength: 1, maxLength: 12 }
+    )
+    holdsFor(
+      fc.record({ strategy: fc.constantFrom(...all), rounds }),
+      ({ rounds, strategy }) => {
+        const weights = Array.from({ length: size }, (_, index) => 1 + (index % 7))
+        const members = membersOf({
+          backends: weights.map((weight, index) => ({ name: `n${index}`, weight })),
+          pool: { strategy }
+        })
+        const chooser = makeStrategy(strategy)
+        let now = 0
+        for (const { hashKey, prompt, seed, usable } of rounds) {
+          const roll = dice(seed)
+          now += roll(30_000)
+          for (const { backend } of members) shake(backend.state, roll, now)
+          const canTake = (member: Member) => usable.includes(members.indexOf(member))
+          const random = () => roll(1000) / 1000
+          const chosen = chooser.choose(members, { now, random, hashKey, prompt, usable: canTake })
+          if (chosen === undefined) assert.isEmpty(usable)
+          else assert.isTrue(canTake(chosen))
+        }
+      },
+      120
+    )
   })
 
   it("has nobody to offer where there is nobody", () => {

@@ -5,17 +5,27 @@ import type { Strategy } from "../Strategy.ts"
 import { Turns } from "./Turns.ts"
 
 /**
- * How much a prompt that has to be computed counts against a request in flight, both measured in requests of ordinary
- * size. The one knob: 0 looks at the load only, a large one at the cache only. Found by the scheduling benchmark.
+ * The one knob: how much busier than the mean the holder of a whole ordinary prompt may be before it is worth computing
+ * that prompt anew elsewhere; 2 means by twice the mean. 0 looks at the load only. Found by the scheduling benchmark:
+ * with less, more is computed than need be; with more, the busiest engine has over 1.3 of the mean.
  */
 const missWeight = 2
+
+/** With more requests than that at each backend, so many requests count as the mean does: see {@link prefixAware}. */
+const crowd = 8
+
+/** What a new prompt counts in what an ordinary one is. */
+const smoothing = 0.05
 
 /**
  * The engine that probably has the longest prefix of this prompt in its cache, weighed against its load.
  *
- * cost = missWeight x (uncached share of the prompt) x (prompt / ordinary prompt) + (in-flight + 1) / weight / (mean of
- * the same over the pool): all three are pure numbers. What was routed is learnt at once, so two requests with one new
- * prefix meet. The holder of a hot prefix is busy then, and the cost sends some to others, who hold it from then on.
+ * cost = missWeight x (uncached share of the prompt) x (prompt / ordinary prompt) + load / mean load x crowding, where
+ * load is (in-flight + 1) / weight, and crowding is 1 up to {@link crowd} requests each and grows with them from there.
+ * All are pure numbers. What was routed is learnt at once, so two requests with one new prefix meet. The holder of a hot
+ * prefix is busy then, and the cost sends some to others, who hold it from then on. Without crowding a single prefix
+ * that all requests share would be kept by some of many engines until they are full: a ratio to the mean allows more
+ * and more requests the busier all are, while computing the prefix once more costs the same as ever.
  */
 export const prefixAware = (): Strategy => {
   const index = new PrefixIndex<BackendState>()
@@ -24,33 +34,37 @@ export const prefixAware = (): Strategy => {
   return {
     choose: (members, { now, prompt, usable }) => {
       const size = prompt === undefined ? 0 : prompt.length
-      if (size > 0) ordinary = ordinary === 0 ? size : ordinary + 0.05 * (size - ordinary)
-      const held = prompt === undefined ? undefined : index.match(prompt)
-      const relative = size === 0 || ordinary === 0 ? 0 : size / ordinary
-      const mean = meanCost(members, now)
+      if (size > 0) ordinary = ordinary === 0 ? size : ordinary + smoothing * (size - ordinary)
+      const held = prompt === undefined || size === 0 ? undefined : index.match(prompt)
+      const missCost = ordinary === 0 ? 0 : (missWeight * size) / ordinary
+      const loadCost = loadCostOf(members, now)
       let best: Member | undefined
       let least = Number.POSITIVE_INFINITY
       const start = turns.take(members)
       for (let step = 0; step < members.length; step++) {
         const member = members[(start + step) % members.length]
         if (member === undefined) continue
-        const { state } = member.backend
-        const miss = held === undefined || size === 0 ? 1 : 1 - held(state) / size
-        const cost = missWeight * miss * relative + costNow(member, now) / mean
+        const miss = held === undefined ? 1 : 1 - held(member.backend.state) / size
+        const cost = missCost * miss + loadCost * costNow(member, now)
         if (cost < least && usable(member)) {
           best = member
           least = cost
         }
       }
-      if (best !== undefined && prompt !== undefined) index.learn(best.backend.state, prompt)
+      if (best !== undefined && held !== undefined && prompt !== undefined) index.learn(best.backend.state, prompt)
       return best
     }
   }
 }
 
-/** Nobody is free of load: each counts with the request that it would get. */
-const meanCost = (members: ReadonlyArray<Member>, now: number): number => {
-  let sum = 0
-  for (const member of members) sum += costNow(member, now)
-  return members.length === 0 ? 1 : sum / members.length
+/** What a unit of load costs. Nobody is free of load: each counts with the request that it would get. */
+const loadCostOf = (members: ReadonlyArray<Member>, now: number): number => {
+  let load = 0
+  let requests = 0
+  for (const member of members) {
+    load += costNow(member, now)
+    requests += member.backend.state.inflight + 1
+  }
+  const { length } = members
+  return length === 0 ? 1 : (length / load) * Math.max(1, requests / length / crowd)
 }

@@ -61,6 +61,20 @@ export const conversations = Effect.fnUntraced(function* (measured: Measured) {
   ]
 })
 
+/** What all requests have in common must not bring them all to a few engines. */
+export const oneApplication = Effect.fnUntraced(function* (measured: Measured) {
+  const at = (subject: Subject) => measured(subject, "instructed", load)
+  const [inflight, prefix] = [yield* at("least_inflight"), yield* at("prefix_aware")]
+  return [
+    atMost(
+      "f: mean TTFT of prefix_aware at most 1.1 of least_inflight's",
+      prefix.ttft.mean,
+      1.1 * inflight.ttft.mean,
+      " ms"
+    )
+  ]
+})
+
 /** For each strategy. */
 const each = (workload: WorkloadName, measured: Measured, judge: (figures: Figures, subject: Subject) => Verdict) =>
   Effect.forEach(choosers, (subject) =>
@@ -84,6 +98,12 @@ export const dyingEngine = Effect.fnUntraced(function* (measured: Measured) {
 
 export const allAmbitions = (measured: Measured) =>
   Effect.map(
-    Effect.all([unequalEngines(measured), conversations(measured), slowEngine(measured), dyingEngine(measured)]),
+    Effect.all([
+      unequalEngines(measured),
+      conversations(measured),
+      slowEngine(measured),
+      dyingEngine(measured),
+      oneApplication(measured)
+    ]),
     (verdicts) => verdicts.flat()
   )

@@ -41,6 +41,7 @@ const special: Record<WorkloadName, ReadonlyArray<Column>> = {
   equal: [],
   unequal: [],
   conversing: [],
+  instructed: [],
   slowing: [["slow engine's share after 10 s", (figures) => percent(lateShare(figures))]],
   dying: [
     ["lost", ({ lost }) => String(lost)],

@@ -35,6 +35,7 @@ const incidentsOf: Record<WorkloadName, ReadonlyArray<Incident>> = {
   equal: [],
   unequal: [],
   conversing: [],
+  instructed: [],
   slowing: [
     {
       at: times.slowAt,

@@ -15,7 +15,7 @@ import { loads, makeMeasured, subjects } from "./Measure.ts"
 import { type Row, type SchedulingReport, toText } from "./Report.ts"
 import type { WorkloadName } from "./Workloads.ts"
 
-const kinds: ReadonlyArray<WorkloadName> = ["equal", "unequal", "conversing", "slowing", "dying"]
+const kinds: ReadonlyArray<WorkloadName> = ["equal", "unequal", "conversing", "slowing", "dying", "instructed"]
 
 const flags = {
   seed: Flag.Int("seed").pipe(

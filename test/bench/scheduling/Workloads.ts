@@ -76,10 +76,25 @@ const conversing: Workload["jobs"] = (ratePerSecond, count, seed) => {
   })
 }
 
+/** One application: all of its requests begin with the same long instructions, and nobody comes back. */
+const instructed: Workload["jobs"] = (ratePerSecond, count, seed) => {
+  const random = new Random(seed)
+  const instructions = extend(nothing, blocksOf(conversations.systemTokens), random)
+  let at = 0
+  return Array.from({ length: count }, (_, id) => {
+    at += random.exponential(1000 / ratePerSecond)
+    const prompt = extend(instructions, blocksOf(Math.min(4000, random.lognormal(250, 0.8))), random)
+    const outputTokens = Math.ceil(Math.min(1500, random.lognormal(120, 0.7)))
+    const whole = extend(prompt, blocksOf(outputTokens), random)
+    return { id, arrivedAt: at, session: id, prompt, whole, outputTokens }
+  })
+}
+
 export const workloads = {
   equal: { name: "a: 8 equal engines", speeds: equal, jobs: independent },
   unequal: { name: "b: 8 engines of speeds 1 1 1 1 2 2 4 4", speeds: unequal, jobs: independent },
   conversing: { name: "c: chats and agents with shared system prompts", speeds: equal, jobs: conversing },
+  instructed: { name: "f: one application with one long system prompt", speeds: equal, jobs: instructed },
   slowing: { name: "d: one engine turns ten times slower half-way", speeds: equal, jobs: independent },
   dying: { name: "e: one engine dies and comes back", speeds: equal, jobs: independent }
 } as const satisfies Record<string, Workload>
