@@ -44,7 +44,8 @@ describe("consistent_hash", () => {
         const names = letters(count)
         const left = names.filter((_, index) => index !== gone % count)
         const [before, after] = [owners(names, 200), owners(left, 200)]
-        for (const [key, owner] of before.entries()) if (left.includes(owner)) assert.strictEqual(after[key], owner)
+        const moved = before.filter((owner, key) => left.includes(owner) && after[key] !== owner)
+        assert.isEmpty(moved)
       },
       50
     )
@@ -60,7 +61,9 @@ describe("consistent_hash", () => {
 
   it("moves keys only to a backend whose weight grows", () => {
     const [before, after] = [owners(["a", "b", "c"], 2000), owners(["a", "b", "c"], 2000, [1, 3, 1])]
-    for (const [key, owner] of before.entries()) if (after[key] !== owner) assert.strictEqual(after[key], "b")
+    const gainers = after.filter((owner, key) => before[key] !== owner)
+    assert.isNotEmpty(gainers)
+    assert.deepStrictEqual([...new Set(gainers)], ["b"])
   })
 
   it.effect("passes a backend over that has more than 1.25 of its fair share, always for the same next ones", () =>
@@ -70,7 +73,7 @@ describe("consistent_hash", () => {
         for (const name of "abcd") assert.isAtMost(fleet.state(name).inflight, Math.ceil((1.25 * n) / 4))
       }
       // So a hot key has three of four nearly full, and the last in its order gets what is left over.
-      const counts = [..."abcd"].map((name) => fleet.state(name).inflight).toSorted((a, b) => b - a)
+      const counts = ["a", "b", "c", "d"].map((name) => fleet.state(name).inflight).toSorted((a, b) => b - a)
       for (const count of counts.slice(0, 3)) assert.isAtLeast(count, 61)
     })
   )
