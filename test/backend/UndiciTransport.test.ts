@@ -827,6 +827,54 @@ describe("a proxy", () => {
     )
   )
 
+  for (const scheme of ["http", "https"]) {
+    it.live(`is not asked for what must not be reached, whoever resolves the name: ${scheme}`, () =>
+      onLine(({ origin, registry, send }) =>
+        Effect.gen(function* () {
+          for (const host of ["169.254.169.254", "[::ffff:a9fe:a9fe]", "metadata.google.internal"]) {
+            yield* registry.apply(yield* configFor(`${scheme}://${host}`, { client: { proxy: origin.url } }))
+            assert.strictEqual((yield* Effect.flip(send())).kind, "refused")
+          }
+          assert.strictEqual(origin.accepted(), 0)
+        })
+      )
+    )
+
+    it.live(`is not connected to where its name means a denied address; a private one is none: ${scheme}`, () =>
+      onLine(({ origin, registry, send }) =>
+        Effect.gen(function* () {
+          const client = { proxy: `http://localhost:${origin.port}` }
+          const url = `${scheme}://engine.invalid`
+          const denied = { denyNetworks: ["127.0.0.0/8", "::1"] }
+          yield* registry.apply(yield* configFor(url, { client, security: denied }))
+          assert.strictEqual((yield* Effect.flip(send())).kind, "refused")
+          assert.strictEqual(origin.accepted(), 0)
+          yield* registry.apply(yield* configFor(url, { client, security: { allowPrivateBackends: false } }))
+          const sending = yield* Effect.forkChild(Effect.exit(send()))
+          const peer = yield* origin.next
+          assert.match(yield* peer.head, scheme === "http" ? /^GET http:/ : /^CONNECT engine\.invalid:443 /)
+          yield* Fiber.interrupt(sending)
+        })
+      )
+    )
+  }
+
+  it.live("that will not open a tunnel is a failed connect, whatever it says", () =>
+    onLine(({ origin, registry, send }) =>
+      Effect.gen(function* () {
+        yield* registry.apply(yield* configFor("https://engine.invalid", { client: { proxy: origin.url } }))
+        for (const status of [403, 407, 502]) {
+          const sending = yield* Effect.forkChild(Effect.flip(send()))
+          const peer = yield* origin.next
+          yield* peer.head
+          peer.send(`HTTP/1.1 ${status} No\r\ncontent-length: 0\r\n\r\n`)
+          assert.strictEqual((yield* Fiber.join(sending)).kind, "connect")
+          yield* peer.closed
+        }
+      })
+    )
+  )
+
   it.live("that answers with a head that never ends is bounded as any backend is", () =>
     proxied(({ origin, send }) =>
       Effect.gen(function* () {
