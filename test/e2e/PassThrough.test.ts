@@ -1,6 +1,7 @@
 /** What is not routed by model travels byte for byte, in both directions. */
 
 import { createHash } from "node:crypto"
+import { get } from "node:http"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
@@ -12,6 +13,15 @@ const setUp = Effect.fnUntraced(function* (backend: object = {}, config: object 
   const gateway = yield* serve({ backends: [{ name: "engine", url: simulator.url, ...backend }], ...config })
   return { simulator, url: gateway.url }
 })
+
+/** The names of an answer's headers as they came over the wire, in lower case. */
+const rawNames = (url: string) =>
+  Effect.callback<ReadonlyArray<string>>((resume) => {
+    get(url, (answer) => {
+      answer.resume()
+      resume(Effect.succeed(answer.rawHeaders.filter((_, n) => n % 2 === 0).map((name) => name.toLowerCase())))
+    })
+  })
 
 describe("passing through", () => {
   it.live("keeps path, query, method, headers and body", () =>
@@ -94,6 +104,19 @@ describe("passing through", () => {
       const answer = yield* ask(`${url}/echo/x`, { method: "HEAD" })
       assert.strictEqual(answer.status, 200)
       assert.strictEqual(answer.text, "")
+    })
+  )
+
+  it.live("says each thing once: no header of the gateway's own stands beside the backend's", () =>
+    Effect.gen(function* () {
+      const { url } = yield* setUp()
+      for (const path of ["/echo/x", "/v1/models", "/healthz"]) {
+        const names = yield* rawNames(url + path)
+        assert.include(names, "date")
+        for (const name of ["date", "connection", "content-length", "content-type", "x-request-id"]) {
+          assert.isAtMost(names.filter((each) => each === name).length, 1, `${name} of ${path}`)
+        }
+      }
     })
   )
 })

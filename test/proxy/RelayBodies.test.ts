@@ -123,7 +123,52 @@ const relayed = (step: Answer, question: Question) =>
     }))
   )
 
+describe("an answer of any JSON, or of none", () => {
+  it.effect.each([
+    "null",
+    "[]",
+    "[1]",
+    '"text"',
+    "7",
+    "true",
+    "",
+    "{",
+    '{"usage":null}',
+    '{"usage":[]}',
+    '{"usage":{"prompt_tokens":"many"}}'
+  ])("comes as it is: %j", (text) =>
+    withGateway({ script: { a: [answer(200, text)] } }, (gateway) =>
+      Effect.gen(function* () {
+        const reading = yield* gateway.ask()
+        assert.deepStrictEqual([reading.status, reading.text], [200, text])
+        assert.strictEqual(reading.report.end, "complete")
+      })
+    )
+  )
+})
+
 describe("what is passed through by path", () => {
+  it.effect("counts as load from the choice to its last byte, and gives way like everything else", () =>
+    withGateway(
+      {
+        script: { a: [answer(200, ["x", later("1 second", "y")], { after: "1 second" })], b: [answer(200, "from b")] },
+        backends: { a: { maxConcurrency: 1 } }
+      },
+      (gateway) =>
+        Effect.gen(function* () {
+          const upload = { path: "/v1/files", method: "POST", raw: Buffer.from("x") }
+          const first = yield* gateway.start(gateway.request(upload))
+          assert.strictEqual(gateway.state("a").inflight, 1, "before the head")
+          const second = yield* gateway.ask(upload)
+          assert.strictEqual(second.headers["x-routed-node"], "b")
+          yield* gateway.passUntil(() => gateway.transport.with("a")[0]?.answered === true)
+          assert.strictEqual(gateway.state("a").inflight, 1, "before the last byte")
+          assert.strictEqual((yield* gateway.join(first)).text, "xy")
+          assert.strictEqual(gateway.state("a").inflight, 0)
+        })
+    )
+  )
+
   it.effect("is passed on as it comes where its length is not known: it may be a stream of any kind", () =>
     withGateway(
       {
