@@ -5,6 +5,7 @@
  */
 import { Result } from "effect"
 import { RE2JS } from "re2js"
+import { makePreview } from "./RequiredText.ts"
 
 export interface LinearRegExp {
   /** Whether the whole word matches. */
@@ -15,18 +16,23 @@ export interface LinearRegExp {
 
 /** The expression ready for use, or why it is none. */
 export const compileRegExp = (source: string): Result.Result<LinearRegExp, string> =>
-  Result.map(Result.try({ try: () => RE2JS.compile(source, RE2JS.DOTALL), catch: reasonOf }), (compiled) => ({
-    matchesWhole: (word) => compiled.testExact(word),
-    firstGroup: (text) => {
-      const matcher = compiled.matcher(text)
-      if (!matcher.find()) return undefined
-      for (let group = 1; group <= matcher.groupCount(); group++) {
-        const found = matcher.group(group)
-        if (found !== null) return found
+  Result.map(Result.try({ try: () => RE2JS.compile(source, RE2JS.DOTALL), catch: reasonOf }), (compiled) => {
+    const mayMatch = makePreview(source)
+    return {
+      matchesWhole: (word) => mayMatch(word) && compiled.testExact(word),
+      firstGroup: (text) => {
+        // To find out whether it matches at all takes a fraction of the time in which groups are found.
+        if (!mayMatch(text) || !compiled.test(text)) return undefined
+        const matcher = compiled.matcher(text)
+        if (!matcher.find()) return undefined
+        for (let group = 1; group <= matcher.groupCount(); group++) {
+          const found = matcher.group(group)
+          if (found !== null) return found
+        }
+        return undefined
       }
-      return undefined
     }
-  }))
+  })
 
 const reasonOf = (error: unknown): string => {
   const text = error instanceof Error ? error.message.replace(/^error parsing regexp: /, "") : "not understood"

@@ -16,8 +16,11 @@ export interface Client {
 /** Longer keys are remembered by their digest: how much memory a session takes is not for the client to say. */
 const longest = 128
 
-/** More of a system message than any introduction takes; what is behind it is not looked at. */
+/** More of the system messages than any introduction takes; what is behind it is not looked at. */
 const lookedAt = 16_384
+
+/** What a message costs, however short it is. */
+const leastLookedAt = 128
 
 export const makeSessions = () => {
   const compiled = new WeakMap<StickySettings, ReadonlyArray<LinearRegExp>>()
@@ -63,9 +66,13 @@ export const userOf = (fields: Fields, patterns: ReadonlyArray<LinearRegExp>): s
   for (const named of [user, identifier, isFields(metadata) ? metadata["user_id"] : undefined]) {
     if (typeof named === "string" && named !== "") return named
   }
+  let left = lookedAt
   for (const text of patterns.length === 0 ? [] : systemTexts(fields)) {
+    if (left <= 0) return undefined
+    const part = text.slice(0, left)
+    left -= Math.max(part.length, leastLookedAt)
     for (const pattern of patterns) {
-      const name = pattern.firstGroup(text.slice(0, lookedAt))?.trim()
+      const name = pattern.firstGroup(part)?.trim()
       if (name !== undefined && name !== "") return name
     }
   }

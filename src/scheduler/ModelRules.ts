@@ -7,6 +7,9 @@ import type { ModelRule } from "../domain/ModelRule.ts"
 const remembered = 4096
 const longestRemembered = 256
 
+/** No model has a name as long as that: what a client sends in place of one is held against no expression. */
+const longest = 1024
+
 const noRule = Symbol("no rule")
 
 export class ModelRules {
@@ -22,7 +25,7 @@ export class ModelRules {
   }
 
   find(model: string): ModelRule | undefined {
-    if (this.#rules.length === 0) return undefined
+    if (this.#rules.length === 0 || model.length > longest) return undefined
     const known = this.#byName.get(model)
     if (known !== undefined) return known === noRule ? undefined : known
     const found = this.#rules.find(({ regexp }) => regexp.matchesWhole(model))?.rule

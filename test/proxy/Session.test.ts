@@ -89,6 +89,29 @@ describe("a user", () => {
     assert.match(sessionOf(fields) ?? "", /^ip:/)
   })
 
+  it("is looked for in the beginning of what the system says, whether that is one message or a hundred thousand", () => {
+    const name = "The user's name is alice"
+    const filler = "user's name i ".repeat(1000)
+    assert.strictEqual(
+      sessionOf({
+        messages: [...Array(50).keys()]
+          .map(() => said("Hi.").messages)
+          .flat()
+          .concat(said(name).messages)
+      }),
+      "user:alice\u0000m"
+    )
+    assert.match(
+      sessionOf({ messages: [...said(filler).messages, ...said(filler).messages, ...said(name).messages] }) ?? "",
+      /^ip:/
+    )
+    const many = Array.from({ length: 1000 }, () => said(filler).messages).flat()
+    sessionOf({ messages: many })
+    const begin = performance.now()
+    for (let i = 0; i < 10; i++) sessionOf({ messages: many })
+    assert.isBelow(performance.now() - begin, 500)
+  })
+
   it("is found by patterns of one's own, in place of the usual ones", () => {
     const sticky = settings({ userPatterns: ["customer=(\\w+)"] })
     assert.strictEqual(sessionOf(said("customer=bob"), sticky), "user:bob\u0000m")
