@@ -53,6 +53,11 @@ const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly kn
   }
 }
 
+/** One name for everything: all of it would be loaded, Redis and all, at every start. */
+const paths = [
+  { name: "@effect/platform-node", message: "Import the module itself: @effect/platform-node/NodeHttpServer" }
+]
+
 /** For one room: every other room is closed, then the faces of those that it may know are opened again. */
 const boundary = (room: string) => {
   const open = rooms[room]?.knows ?? []
@@ -66,7 +71,10 @@ const boundary = (room: string) => {
   const message = `src/${room} may only know the faces of: ${open.join(", ") || "nobody"}`
   return defineConfig({
     overrides: [
-      { files: [`src/${room}/**`], rules: { "no-restricted-imports": ["error", { patterns: [{ group, message }] }] } }
+      {
+        files: [`src/${room}/**`],
+        rules: { "no-restricted-imports": ["error", { patterns: [{ group, message }], paths }] }
+      }
     ]
   }).overrides
 }

@@ -1,5 +1,5 @@
 /** `weir bench`: how much an endpoint does, and how fast. */
-import { NodeHttpClient } from "@effect/platform-node"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Clock, Console, Duration, Effect, FileSystem, Layer, Option, Schema, SchemaGetter } from "effect"
 import { Command, Flag } from "effect/cli"
 import {

@@ -2,7 +2,7 @@
 import { createServer, type Server } from "node:http"
 import { createServer as createTlsServer } from "node:https"
 import type { Socket } from "node:net"
-import { NodeHttpServer } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { type Duration, Effect, Fiber, Schedule, type Scope } from "effect"
 import { type HttpServer, HttpServerError } from "effect/http"
 import { NetAddress } from "effect/net"

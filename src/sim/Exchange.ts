@@ -1,6 +1,6 @@
 /** One request on its way through the server: its place in the books and Node's own objects for it. */
 import { IncomingMessage, ServerResponse } from "node:http"
-import { NodeHttpServerRequest } from "@effect/platform-node"
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import { Clock, Context, Effect } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import type { Entry, Ledger } from "./Ledger.ts"
