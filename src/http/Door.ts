@@ -35,6 +35,9 @@ const keepAlive = Duration.toMillis("75 seconds")
 /** A whole request may take this long to arrive: the silence in it is bounded elsewhere. */
 const wholeRequest = Duration.toMillis("10 minutes")
 
+/** How many streams a connection of HTTP/2 may have at once; without this, any number. */
+const http2Settings = { maxConcurrentStreams: 256 }
+
 /** A certificate and its key, read and found to belong together. */
 export interface Pems {
   readonly cert: string
@@ -150,7 +153,7 @@ const makeServer = (listener: Listener, maxHeaderSize: number, pems: Pems | unde
   const server =
     pems === undefined
       ? createServer({ ...settings, noDelay: true })
-      : createSecureServer({ ...pems, allowHTTP1: true, noDelay: true, handshakeTimeout })
+      : createSecureServer({ ...pems, allowHTTP1: true, noDelay: true, handshakeTimeout, settings: http2Settings })
   // Said again: some are no options, and a server that speaks HTTP/2 too ignores them there.
   return Object.assign(server, settings)
 }
