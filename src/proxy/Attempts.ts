@@ -263,20 +263,39 @@ export const makeAttempts = (services: ProxyServices) => {
           Effect.fail(error instanceof AttemptFailed ? noAnswer(error.failure) : error)
         )
 
-  return (mission: Mission): Effect.Effect<Answer, GatewayError> => {
-    const { flight } = mission
-    const entry = entryFor(mission)
-    const answer = Effect.suspend(() => attempt(mission, entry)).pipe(
+  /** What follows a first attempt that failed: others, as the pool's schedule has them, until there is nothing more to try. */
+  const orElse = (
+    mission: Mission,
+    once: Effect.Effect<Answer, AttemptFailed | GatewayError>,
+    first: AttemptFailed
+  ): Effect.Effect<Answer, GatewayError> => {
+    let begun = false
+    // The schedule is for failures, so the first one is its beginning; most requests have none and need no schedule.
+    const attempts = Effect.suspend(() => {
+      if (begun) return once
+      begun = true
+      return Effect.fail(first)
+    })
+    return attempts.pipe(
       Effect.tapError((error) =>
         Effect.sync(() => {
           if (error instanceof AttemptFailed) error.again = again(mission, error)
         })
       ),
       Effect.retry({
-        schedule: retry.schedule(flight.pool),
+        schedule: retry.schedule(mission.flight.pool),
         while: (error) => error instanceof AttemptFailed && error.again
       }),
       Effect.catch((error) => (error instanceof AttemptFailed ? settle(mission, error) : Effect.fail(error)))
+    )
+  }
+
+  return (mission: Mission): Effect.Effect<Answer, GatewayError> => {
+    const { flight } = mission
+    const entry = entryFor(mission)
+    const once = Effect.suspend(() => attempt(mission, entry))
+    const answer = Effect.catch(once, (error) =>
+      error instanceof AttemptFailed ? orElse(mission, once, error) : Effect.fail(error)
     )
     // The time between two attempts is nobody else's to watch.
     return flight.deadline === Number.POSITIVE_INFINITY
