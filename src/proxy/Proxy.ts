@@ -16,7 +16,7 @@ import type { RequestReport } from "./RequestReport.ts"
 import { callsForStandIn } from "./StandIn.ts"
 
 export { type UpstreamBody, UpstreamFailed } from "../backend/UpstreamTransport.ts"
-export { bodyTooLarge, bodyTooSlow } from "./Attempts.ts"
+export { bodyTooLarge, bodyTooSlow } from "./Ask.ts"
 export { type Endpoint, endpointAt, endpointRoutes } from "./Endpoint.ts"
 export type { ProxyResponse } from "./Relay.ts"
 export { RequestReport, type StreamEnd } from "./RequestReport.ts"
