@@ -8,6 +8,9 @@ import { type PoolEntry, type Snapshot, toMember } from "../registry/Registry.ts
 import { ModelRules } from "./ModelRules.ts"
 import { makePathRouter, type PathRouter } from "./PathRouter.ts"
 
+/** What is worked with where no pool is meant, and none is called `default`. */
+const noPool: PoolEntry = { name: implicitPool.name, config: implicitPool, members: [] }
+
 export class RoutingTable {
   readonly snapshot: Snapshot
   readonly rules: ModelRules
@@ -66,7 +69,7 @@ export class RoutingTable {
   }
 
   #poolOf(names: ReadonlyArray<string>, base: PoolEntry | undefined): PoolEntry {
-    const { config, members, name } = base ?? { name: implicitPool.name, config: implicitPool, members: [] }
+    const { config, members, name } = base ?? this.snapshot.pools.get(implicitPool.name) ?? noPool
     return {
       name,
       config,

@@ -209,6 +209,33 @@ describe("the backend of last resort", () => {
   )
 })
 
+describe("where a listener has no pool", () => {
+  it.effect("rules and the last resort work with the one that is called default, if there is one", () =>
+    withFleet(
+      {
+        backends: [{ name: "a", models: ["m"] }, { name: "b" }],
+        more: {
+          listeners: [{ port: 0 }],
+          pools: [
+            { name: "default", backends: [{ name: "a", weight: 5 }], strategy: "failover" },
+            { name: "other", backends: ["b"] }
+          ],
+          models: [{ match: "m", backends: ["a", "b"] }],
+          fallbackBackend: "a"
+        }
+      },
+      (fleet) => {
+        const [ruled, last] = [routed(fleet, "m"), routed(fleet, "x")]
+        if (!("candidates" in ruled && "candidates" in last)) assert.fail("refused")
+        for (const { candidates, pool } of [ruled, last]) {
+          assert.strictEqual(pool.config, fleet.pool.config)
+          assert.strictEqual(candidates.all[0]?.weight, 5)
+        }
+      }
+    )
+  )
+})
+
 describe("a key", () => {
   const fleet = rulesOf(
     { match: "alias", upstreamModel: "big", pool: "other", fallbacks: ["m"] },
