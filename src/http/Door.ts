@@ -113,11 +113,7 @@ export const openDoor = Effect.fnUntraced(function* (
       if (isRenewed && "setSecureContext" in server) server.setSecureContext(renewed)
       current = { pems: renewed, connectTimeout: listener.connectTimeout }
     },
-    stopListening: Effect.andThen(
-      emptyBacklog(server),
-      // Not the server's own `close`, which also cuts what is idle.
-      Effect.sync(() => NetServer.prototype.close.call(server))
-    ),
+    stopListening: stopListening(server),
     listenAgain: Effect.callback<void, CannotListen>((resume) => {
       const onError = (cause: Error) => resume(Effect.fail(failed(cause)))
       server.once("error", onError)
@@ -190,25 +186,36 @@ const follow = (server: Server | Http2SecureServer, connections: Connections, he
   })
 }
 
+/** Milliseconds; in a turn of the event loop that is shorter hardly anything can have come in. */
+const shortTurn = 0.1
+
+/** Milliseconds after which a turn of twice that length will do, and so on. */
+const turnPatience = 100
+
 /**
- * Connections that the system has made for us and that we have not taken yet would be reset with the socket, and with
- * them requests that may already be in them. So all of them are taken first: one in each turn of the event loop, as
- * long as there are any.
+ * Connections that the system has made for us and that we have not taken yet are reset with the socket, and with them
+ * the requests that may already be in them. So all of them are taken first, one in each turn of the event loop; and the
+ * socket is closed right after a turn that found none, and that was short: what comes in between is what can be lost.
  */
-const emptyBacklog = (server: Server | Http2SecureServer): Effect.Effect<void> =>
+const stopListening = (server: Server | Http2SecureServer): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
+    const began = performance.now()
+    let last = began
     let took = true
-    let turns = 0
     const onConnection = () => {
       took = true
     }
     server.on("connection", onConnection)
     const turn = () => {
-      if (took && turns++ < 1000) {
+      const now = performance.now()
+      if (took || now - last > shortTurn * (1 + (now - began) / turnPatience)) {
+        last = now
         took = false
         setImmediate(turn)
         return
       }
+      // Not the server's own `close`, which also cuts what is idle.
+      NetServer.prototype.close.call(server)
       server.off("connection", onConnection)
       resume(Effect.void)
     }

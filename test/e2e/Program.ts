@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
 import type { Readable } from "node:stream"
-import { Effect, Option, Schedule, Schema } from "effect"
+import { type Duration, Effect, Option, Schedule, Schema } from "effect"
 
 const root = path.resolve(import.meta.dirname, "../..")
 
@@ -26,6 +26,8 @@ export interface RunOptions {
   readonly cwd?: string
   /** Another Node than the one that runs the tests. */
   readonly node?: string
+  /** How long a start may take: ten seconds, if not said. */
+  readonly patience?: Duration.Input
 }
 
 /** Starts `node dist/main.js …`; it is killed when the scope closes. */
@@ -68,14 +70,15 @@ const exitOf = (child: ChildProcess): Effect.Effect<number> =>
     child.once("close", (code) => resume(Effect.succeed(code ?? 128)))
   })
 
-/** Waits for a condition instead of a while; gives up after ten seconds with what `otherwise` tells. */
+/** Waits for a condition instead of a while; gives up after `patience` with what `otherwise` tells. */
 export const eventually = <A, R = never>(
   look: Effect.Effect<A | undefined, never, R>,
-  otherwise: () => string
+  otherwise: () => string,
+  patience: Duration.Input = "10 seconds"
 ): Effect.Effect<A, never, R> =>
   look.pipe(
     Effect.flatMap((found) => (found === undefined ? Effect.fail("not yet" as const) : Effect.succeed(found))),
-    Effect.retry(Schedule.spaced("10 millis").pipe(Schedule.upTo({ duration: "10 seconds" }))),
+    Effect.retry(Schedule.spaced("10 millis").pipe(Schedule.upTo({ duration: patience }))),
     Effect.orElseSucceed((): A => {
       throw new Error(`it never came to that: ${otherwise()}`)
     })
@@ -114,7 +117,8 @@ export const serveText = Effect.fnUntraced(function* (text: string, listeners: n
   }
   yield* eventually(
     Effect.sync(() => (open().size >= listeners ? true : undefined)),
-    () => program.stderr.join("\n")
+    () => program.stderr.join("\n"),
+    options.patience
   )
   const urlOf = (name: string) => `http://127.0.0.1:${open().get(name)}`
   const url = urlOf([...open().keys()].find((name) => name !== "admin") ?? "")
