@@ -6,7 +6,7 @@
 import type { BackendState } from "../registry/Registry.ts"
 
 /** Requests that should have ended before missing ones say anything; fewer where it was found slow just before. */
-const fewestExpected = 24
+const fewestExpected = 32
 const fewestExpectedAgain = 8
 
 /** Of those, no more than this share have: who is ten times slower ends a tenth. */
