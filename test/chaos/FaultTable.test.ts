@@ -20,7 +20,9 @@ beforeAll(() => {
   minute = Effect.runFork(card.judge(flaps))
 })
 
-afterAll(() => {
+afterAll(async () => {
+  // Where it was not waited for, its gateway must not stay behind.
+  if (minute !== undefined) await Effect.runPromise(Fiber.interrupt(minute))
   process.stdout.write(`${card.print(rows)}\n`)
 })
 

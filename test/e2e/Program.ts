@@ -74,7 +74,7 @@ const exitOf = (child: ChildProcess): Effect.Effect<number> =>
 export const eventually = <A, R = never>(
   look: Effect.Effect<A | undefined, never, R>,
   otherwise: () => string,
-  patience: Duration.Input = "10 seconds"
+  patience: Duration.Input = "20 seconds"
 ): Effect.Effect<A, never, R> =>
   look.pipe(
     Effect.flatMap((found) => (found === undefined ? Effect.fail("not yet" as const) : Effect.succeed(found))),

@@ -1,5 +1,6 @@
 /** Watches a gateway while it works, and knows by itself what it may do: who is eligible, who was asked, who is to blame. */
-import { vi } from "@effect/vitest"
+
+import type { Backend } from "../../src/domain/Backend.ts"
 import type { BackendState, Member } from "../../src/registry/Registry.ts"
 import { type Candidates, Lease } from "../../src/scheduler/Scheduler.ts"
 import type { Harness } from "../proxy/Harness.ts"
@@ -30,7 +31,9 @@ export class Witness {
   /** Only of requests that share their model, and so their candidates, with no other. */
   readonly #byCandidates = new WeakMap<Candidates, Trail>()
   readonly #states = new Set<BackendState>()
-  readonly #rests = new Map<string, number>()
+  readonly #rests = new Map<BackendState, number>()
+  /** A configuration that is changed may know another backend by the same name. */
+  readonly #stateOf = new WeakMap<Backend, BackendState>()
   readonly #trials = new Map<BackendState, number>()
   #begun = 0
   #ended = 0
@@ -79,7 +82,7 @@ export class Witness {
   #watchChoices(): void {
     const { scheduler } = this.#gateway.services
     const { pick, route } = scheduler
-    vi.spyOn(scheduler, "route").mockImplementation((request) => {
+    spy(scheduler, "route", (request) => {
       const routed = route(request)
       if ("candidates" in routed) {
         const trail = this.#arriving
@@ -90,7 +93,7 @@ export class Witness {
       }
       return routed
     })
-    vi.spyOn(scheduler, "pick").mockImplementation((request, now) => {
+    spy(scheduler, "pick", (request, now) => {
       const eligible = this.eligible(request.candidates)
       const picked = pick(request, now)
       if (!(picked instanceof Lease)) {
@@ -99,9 +102,10 @@ export class Witness {
         this.expect(free.length === 0, () => `nobody was chosen though ${free[0]?.backend.name} could be`)
         return picked
       }
-      const { name, state } = picked.member.backend
+      const { config, name, state } = picked.member.backend
+      this.#stateOf.set(config, state)
       this.#states.add(state)
-      const rest = (this.#rests.get(name) ?? 0) - now
+      const rest = (this.#rests.get(state) ?? 0) - now
       this.expect(rest <= 0, () => `${name} was chosen ${rest} ms before it wanted to be`)
       this.expect(eligible.includes(name), () => `${name} was chosen though it must not be`)
       this.expect(state.inflight <= picked.member.capacity, () => `${name} has more than it can take`)
@@ -127,7 +131,7 @@ export class Witness {
   #watchWords(): void {
     const { breaker } = this.#gateway.services
     const { begin, brokeOff, end } = breaker
-    vi.spyOn(breaker, "begin").mockImplementation((backend) => {
+    spy(breaker, "begin", (backend) => {
       const trial = begin(backend)
       this.#begun++
       if (trial) {
@@ -137,27 +141,23 @@ export class Witness {
       }
       return trial
     })
-    vi.spyOn(breaker, "end").mockImplementation((backend, trial, result) => {
+    spy(breaker, "end", (backend, trial, result) => {
       this.#ended++
       if (trial) this.#trials.set(backend.state, (this.#trials.get(backend.state) ?? 0) - 1)
       if (result === "failure") count(this.blamed, backend.name)
       if (result === "success") count(this.praised, backend.name)
       end(backend, trial, result)
     })
-    vi.spyOn(breaker, "brokeOff").mockImplementation((backend) => {
+    spy(breaker, "brokeOff", (backend) => {
       count(this.brokenOff, backend.name)
       brokeOff(backend)
     })
   }
 
-  /** To be called when a backend asks to be left alone. */
-  restsUntil(name: string, until: number): void {
-    this.#rests.set(name, Math.max(until, this.#rests.get(name) ?? 0))
-  }
-
-  /** To be called when a configuration comes that may know another backend by the same name. */
-  forgetRests(): void {
-    this.#rests.clear()
+  /** To be called when a backend asks to be left alone for so many milliseconds. */
+  rests({ request }: Exchange, millis: number): void {
+    const state = this.#stateOf.get(request.backend)
+    if (state !== undefined) this.#rests.set(state, Math.max(this.#now + millis, this.#rests.get(state) ?? 0))
   }
 
   /** To be called for every exchange as it begins. */
@@ -186,6 +186,11 @@ export class Witness {
     const open = transport.exchanges.filter(({ state }) => state === "open").length
     this.expect(open === 0, () => `${open} exchanges are still open`)
   }
+}
+
+/** Puts a method in the place of a service's own. Vitest's spies keep all that they ever saw. */
+const spy = <A extends object, K extends keyof A>(service: A, name: K, method: A[K]): void => {
+  Object.assign(service, { [name]: method })
 }
 
 const count = (counts: Map<string, number>, name: string): void => {

@@ -2,7 +2,6 @@
 import { Cause, Effect, Exit, Fiber, Layer, Logger, Random } from "effect"
 import { TestClock } from "effect/testing"
 import type { GatewayError } from "../../src/domain/Errors.ts"
-import type { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { Proxy } from "../../src/proxy/Proxy.ts"
 import { gatherServices } from "../../src/proxy/ProxyServices.ts"
 import { Harness, layerOf, type Reading } from "../proxy/Harness.ts"
@@ -32,11 +31,9 @@ export const runSeed = (seed: number): Effect.Effect<Verdict> => {
     const gateway = new Harness(transport, yield* Proxy, yield* gatherServices)
     const witness = new Witness(gateway, plan.hedges)
     onSend = (exchange) => witness.sent(exchange)
-    transport.onHead = ({ request }, { headers, status }) => {
+    transport.onHead = (exchange, { headers, status }) => {
       const rest = headers["retry-after-ms"]
-      if ((status === 429 || status === 503) && rest !== undefined) {
-        witness.restsUntil(request.backend.name, gateway.deadlines.now() + Number(rest))
-      }
+      if ((status === 429 || status === 503) && rest !== undefined) witness.rests(exchange, Number(rest))
     }
     yield* happen(gateway, witness, plan, dead)
     return { broken: witness.broken, requests: plan.visits.length, exchanges: transport.exchanges.length }
@@ -102,16 +99,10 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, witness: Witness, 
       }
     })
 
-  const reload = (config: GatewayConfig) =>
-    Effect.andThen(
-      Effect.sync(() => witness.forgetRests()),
-      Effect.orDie(registry.apply(config))
-    )
-
   const happenings: ReadonlyArray<{ readonly at: number; readonly effect: Effect.Effect<unknown> }> = [
     ...plan.visits.map((visit) => ({ at: visit.at, effect: arrive(visit) })),
     ...plan.visits.map(({ at, patience }) => ({ at: at + patience, effect: leave })),
-    ...plan.reloads.map(({ at, config }) => ({ at: at + 0.7, effect: reload(config) })),
+    ...plan.reloads.map(({ at, config }) => ({ at: at + 0.7, effect: Effect.orDie(registry.apply(config)) })),
     ...plan.turns.map((each) => ({ at: each.at + 0.3, effect: turn(each) }))
   ]
     .filter(({ at }) => Number.isFinite(at))

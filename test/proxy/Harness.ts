@@ -1,5 +1,5 @@
 /** The data plane with everything real but the sockets: a client, scripted backends, virtual time. */
-import { assert, vi } from "@effect/vitest"
+import { assert } from "@effect/vitest"
 import { Effect, type Fiber, Layer, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import type { UpstreamBody } from "../../src/backend/UpstreamTransport.ts"
@@ -39,13 +39,15 @@ const configOf = ({ backends, more, pool, script }: Setting): GatewayConfig => {
 const watchedBy = (deadlines: Deadlines["Service"]): ReadonlySet<Timed> => {
   const watched = new Set<Timed>()
   const { add, remove } = deadlines
-  vi.spyOn(deadlines, "add").mockImplementation((timed) => {
-    watched.add(timed)
-    add(timed)
-  })
-  vi.spyOn(deadlines, "remove").mockImplementation((timed) => {
-    watched.delete(timed)
-    remove(timed)
+  Object.assign(deadlines, {
+    add: (timed: Timed) => {
+      watched.add(timed)
+      add(timed)
+    },
+    remove: (timed: Timed) => {
+      watched.delete(timed)
+      remove(timed)
+    }
   })
   return watched
 }
