@@ -202,6 +202,16 @@ pools:
     ],
     ["a pool without members", "pools: [{name: p, backends: []}]", /^pools\[0\]\.backends: a pool needs/],
     [
+      "a listener without a connection",
+      "listeners: [{ maxConnections: 0 }]",
+      /^listeners\[0\]\.maxConnections: expected a whole number between 1 and 1000000/
+    ],
+    [
+      "a size that is none",
+      "limits: { maxBufferedBytes: lots }",
+      /^limits\.maxBufferedBytes: expected a size such as 512KiB/
+    ],
+    [
       "a weight above 65535",
       "backends: [{name: a, url: 'http://b', weight: 65536}]",
       /^backends\[0\]\.weight: .*65535/

@@ -129,5 +129,12 @@ export const mutate = (random: Random, corpus: ReadonlyArray<string>): string =>
     const mutation = mutations[random.below(mutations.length)]
     if (mutation !== undefined) input = mutation(input, random, corpus).slice(0, longest)
   }
-  return input
+  return random.next() < 0.5 ? repaired(input) : input
+}
+
+/** With the length that its body has, so that what is wrong with it is found by whoever reads the body. */
+const repaired = (input: string): string => {
+  const end = input.indexOf("\r\n\r\n")
+  if (end < 0) return input
+  return input.replace(/^content-length: [^\r\n]*/im, `content-length: ${input.length - end - 4}`)
 }

@@ -2,7 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { ask, chat, errorOf, post } from "../e2e/Ask.ts"
-import { connect, head } from "./Raw.ts"
+import { connect, head, request } from "./Raw.ts"
+import { completion } from "./Recorder.ts"
 import { memory, setUp } from "./Rig.ts"
 
 const endpoint = "/v1/chat/completions"
@@ -99,6 +100,32 @@ describe("a flood", () => {
           }
           assert.isAtLeast(lines.length - refused().length, 1, "who came first is not disturbed")
           assert.strictEqual((yield* chat(url, { model: "m" })).status, 200, "what is small still fits")
+        })
+      )
+    })
+  )
+
+  it.live("of requests on one connection, behind one that hangs, is not even read", () =>
+    Effect.gen(function* () {
+      const { gateway, url } = yield* setUp({
+        answer: (socket, heard) => {
+          if (!heard.includes("/stuck")) socket.end(completion, "latin1")
+        }
+      })
+      const before = yield* memory(gateway)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const lines = yield* Effect.all(Array.from({ length: 5 }, () => connect(url)))
+          const flood = request("GET", "/healthz").repeat(100_000)
+          for (const line of lines) line.write(request("GET", "/v1/stuck") + flood)
+          yield* Effect.forEach([1, 2, 3], () =>
+            Effect.gen(function* () {
+              assert.strictEqual((yield* chat(url, { model: "m" })).status, 200)
+              yield* Effect.sleep("300 millis")
+            })
+          )
+          assert.isBelow((yield* memory(gateway)) - before, 150, "MiB behind 500,000 requests")
+          for (const line of lines) assert.deepStrictEqual(line.statuses(), [], "in order, or not at all")
         })
       )
     })
