@@ -43,8 +43,9 @@ export class LatencyTrack {
   /** The median of the newest `count` samples, or of as many as there are; 0 without samples. */
   recent(count: number): number {
     const size = Math.min(count, this.#count, kept)
-    const newest = Float64Array.from({ length: size }, (_, back) => this.#samples[(this.#count - 1 - back) % kept] ?? 0)
-    return interpolate(newest.toSorted(), (size - 1) / 2)
+    const newest = new Float64Array(size)
+    for (let back = 1; back <= size; back++) newest[back - 1] = this.#samples[(this.#count - back) % kept] ?? 0
+    return interpolate(newest.sort(), (size - 1) / 2)
   }
 
   /** Percentiles (each 0 to 1) of the last 256 samples, by linear interpolation; zeros without samples. */

@@ -33,13 +33,16 @@ export class OutlierDetector extends Context.Service<
       }
 
       const lookAt = (members: ReadonlyArray<Member>): ReadonlyArray<string> => {
-        const peers = members.map((member) => ({ member, track: trackOf(member.backend.state) }))
+        const peers = members.map((member) => {
+          const track = trackOf(member.backend.state)
+          return { member, track, own: track.figures(member.weight) }
+        })
         const allowed = Math.max(1, Math.floor(peers.length * mostOfPeers))
-        const typical = typicalOf(peers.map(({ member: { weight }, track }) => track.figures(weight)))
+        const typical = typicalOf(peers.map(({ own }) => own))
         let setBack = peers.filter(({ track }) => track.isSetBack(now())).length
         const found: Array<string> = []
-        for (const { member, track } of peers) {
-          if (!track.isSlow(member.weight, typical, now()) || setBack >= allowed) continue
+        for (const { member, own, track } of peers) {
+          if (!track.isSlow(own, typical, now()) || setBack >= allowed) continue
           setBack++
           track.setBack(now())
           found.push(member.backend.name)

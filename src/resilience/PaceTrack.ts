@@ -38,7 +38,7 @@ interface Second {
 }
 
 /** What peers are compared by; each `undefined` where there is nothing to go by. */
-interface PaceFigures {
+export interface PaceFigures {
   readonly weight: number
   /** Requests in flight, per weight. */
   readonly load: number
@@ -98,9 +98,9 @@ export class PaceTrack {
     const { inflight, latency } = this.#state
     let ended = 0
     let requestSeconds = 0
-    for (const second of this.#seconds.slice(0, paceSeconds)) {
-      ended += second.ended
-      requestSeconds += second.inflight
+    for (let age = 0; age < paceSeconds; age++) {
+      ended += this.#seconds[age]?.ended ?? 0
+      requestSeconds += this.#seconds[age]?.inflight ?? 0
     }
     return {
       weight,
@@ -111,15 +111,15 @@ export class PaceTrack {
   }
 
   /** Whether it is far slower than its peers; to be asked once a second, after {@link tick}. */
-  isSlow(weight: number, typical: Typical, now: number): boolean {
+  isSlow(own: PaceFigures, typical: Typical, now: number): boolean {
     if (this.isSetBack(now)) {
       this.#seconds = []
       return false
     }
-    const own = this.figures(weight)
+    const { weight } = own
     // Weights may stand for speed, or not: who has less of it may be slower by as much, nobody must be faster.
     const handicap = Math.min(1, weight / (typical.weight.without(weight) ?? weight))
-    this.#expect(weight, handicap, own, typical)
+    this.#expect(handicap, own, typical)
     const period = this.#period()
     return this.#endsFew(period) && this.#beginsLate(period, handicap, typical.begins.without(own.begins))
   }
@@ -135,12 +135,12 @@ export class PaceTrack {
     this.#seconds = []
   }
 
-  #expect(weight: number, handicap: number, own: PaceFigures, typical: Typical): void {
+  #expect(handicap: number, own: PaceFigures, typical: Typical): void {
     const second = this.#seconds[0]
     const pace = typical.pace.without(own.pace)
     const load = typical.load.without(own.load)
     if (second === undefined || pace === undefined || load === undefined) return
-    const expected = pace * handicap * Math.min(second.inflight, mostAhead * Math.max(1, load * weight))
+    const expected = pace * handicap * Math.min(second.inflight, mostAhead * Math.max(1, load * own.weight))
     // In several pools, the most lenient view of it counts.
     second.expected = Math.min(second.expected ?? expected, expected)
   }
