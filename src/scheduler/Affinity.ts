@@ -43,6 +43,13 @@ export class AffinityTable {
     return undefined
   }
 
+  /** When whoever holds a place will be forgotten, the sooner the longer it was away; `undefined` where nobody does. */
+  heldUntil(place: Place, now: number): number | undefined {
+    const holder = this.#holders.get(slotOf(place))
+    const expires = holder === undefined ? undefined : this.#entries.get(holder)?.expires
+    return expires === undefined || expires <= now ? undefined : expires
+  }
+
   /**
    * Remembers the use; the time to live begins again. `exclusive`: the place has one slot, and so one cache. Whoever
    * came last has displaced what others had there, so that nothing draws them back.

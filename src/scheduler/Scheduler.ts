@@ -134,7 +134,10 @@ class PoolDesk {
     const preferred = known === undefined ? undefined : preferredBy(known, request, now)
     const chosen = preferred ?? this.#choose(request, now)
     if (chosen === undefined) return explain(request, now)
-    const instance = instanceFor(chosen, request, preferred === undefined ? undefined : known?.instance)
+    const instance =
+      preferred !== undefined && request.candidates.instances !== undefined
+        ? known?.instance
+        : instanceFor(chosen, request, (place) => this.#affinity.heldUntil(place, now))
     if (session === undefined) return new Lease(chosen, undefined, instance)
     const place: Place = { backend: chosen.backend.name, instance }
     this.#affinity.bind(session, place, instance !== undefined || chosen.capacity === 1, now)
@@ -169,6 +172,9 @@ const preferredBy = ({ backend, instance }: Place, request: PickRequest, now: nu
   const member = candidates.all.find((each) => each.backend.name === backend)
   if (member === undefined || !isUsable(member, request, now)) return undefined
   const { instances, tiers } = candidates
+  // The instance may be gone; or the model has instances since then, or has them no more.
+  if (instances !== undefined && instances.get(member.backend.state)?.includes(instance ?? "") !== true)
+    return undefined
   for (const tier of tiers) {
     if (!tier.includes(member)) {
       if (tier.some((other) => isUsable(other, request, now))) return undefined
@@ -193,22 +199,32 @@ const hasFree = ({ backend: { state } }: Member, instances: NonNullable<Candidat
 const isOutstanding = (other: Member, request: PickRequest, now: number): boolean =>
   standingNow(other, now) === "first" && isUsable(other, request, now)
 
-/** The one that the session had, else the first that is free, else the one with the least to do. */
+/**
+ * The first that is free and has nobody's prompt in its cache, else the free one whose session was away for the longest,
+ * else the one with the least to do.
+ */
 const instanceFor = (
-  { backend: { state } }: Member,
+  { backend: { name: backend, state } }: Member,
   { candidates }: PickRequest,
-  preferred: string | undefined
+  heldUntil: (place: Place) => number | undefined
 ): string | undefined => {
-  const names = candidates.instances?.get(state)
-  if (names === undefined) return undefined
-  if (preferred !== undefined && names.includes(preferred)) return preferred
+  let free: string | undefined
+  let freeUntil = Number.POSITIVE_INFINITY
   let least: string | undefined
-  for (const name of names) {
-    const count = state.instances.get(name) ?? 0
-    if (count === 0) return name
-    if (least === undefined || count < (state.instances.get(least) ?? 0)) least = name
+  for (const instance of candidates.instances?.get(state) ?? []) {
+    const count = state.instances.get(instance) ?? 0
+    if (count > 0) {
+      if (least === undefined || count < (state.instances.get(least) ?? 0)) least = instance
+      continue
+    }
+    const until = heldUntil({ backend, instance })
+    if (until === undefined) return instance
+    if (until < freeUntil) {
+      free = instance
+      freeUntil = until
+    }
   }
-  return least
+  return free ?? least
 }
 
 /** Who was found to be an outlier is asked last for a while, as if it had said so itself. */

@@ -1,10 +1,11 @@
 /** One model under several names on a backend: which of them is asked, and who holds it. */
 import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
 import * as fc from "fast-check"
 import { instancesOf, isNumberedInstance } from "../../src/scheduler/Instances.ts"
 import type { Lease } from "../../src/scheduler/Scheduler.ts"
 import { holdsFor } from "../Property.ts"
-import { type Fleet, type FleetLike, nameOf, withFleet } from "./Fleet.ts"
+import { configOf, type Fleet, type FleetLike, nameOf, onFleet, withFleet } from "./Fleet.ts"
 
 describe("the instances of a model", () => {
   it.each([
@@ -159,12 +160,12 @@ describe("a session and the instance that has its cache", () => {
   it.effect("part when somebody else holds it and another is free, and stay together when none is", () =>
     withFleet(one, (fleet) => {
       assert.strictEqual(outcome(fleet, "s"), "miss a/m")
-      const other = lease(fleet)
-      assert.strictEqual(placeOf(other), "a/m")
-      assert.strictEqual(outcome(fleet, "s"), "moved a/m-2")
-      const rest = [lease(fleet), lease(fleet)]
-      assert.deepStrictEqual(rest.map(placeOf), ["a/m-2", "a/m-3"])
-      assert.strictEqual(outcome(fleet, "s"), "hit a/m-2")
+      const others = [lease(fleet), lease(fleet), lease(fleet)]
+      assert.deepStrictEqual(others.map(placeOf), ["a/m-2", "a/m-3", "a/m"])
+      others[1]?.release()
+      assert.strictEqual(outcome(fleet, "s"), "moved a/m-3")
+      assert.strictEqual(placeOf(lease(fleet)), "a/m-3")
+      assert.strictEqual(outcome(fleet, "s"), "hit a/m-3")
     })
   )
 
@@ -196,6 +197,40 @@ describe("a session and the instance that has its cache", () => {
     })
   )
 
+  it.effect("stay together while there is another one for whoever comes: no cache is lost while one is empty", () =>
+    withFleet(one, (fleet) => {
+      const people = ["s", "t", "u"]
+      assert.deepStrictEqual(
+        people.map((who) => outcome(fleet, who)),
+        ["miss a/m", "miss a/m-2", "miss a/m-3"]
+      )
+      for (let round = 0; round < 3; round++) {
+        fleet.now += 10
+        assert.deepStrictEqual(
+          people.map((who) => outcome(fleet, who)),
+          ["hit a/m", "hit a/m-2", "hit a/m-3"]
+        )
+      }
+      fleet.now += 10
+      assert.strictEqual(outcome(fleet, "s"), "hit a/m")
+      fleet.now += 10
+      assert.strictEqual(outcome(fleet, "v"), "miss a/m-2", "t was away for the longest")
+      assert.strictEqual(outcome(fleet, "t"), "miss a/m-3", "and u then")
+      assert.strictEqual(outcome(fleet, "s"), "hit a/m")
+    })
+  )
+
+  it.effect("leave what was forgotten to whoever comes, and who has no session takes nobody's before it must", () =>
+    withFleet({ ...one, pool: { sticky: { ttl: "1s" } } }, (fleet) => {
+      assert.strictEqual(outcome(fleet, "s"), "miss a/m")
+      const nobody = lease(fleet)
+      assert.strictEqual(placeOf(nobody), "a/m-2")
+      nobody.release()
+      fleet.now += 1000
+      assert.strictEqual(outcome(fleet, "t"), "miss a/m")
+    })
+  )
+
   it.effect("part when the instance is gone, and the session gets another", () =>
     withFleet({ backends: [{ name: "a" }], ...ruled }, (fleet) => {
       const has = (...ids: ReadonlyArray<string>) => {
@@ -207,6 +242,21 @@ describe("a session and the instance that has its cache", () => {
       has("m-3")
       assert.strictEqual(outcome(fleet, "s"), "moved a/m-3")
     })
+  )
+})
+
+describe("a session that had an instance, or had none", () => {
+  it.effect("goes on well when the rule that made the difference is another one", () =>
+    onFleet(one, (fleet) =>
+      Effect.gen(function* () {
+        lease(fleet)
+        assert.strictEqual(outcome(fleet, "s"), "miss a/m-2")
+        yield* fleet.registry.apply(configOf({ ...one, more: {} }))
+        assert.strictEqual(outcome(fleet, "s"), "moved a/undefined")
+        yield* fleet.registry.apply(configOf(one))
+        assert.match(outcome(fleet, "s"), /^moved a\/m/)
+      })
+    )
   )
 })
 
