@@ -58,6 +58,8 @@ const sections: Readonly<
     title: "Requests at a fixed rate, from when they were due: half of the bare proxy's maximum, and 2,000/s",
     columns: [
       median("requests/s", "requestsPerSecond"),
+      spreadOf("CPU µs a request", "cpuMicros"),
+      timesBare("x bare", "cpuMicros"),
       median("p50 ms", "p50"),
       median("p99 ms", "p99"),
       addedTo("added p50 ms", "p50"),
