@@ -38,11 +38,11 @@ export const watchFiles = Effect.fnUntraced(function* <R>(
     }
     return seen
   })
-  const settled = Effect.fnUntraced(function* (first: Look) {
+  const settled = Effect.fnUntraced(function* (at: ReadonlyArray<string>, first: Look) {
     let seen = first
     for (;;) {
       yield* Effect.sleep(pace.calm)
-      const again = yield* look(files())
+      const again = yield* look(at)
       if (Equal.equals(seen, again)) return again
       seen = again
     }
@@ -54,13 +54,14 @@ export const watchFiles = Effect.fnUntraced(function* <R>(
     for (const [file, signature] of seen) known.set(file, signature)
   }
   for (;;) {
-    const fresh = files().filter((file) => !listed.has(file))
+    const at = files()
+    const fresh = at.filter((file) => !listed.has(file))
     for (const file of fresh) listed.add(file)
     note(yield* look(fresh))
     yield* Effect.sleep(pace.every)
-    const seen = yield* look(files())
+    const seen = yield* look(at)
     if (![...seen].some(([file, signature]) => known.get(file) !== signature)) continue
-    note(yield* settled(seen))
+    note(yield* settled(at, seen))
     yield* changed
   }
 })

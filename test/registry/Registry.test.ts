@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Ref, Stream } from "effect"
 import type { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
-import { Registry, RegistryStore } from "../../src/registry/Registry.ts"
+import { ChangeRefused, Registry, RegistryStore } from "../../src/registry/Registry.ts"
 import { backendOf, configOf } from "./Fixtures.ts"
 
 const one = { name: "a", url: "http://127.0.0.1:9001" }
@@ -106,6 +106,98 @@ describe("a change that is applied", () => {
           (yield* Fiber.join(seen)).map(({ backends, version }) => [version, ...backends.keys()]),
           [[1, "a"], [2, "b"], [3]]
         )
+      })
+    )
+  )
+})
+
+describe("a change that changes nothing", () => {
+  it.effect("leaves the snapshot as it is, but whoever takes part has a look", () =>
+    withRegistry({ backends: [one] }, (registry) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          let looked = 0
+          const commit = () => Effect.sync(() => void looked++)
+          yield* registry.takePart(() => Effect.succeed({ commit, abort: Effect.void }))
+          const before = registry.current()
+          assert.strictEqual(yield* registry.apply(yield* configOf({ backends: [one] })), before)
+          assert.strictEqual(looked, 1)
+        })
+      )
+    )
+  )
+
+  it.effect("of some of it leaves the rest the same objects, so that what is kept by them is kept", () =>
+    withRegistry({ backends: [one, two], keys: [{ name: "k", key: "s" }] }, (registry) =>
+      Effect.gen(function* () {
+        const before = registry.current().config
+        const { config } = yield* registry.apply(
+          yield* configOf({ backends: [{ ...two, weight: 3 }, one], keys: [{ name: "k", key: "s" }] })
+        )
+        assert.strictEqual(config.backends[1], before.backends[0])
+        assert.notStrictEqual(config.backends[0], before.backends[1])
+        assert.strictEqual(config.keys[0], before.keys[0])
+        assert.strictEqual(config.listeners[0], before.listeners[0])
+        assert.strictEqual(config.limits, before.limits)
+      })
+    )
+  )
+})
+
+describe("whoever takes part in changes", () => {
+  const part =
+    (log: Array<string>, name: string, refuses = false) =>
+    (registry: Registry["Service"]) =>
+      registry.takePart(({ backends }) =>
+        Effect.suspend(() => {
+          log.push(`${name} prepares ${backends.length}`)
+          if (refuses) return Effect.fail(new ChangeRefused({ problems: [{ path: name, message: "cannot" }] }))
+          return Effect.succeed({
+            commit: ({ version }) => Effect.sync(() => void log.push(`${name} commits ${version}`)),
+            abort: Effect.sync(() => void log.push(`${name} aborts`))
+          })
+        })
+      )
+
+  it.effect("is asked before it is in force, and told when it is", () =>
+    withRegistry({}, (registry) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const log: Array<string> = []
+          yield* part(log, "a")(registry)
+          yield* part(log, "b")(registry)
+          yield* registry.apply(yield* configOf({ backends: [one] }))
+          assert.deepStrictEqual(log, ["a prepares 1", "b prepares 1", "a commits 2", "b commits 2"])
+        })
+      )
+    )
+  )
+
+  it.effect("can refuse it: then nothing changes, and those who were ready are told that nothing comes of it", () =>
+    withRegistry({}, (registry) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const log: Array<string> = []
+          const before = registry.current()
+          yield* part(log, "a")(registry)
+          yield* part(log, "b", true)(registry)
+          yield* part(log, "c")(registry)
+          const refused = yield* Effect.flip(registry.apply(yield* configOf({ backends: [one] })))
+          assert.strictEqual(refused.message, "b: cannot")
+          assert.deepStrictEqual(log, ["a prepares 1", "b prepares 1", "a aborts"])
+          assert.strictEqual(registry.current(), before)
+        })
+      )
+    )
+  )
+
+  it.effect("is not asked any more when it has gone", () =>
+    withRegistry({}, (registry) =>
+      Effect.gen(function* () {
+        const log: Array<string> = []
+        yield* Effect.scoped(part(log, "a")(registry))
+        yield* registry.apply(yield* configOf({ backends: [one] }))
+        assert.deepStrictEqual(log, [])
       })
     )
   )

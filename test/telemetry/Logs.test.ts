@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Layer, Redacted, Schema, Tracer } from "effect"
+import { Cause, Deferred, Effect, Fiber, Layer, Redacted, Schema, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import type { Telemetry } from "../../src/domain/GatewayConfig.ts"
-import { AccessLog, layerLogs } from "../../src/telemetry/Logs.ts"
+import { AccessLog, LogSettings, layerLogs } from "../../src/telemetry/Logs.ts"
 
 type Settings = Telemetry["logs"]
 
@@ -171,6 +171,41 @@ describe("levels", () => {
     )
   }
 })
+
+it.effect(
+  "what is logged, and in which form, can be changed from the next line on, in fibers that run already too",
+  () =>
+    Effect.gen(function* () {
+      const texts: Array<string> = []
+      yield* Effect.gen(function* () {
+        const settings = yield* LogSettings
+        const access = yield* AccessLog
+        const gate = yield* Deferred.make<void>()
+        const early = yield* Effect.forkChild(Effect.andThen(Deferred.await(gate), Effect.logWarning("from before")), {
+          startImmediately: true
+        })
+        yield* Effect.logInfo("one")
+        settings.change({ level: "error", format: "pretty" })
+        assert.isFalse(access.enabled)
+        yield* Effect.logWarning("two")
+        yield* Effect.logError("three")
+        settings.change({ level: "debug", format: "json" })
+        assert.isTrue(access.enabled)
+        yield* Deferred.succeed(gate, undefined)
+        yield* Fiber.join(early)
+        yield* Effect.logDebug("four")
+      }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, (text) => texts.push(text))))
+      const told = texts.join("").trimEnd().split("\n")
+      assert.deepStrictEqual(
+        told.map((line) => /one|two|three|from before|four/.exec(line)?.[0]),
+        ["one", "three", "from before", "four"]
+      )
+      assert.deepStrictEqual(
+        told.map((line) => line.startsWith("{")),
+        [true, false, true, true]
+      )
+    })
+)
 
 describe("writing", () => {
   it.live("is gathered within one turn of the event loop", () =>
