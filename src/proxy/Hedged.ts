@@ -1,5 +1,6 @@
 /** Two backends asked at once: when the first takes longer than most, and somebody else has nothing better to do. */
 import { Effect, Exit, Fiber, Option } from "effect"
+import type { Member } from "../registry/Registry.ts"
 import { Lease } from "../scheduler/Scheduler.ts"
 import type { Attempt } from "./Attempt.ts"
 import type { Flight } from "./Flight.ts"
@@ -9,21 +10,22 @@ import type { ProxyServices } from "./ProxyServices.ts"
 type Ask<A, E> = (attempt: Attempt, since: Attempt) => Effect.Effect<A, E>
 
 export const makeHedged = ({ admission, deadlines, hedging, metrics, scheduler }: ProxyServices) => {
-  /** Only onto capacity that nobody waits for: a backend in good standing that has no more to do than the first. */
+  /**
+   * Only onto capacity that nobody waits for: a backend in good standing that has less to do than the first. The others
+   * count as tried, so that the strategy chooses among these alone, and nobody is chosen in vain.
+   */
   const boardBeside = (flight: Flight, first: Attempt): Attempt | undefined => {
     if (admission.depth(flight.pool.name) > 0) return undefined
     const { candidates, hashKey, pool, prompt } = flight
-    const tried = flight.triedWith(first)
     const now = deadlines.now()
-    const picked = scheduler.pick({ candidates, hashKey, pool, prompt, session: undefined, tried }, now)
-    if (!(picked instanceof Lease)) return undefined
-    const { state } = picked.member.backend
-    const isWell = state.health.standing === "first" && now >= state.setBackUntil
-    if (!isWell || state.inflight > first.member.backend.state.inflight || !hedging.take(pool)) {
-      picked.release()
-      return undefined
-    }
-    return flight.board(picked)
+    const { inflight } = first.member.backend.state
+    const isSpare = ({ backend: { state } }: Member) =>
+      state.inflight < inflight && state.health.standing === "first" && now >= state.setBackUntil
+    const others = candidates.all.filter((member) => !isSpare(member)).map(({ backend: { state } }) => state)
+    const request = { candidates, hashKey, pool, prompt, session: undefined, tried: [...flight.tried, ...others] }
+    if (scheduler.outlook(request, now) !== "ready" || !hedging.take(pool)) return undefined
+    const picked = scheduler.pick(request, now)
+    return picked instanceof Lease ? flight.board(picked) : undefined
   }
 
   /**

@@ -227,6 +227,30 @@ describe("nobody is asked beside the first", () => {
     )
   )
 
+  it.effect("where nobody has time, and then the strategy is not asked either; else whoever has", () =>
+    withGateway(
+      setting(
+        { a: [...usual, slow, silence], b: [silence], c: [took(5, "third")] },
+        { maxRatio: 1 },
+        { strategy: "failover" }
+      ),
+      (gateway) =>
+        Effect.gen(function* () {
+          gateway.state("c").restUntil = Number.POSITIVE_INFINITY
+          yield* learn(gateway)
+          gateway.state("a").restUntil = gateway.deadlines.now() + 1
+          const busy = yield* gateway.start(gateway.request())
+          yield* TestClock.adjust("2 millis")
+          yield* gateway.ask()
+          assert.strictEqual(askedOf(gateway, "b"), 1, "it has as much to do")
+          gateway.state("c").restUntil = 0
+          const { text } = yield* gateway.ask()
+          assert.deepStrictEqual([text, askedOf(gateway, "b")], ["third", 1], "b comes before c, and has no time")
+          yield* Fiber.interrupt(busy)
+        })
+    )
+  )
+
   it.effect("while somebody waits for a place", () =>
     withGateway(scene(took(3000), [took(1)], { maxRatio: 1 }, { admission: { maxConcurrent: 1 } }), (gateway) =>
       Effect.gen(function* () {
