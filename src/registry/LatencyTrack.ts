@@ -45,7 +45,7 @@ export class LatencyTrack {
     const size = Math.min(count, this.#count, kept)
     const newest = new Float64Array(size)
     for (let back = 1; back <= size; back++) newest[back - 1] = this.#samples[(this.#count - back) % kept] ?? 0
-    return interpolate(newest.sort(), (size - 1) / 2)
+    return interpolate(newest.toSorted(), (size - 1) / 2)
   }
 
   /** Percentiles (each 0 to 1) of the last 256 samples, by linear interpolation; zeros without samples. */

@@ -9,14 +9,17 @@ export interface Holder {
   readonly generation: number
 }
 
-/** What the table may cost: blocks over all holders (some 100 bytes each), and over one of them. */
+/** What the table may cost: blocks over all holders (up to 200 bytes each), and over one of them. */
 export interface PrefixBounds {
   readonly total: number
   readonly each: number
 }
 
-/** One holder is credited with about a million tokens, more than most engines have room for. */
-export const defaultBounds: PrefixBounds = { total: 500_000, each: 16_384 }
+/** One holder is credited with about a million tokens, more than most engines have room for; all of them with 16. */
+export const defaultBounds: PrefixBounds = { total: 250_000, each: 16_384 }
+
+/** A large Map is now and then built anew as a whole, which nobody should have to wait for: so there are many small ones. */
+const shardCount = 256
 
 interface Holding {
   readonly generation: number
@@ -30,7 +33,7 @@ export class PrefixIndex<H extends Holder> {
   /** In order of use, too: the first has not learnt anything for the longest. */
   readonly #holdings = new Map<H, Holding>()
   /** Which holders have a block. */
-  readonly #holders = new Map<number, Array<H>>()
+  readonly #holders: ReadonlyArray<Map<number, Array<H>>> = Array.from({ length: shardCount }, () => new Map())
   #size = 0
 
   constructor(bounds: PrefixBounds = defaultBounds) {
@@ -46,7 +49,8 @@ export class PrefixIndex<H extends Holder> {
   match(prompt: PromptBlocks): (holder: H) => number {
     const found = new Map<H, number>()
     for (let depth = prompt.length; depth > 0; depth--) {
-      const holders = this.#holders.get(prompt[depth - 1] ?? 0)
+      const block = prompt[depth - 1] ?? 0
+      const holders = this.#shardOf(block)?.get(block)
       if (holders === undefined) continue
       for (const holder of holders) {
         if (found.has(holder)) continue
@@ -71,7 +75,7 @@ export class PrefixIndex<H extends Holder> {
     while (this.#size > this.#bounds.total) {
       const [stalest] = this.#holdings
       if (stalest === undefined) return
-      this.#trim(stalest[0], Math.floor(stalest[1].blocks.size / 2))
+      this.#trim(stalest[0], stalest[1].blocks.size - (this.#size - this.#bounds.total))
     }
   }
 
@@ -88,9 +92,14 @@ export class PrefixIndex<H extends Holder> {
 
   #credit(holder: H, block: number): void {
     this.#size++
-    const holders = this.#holders.get(block)
-    if (holders === undefined) this.#holders.set(block, [holder])
+    const shard = this.#shardOf(block)
+    const holders = shard?.get(block)
+    if (holders === undefined) shard?.set(block, [holder])
     else holders.push(holder)
+  }
+
+  #shardOf(block: number): Map<number, Array<H>> | undefined {
+    return this.#holders[block & (shardCount - 1)]
   }
 
   /** Takes from a holder what it used least recently; one that has nothing left is no holder any more. */
@@ -101,8 +110,9 @@ export class PrefixIndex<H extends Holder> {
       if (blocks.size <= limit) break
       blocks.delete(block)
       this.#size--
-      const holders = this.#holders.get(block)
-      if (holders === undefined || holders.length === 1) this.#holders.delete(block)
+      const shard = this.#shardOf(block)
+      const holders = shard?.get(block)
+      if (holders === undefined || holders.length === 1) shard?.delete(block)
       else holders.splice(holders.indexOf(holder), 1)
     }
     if (blocks.size === 0) this.#holdings.delete(holder)

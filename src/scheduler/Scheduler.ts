@@ -134,6 +134,7 @@ class PoolDesk {
     const preferred = known === undefined ? undefined : preferredBy(known, request, now)
     const chosen = preferred ?? this.#choose(request, now)
     if (chosen === undefined) return explain(request, now)
+    if (preferred !== undefined) this.#strategy.routed?.(preferred, request.prompt)
     const instance =
       preferred !== undefined && request.candidates.instances !== undefined
         ? known?.instance

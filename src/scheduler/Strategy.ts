@@ -23,4 +23,6 @@ export interface Strategy {
    * configured order; the same array object stands for the same candidates. Must not allocate what lives on.
    */
   readonly choose: (members: ReadonlyArray<Member>, choice: Choice) => Member | undefined
+  /** A session's own member got the request, without a choice: for a strategy that learns from what is routed. */
+  readonly routed?: (member: Member, prompt: PromptBlocks | undefined) => void
 }

@@ -213,6 +213,15 @@ describe("prefix_aware", () => {
     })
   )
 
+  it.effect("knows what a session brought to its backend, though nobody was asked where to", () =>
+    withFleet(fleet("a", "b", "c"), (on) => {
+      const home = on.choice({ session: "s", prompt: promptOf(1, 1) })
+      assert.strictEqual(on.choice({ session: "s", prompt: promptOf(2, 1) }), home)
+      // Somebody without a session asks for the same.
+      assert.strictEqual(on.choice({ prompt: promptOf(2, 2) }), home)
+    })
+  )
+
   it.effect("forgets who was started anew", () =>
     withFleet(fleet("a", "b"), (on) => {
       const home = on.choice({ prompt: promptOf(1, 1) })

@@ -94,6 +94,36 @@ describe("weighted_round_robin", () => {
   )
 })
 
+describe("turns by weight in a large pool", () => {
+  const large = 200
+  const members = membersOf({
+    backends: Array.from({ length: large }, (_, index) => ({ name: `n${index}`, weight: 1 + (index % 3) })),
+    pool: { strategy: "weighted_round_robin" }
+  })
+
+  it("give each exactly its weight in every round", () => {
+    const chooser = makeStrategy("weighted_round_robin")
+    const round = members.reduce((sum, { weight }) => sum + weight, 0)
+    const counts = new Map<Member | undefined, number>()
+    for (let n = 0; n < 2 * round; n++) {
+      const chosen = chooser.choose(members, { ...blind, usable: () => true })
+      counts.set(chosen, (counts.get(chosen) ?? 0) + 1)
+    }
+    assert.deepStrictEqual(
+      members.map((member) => counts.get(member)),
+      members.map(({ weight }) => 2 * weight)
+    )
+  })
+
+  it("include who is there again within a few choices", () => {
+    const chooser = makeStrategy("weighted_round_robin")
+    const few = new Set(members.slice(0, 3))
+    for (let n = 0; n < 100; n++) chooser.choose(members, { ...blind, usable: (member) => few.has(member) })
+    const chosen = Array.from({ length: 8 }, () => chooser.choose(members, { ...blind, usable: () => true }))
+    assert.isTrue(chosen.some((member) => member !== undefined && !few.has(member)))
+  })
+})
+
 describe("least_inflight", () => {
   it.effect("takes the backend with the least to do for its weight", () =>
     withFleet(weighted("least_inflight", 1, 2, 4), (fleet) => {

@@ -1,5 +1,6 @@
 import type { BackendState, Member } from "../../registry/Registry.ts"
 import { PrefixIndex } from "../PrefixIndex.ts"
+import type { PromptBlocks } from "../PromptBlocks.ts"
 import { costNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
 import { Turns } from "./Turns.ts"
@@ -31,6 +32,9 @@ export const prefixAware = (): Strategy => {
   const index = new PrefixIndex<BackendState>()
   const turns = new Turns()
   let ordinary = 0
+  const learn = ({ backend }: Member, prompt: PromptBlocks | undefined): void => {
+    if (prompt !== undefined && prompt.length > 0) index.learn(backend.state, prompt)
+  }
   return {
     choose: (members, { now, prompt, usable }) => {
       const size = prompt === undefined ? 0 : prompt.length
@@ -51,9 +55,10 @@ export const prefixAware = (): Strategy => {
           least = cost
         }
       }
-      if (best !== undefined && held !== undefined && prompt !== undefined) index.learn(best.backend.state, prompt)
+      if (best !== undefined) learn(best, prompt)
       return best
-    }
+    },
+    routed: learn
   }
 }
 
