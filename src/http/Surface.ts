@@ -86,6 +86,7 @@ export const makeSurface = (
     key: ApiKey | undefined,
     report: RequestReport
   ) {
+    if (echoing.test(incoming.method)) return yield* wrongMethod(usual)
     if (endpointRoutes.has(incoming.path) && incoming.method !== "POST") return yield* wrongMethod(["POST"])
     const body = yield* bodyOf(incoming, snapshot, listener)
     const { header, id, method, path, query } = incoming
@@ -175,6 +176,11 @@ export const makeSurface = (
     )
   })
 }
+
+/** Methods whose answer is the request as it came: the backend's credential would come back with it. */
+const echoing = /^trac[ek]$/i
+
+const usual = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 const noBody: Effect.Effect<UpstreamBody> = Effect.undefined
 

@@ -127,6 +127,9 @@ describe("over HTTP/2", () => {
         [{ ...chat, ":path": "/v1/%63hat/completions" }, 400, "invalid_request"],
         [{ ...chat, "content-encoding": "gzip" }, 400, "invalid_request"],
         [{ ":path": "/v1/models", ":authority": "evil.example" }, 403, "origin_not_allowed"],
+        [{ ":path": "/v1/files", ":method": "TRACE" }, 405, "method_not_allowed"],
+        [{ ":path": "/v1/files", ":method": "trace" }, 405, "method_not_allowed"],
+        [{ ":path": "/v1/files", ":method": "TRACK" }, 405, "method_not_allowed"],
         [{ ":path": "/healthz", ":method": "__proto__" }, 405, "method_not_allowed"],
         [{ ":path": "/healthz", ":method": "toString" }, 405, "method_not_allowed"]
       ]

@@ -124,6 +124,19 @@ describe("a request that could be understood in two ways", () => {
   )
 })
 
+describe("a method that answers with the request that came", () => {
+  it.live("is not passed on, since the backend's credential would come back with it", () =>
+    Effect.gen(function* () {
+      const { recorder, url } = yield* setUp()
+      for (const method of ["TRACE", "trace", "Trace"]) {
+        const line = yield* exchange(url, request(method, "/v1/files", ["connection: close"]))
+        assert.deepStrictEqual(line.statuses(), [method === "TRACE" ? 405 : 400], method)
+      }
+      assert.deepStrictEqual(recorder.heard(), [])
+    })
+  )
+})
+
 describe("a request that is only unusual", () => {
   const unusual: Readonly<Record<string, string>> = {
     "chunk extensions": te("chunked", `${body.length.toString(16)};a=b;c\r\n${body}\r\n0;d\r\n\r\n`),
