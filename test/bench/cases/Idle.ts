@@ -42,14 +42,19 @@ export const measureIdle = Effect.fnUntraced(function* (subject: Subject, upstre
   yield* trickle(subject, afterMillis)
   const untouched = residentMiB(subject.pids)
   const after = yield* heldMemory(subject)
-  // Once more: an allocator keeps pages for later, a leak takes new ones.
+  const perStream = open > 0 ? { perStreamKiB: ((during - before) * 1024) / open } : {}
+  const figures = { open, failed, left, seconds, before, during, untouched, after, ...perStream }
+  const secondTime = plan.idleTwice ? yield* onceMore(subject, upstream, streams, after) : {}
+  book.add("idle", caseId.idle, subject.name, { ...figures, afterRatio: after / before, ...secondTime })
+  yield* progress(`${caseId.idle}, ${subject.name}: ${figures.perStreamKiB?.toFixed(1)} KiB each of ${open}`)
+})
+
+/** An allocator keeps pages for later, a leak takes new ones. */
+const onceMore = Effect.fnUntraced(function* (subject: Subject, upstream: number, streams: number, after: number) {
   yield* hold(subject, streams)
   yield* release(upstream)
   const again = yield* heldMemory(subject)
-  const perStream = open > 0 ? { perStreamKiB: ((during - before) * 1024) / open } : {}
-  const figures = { open, failed, left, seconds, before, during, untouched, after, again, ...perStream }
-  book.add("idle", caseId.idle, subject.name, { ...figures, afterRatio: after / before, againRatio: again / after })
-  yield* progress(`${caseId.idle}, ${subject.name}: ${figures.perStreamKiB?.toFixed(1)} KiB each of ${open}`)
+  return { again, againRatio: again / after }
 })
 
 /** Resident memory in MiB, without garbage where the subject is a Node process. */

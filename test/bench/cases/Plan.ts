@@ -23,6 +23,8 @@ export interface Plan {
   /** Streams that are held open at once, where the limit of open files allows; and by whom. */
   readonly idleStreams: number
   readonly idleSubjects: ReadonlyArray<"bare" | "nginx" | "weir">
+  /** Whether they come and go a second time. */
+  readonly idleTwice: boolean
   readonly scale: {
     readonly backends: ReadonlyArray<number>
     readonly keys: ReadonlyArray<number>
@@ -49,6 +51,7 @@ export const wholePlan: Plan = {
   streams: [1, 64, 512, 2000],
   idleStreams: 10_000,
   idleSubjects: ["bare", "nginx", "weir"],
+  idleTwice: true,
   scale: { backends: [100, 1000], keys: [1, 100_000], rules: [1, 1000] }
 }
 
@@ -62,12 +65,13 @@ export const quickPlan: Plan = {
   traces: false,
   calm: false,
   window: 250,
-  streamWindow: 500,
+  streamWindow: 400,
   connections: [32],
   prompts: [2 * KB, 16 * KB, 256 * KB],
   streams: [512],
   idleStreams: 1000,
   idleSubjects: ["bare", "weir"],
+  idleTwice: false,
   scale: { backends: [1000], keys: [1, 10_000], rules: [] }
 }
 
