@@ -1,6 +1,7 @@
 /** How the program ends: nothing that had begun is lost. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
+import { Agent, request } from "undici"
 import { Simulator } from "../../src/sim/Simulator.ts"
 import { failureOf, figures, load, tally } from "../chaos/Load.ts"
 import { ask, chat, errorOf } from "./Ask.ts"
@@ -79,6 +80,26 @@ describe("a stop under the load of 64 clients", () => {
     })
   )
 })
+
+it.live("a client that was idle when the end began is answered once more on its connection, and told to close it", () =>
+  Effect.gen(function* () {
+    const { gateway } = yield* setUp()
+    const agent = new Agent({ connections: 1 })
+    const get = Effect.promise(async () => {
+      const { body, headers, statusCode } = await request(`${gateway.url}/healthz`, { dispatcher: agent })
+      await body.dump()
+      return { status: statusCode, connection: headers["connection"] }
+    })
+    assert.deepStrictEqual(yield* get, { status: 200, connection: "keep-alive" })
+    yield* gateway.signal("SIGTERM")
+    yield* eventually(
+      Effect.sync(() => (gateway.stderr.some((line) => line.includes('"stopping"')) ? true : undefined)),
+      () => gateway.stderr.join("\n")
+    )
+    assert.deepStrictEqual(yield* get, { status: 200, connection: "close" })
+    assert.strictEqual(yield* gateway.ended, 0)
+  })
+)
 
 describe("the grace", () => {
   it.live("bounds how long a request may still run", () =>
