@@ -17,6 +17,8 @@ export interface Done {
   readonly trail: Trail
   readonly reading: Reading
   readonly ending: Ending
+  /** Milliseconds from its arrival to its end. */
+  readonly took: number
   /** Who could have been asked in the moment of its end. */
   readonly eligible: ReadonlyArray<string>
 }
@@ -50,6 +52,7 @@ export const judgeOne = (done: Done, plan: Plan, witness: Witness): void => {
 
   must(ending._tag !== "Crashed", () => `crashed: ${ending._tag === "Crashed" ? ending.cause : ""}`)
   must(ending._tag !== "Left" || Number.isFinite(visit.patience), () => "was ended though nobody had left")
+  must(done.took <= visit.deadline + lateness, () => `took ${done.took} ms with ${visit.deadline} ms to go`)
   const { exchanges, retries } = trail
   const most = retries + (plan.hedges ? 2 : 1)
   must(exchanges.length <= most, () => `was sent ${exchanges.length} times with ${retries} retries`)
@@ -66,6 +69,9 @@ export const judgeOne = (done: Done, plan: Plan, witness: Witness): void => {
   judgeText(done, must)
   judgeLoss(done, plan, must)
 }
+
+/** Deadlines are met to 20 ms, never early. */
+const lateness = 21
 
 type Must = (isTrue: boolean, otherwise: () => string) => void
 
@@ -121,13 +127,19 @@ const judgeLoss = (done: Done, plan: Plan, must: Must): void => {
   const { eligible, ending, reading, trail, visit } = done
   const { exchanges, retries } = trail
   const untouched = exchanges.every(({ answered }) => !answered)
-  if (ending._tag === "Refused" && !visit.hasDeadline && visit.repeatable && untouched && exchanges.length <= retries) {
+  if (
+    ending._tag === "Refused" &&
+    !Number.isFinite(visit.deadline) &&
+    visit.repeatable &&
+    untouched &&
+    exchanges.length <= retries
+  ) {
     const asked = new Set(exchanges.map(({ request }) => request.backend.name))
     const others = eligible.filter((name) => !asked.has(name))
     const isLost = ["upstream_error", "upstream_timeout", "no_healthy_backend"].includes(ending.code)
     must(!isLost || others.length === 0, () => `was lost (${ending.code}) though ${others.join()} could have served it`)
   }
-  if (plan.rock === undefined || ending._tag === "Left" || visit.hasDeadline || !visit.repeatable) return
+  if (plan.rock === undefined || ending._tag === "Left" || Number.isFinite(visit.deadline) || !visit.repeatable) return
   if (ending._tag === "Refused") {
     return must(
       ending.code === "rate_limit_exceeded",

@@ -18,7 +18,8 @@ export interface Visit {
   readonly repeatable: boolean
   /** Milliseconds after which the client leaves; `Infinity`: it stays. */
   readonly patience: number
-  readonly hasDeadline: boolean
+  /** Milliseconds that it gives the gateway for all of it; `Infinity`: it does not say. */
+  readonly deadline: number
   readonly choices: number
 }
 
@@ -78,17 +79,17 @@ const visitFor = ({ of, once, roll }: Dice, index: number, shares: boolean): Vis
   const passedThrough = once(8)
   const method = passedThrough ? of("GET", "POST") : "POST"
   const streams = once(2)
-  const hasDeadline = once(4)
+  const deadline = once(4) ? 1 + roll(1500) : Number.POSITIVE_INFINITY
   const choices = streams && once(6) ? 2 : 1
   const session = once(3) ? { "x-session-key": `s${roll(4)}` } : {}
-  const deadline = hasDeadline ? { "x-weir-timeout": `${1 + roll(1500)}ms` } : {}
+  const timeout = Number.isFinite(deadline) ? { "x-weir-timeout": `${deadline}ms` } : {}
   return {
     index,
     // No two in the same moment, so that each can be told apart by its time.
     at: roll(span) + index / 100,
     question: {
       method,
-      headers: { ...session, ...deadline },
+      headers: { ...session, ...timeout },
       ...(passedThrough && { path: of("/api/other", "/v1/files") }),
       ...(once(3) && { key: "k" }),
       ...(method === "POST" && { body: { model: shares ? sharedModel : `m${index}`, stream: streams, n: choices } })
@@ -97,7 +98,7 @@ const visitFor = ({ of, once, roll }: Dice, index: number, shares: boolean): Vis
     passedThrough,
     repeatable: !passedThrough || method === "GET",
     patience: once(4) ? roll(700) + 0.5 : Number.POSITIVE_INFINITY,
-    hasDeadline,
+    deadline,
     choices
   }
 }

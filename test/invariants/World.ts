@@ -8,7 +8,7 @@ import { Harness, layerOf, type Reading } from "../proxy/Harness.ts"
 import { type Exchange, refuse, ScriptedTransport } from "../proxy/ScriptedTransport.ts"
 import { type Done, type Ending, judgeOne, sayingOf } from "./Outcomes.ts"
 import { type Plan, planFor, type Visit } from "./Plan.ts"
-import { Witness } from "./Witness.ts"
+import { type Trail, Witness } from "./Witness.ts"
 
 export interface Verdict {
   /** Which promises were broken; empty: none. */
@@ -53,6 +53,7 @@ export const runSeed = (seed: number): Effect.Effect<Verdict> => {
 /** A request under way. */
 interface Guest {
   readonly visit: Visit
+  readonly trail: Trail
   readonly fiber: Fiber.Fiber<unknown, unknown>
   readonly leavesAt: number
 }
@@ -66,6 +67,7 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, witness: Witness, 
 
   const arrive = Effect.fnUntraced(function* (visit: Visit) {
     const trail = witness.arriving(gateway.nextId)
+    const began = deadlines.now()
     let reading: Reading | undefined
     const asking = gateway.request(visit.question, ({ headers }) => {
       const kept = trail.exchanges.findLast(({ request }) => request.backend.name === headers["x-routed-node"])
@@ -74,18 +76,26 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, witness: Witness, 
     const whole = Effect.onExit(asking, (exit) =>
       Effect.sync(() => {
         const eligible = trail.candidates === undefined ? [] : witness.eligible(trail.candidates)
-        dones.push({ visit, trail, reading: reading ?? gateway.reading, ending: endingOf(exit), eligible })
+        const took = deadlines.now() - began
+        dones.push({ visit, trail, reading: reading ?? gateway.reading, ending: endingOf(exit), took, eligible })
       })
     )
     const fiber = yield* gateway.start(whole)
     reading = gateway.reading
-    guests.push({ visit, fiber, leavesAt: deadlines.now() + visit.patience })
+    guests.push({ visit, trail, fiber, leavesAt: began + visit.patience })
   })
 
   const leave = Effect.suspend(() =>
     Effect.forEach(
-      guests.filter(({ fiber, leavesAt }) => leavesAt <= deadlines.now() && fiber.pollUnsafe() === undefined),
-      ({ fiber }) => Fiber.interrupt(fiber)
+      guests.filter(({ fiber, leavesAt }) => leavesAt <= deadlines.now() + 0.01 && fiber.pollUnsafe() === undefined),
+      ({ fiber, trail, visit }) =>
+        Effect.andThen(
+          Fiber.interrupt(fiber),
+          Effect.sync(() => {
+            const open = trail.exchanges.filter(({ state }) => state === "open").length
+            witness.expect(open === 0, () => `request ${visit.index} has left, and ${open} backends still work for it`)
+          })
+        )
     )
   )
   const turn = ({ backend, probe }: Plan["turns"][number]) =>
