@@ -1,20 +1,10 @@
 /** Requests that two readers could understand in two ways: refused, and nothing of them reaches a backend. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
-import { ask, chat } from "../e2e/Ask.ts"
-import { eventually, serve } from "../e2e/Program.ts"
+import { chat } from "../e2e/Ask.ts"
+import { eventually } from "../e2e/Program.ts"
 import { connect, exchange, request } from "./Raw.ts"
-import { record } from "./Recorder.ts"
-
-const setUp = Effect.fnUntraced(function* () {
-  const recorder = yield* record()
-  const gateway = yield* serve({ backends: [{ name: "engine", url: recorder.url }] })
-  yield* eventually(
-    Effect.map(ask(`${gateway.url}/readyz`), ({ status }) => (status === 200 ? true : undefined)),
-    () => "a ready gateway"
-  )
-  return { recorder, url: gateway.url }
-})
+import { setUp } from "./Rig.ts"
 
 const body = '{"model":"m","messages":[]}'
 const length = `content-length: ${body.length}`
@@ -185,8 +175,7 @@ describe("a request that is only unusual", () => {
     Effect.gen(function* () {
       const chunk = 'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
       const stream = `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n${chunk}`
-      const recorder = yield* record((socket) => socket.write(stream, "latin1"))
-      const { url } = yield* serve({ backends: [{ name: "engine", url: recorder.url }] })
+      const { recorder, url } = yield* setUp({ answer: (socket) => socket.write(stream, "latin1") })
       const asked = '{"model":"m","stream":true,"messages":[]}'
       yield* Effect.scoped(
         Effect.gen(function* () {
