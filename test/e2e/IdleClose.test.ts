@@ -1,0 +1,59 @@
+/** Engines close connections that were idle for a while (uvicorn after five seconds), often just as a request comes. */
+import { createServer, type Server } from "node:http"
+import { setTimeout as sleep } from "node:timers/promises"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { ask, chat } from "./Ask.ts"
+import { serve } from "./Program.ts"
+
+const answer = JSON.stringify({ object: "chat.completion", choices: [{ index: 0, finish_reason: "stop" }] })
+
+/** Breaks each connection so many milliseconds after its last answer, without a word beforehand. */
+const impatient = (patience: number) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const counts = { connections: 0, answers: 0 }
+      const server: Server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
+        request.resume().once("end", () => {
+          response.setHeader("content-type", "application/json")
+          response.end(request.url === "/v1/models" ? '{"data":[{"id":"sim-model"}]}' : answer)
+          if (request.method === "POST") counts.answers++
+          setTimeout(() => request.socket.destroy(), patience)
+        })
+      })
+      server.on("connection", () => counts.connections++)
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+      const address = server.address()
+      const port = typeof address === "object" && address !== null ? address.port : 0
+      return { server, counts, url: `http://127.0.0.1:${port}` }
+    }),
+    ({ server }) =>
+      Effect.sync(() => {
+        server.closeAllConnections()
+        server.close()
+      })
+  )
+
+describe("an engine that closes idle connections as the next request comes", () => {
+  it.live("loses none, though it has no stand-in, and stays in good standing", () =>
+    Effect.gen(function* () {
+      const engine = yield* impatient(15)
+      const gateway = yield* serve({ backends: [{ name: "engine", url: engine.url, models: ["sim-model"] }] })
+      const client = Effect.gen(function* () {
+        const statuses: Array<number> = []
+        for (let n = 0; n < 60; n++) {
+          statuses.push((yield* chat(gateway.url, { stream: false })).status)
+          // About as long as the engine waits: some come before it closes, some after, some in that very moment.
+          yield* Effect.promise(() => sleep(10 + (n % 10)))
+        }
+        return statuses
+      })
+      const statuses = (yield* Effect.all([client, client, client, client], { concurrency: "unbounded" })).flat()
+      assert.deepStrictEqual([...new Set(statuses)], [200])
+      assert.isAbove(engine.counts.connections, 20, "connections were closed all the time")
+      const { text } = yield* ask(`${gateway.url}/stats`)
+      assert.include(text, '"circuit":"closed"')
+      assert.include(text, '"health":"healthy"')
+    })
+  )
+})
