@@ -18,13 +18,13 @@ const restarts = 3
 const clients = 64
 
 /**
- * `lost`: what a restart may cost. Linux resets the connections that are being made with a socket that closes
- * (net.ipv4.tcp_migrate_req=1 hands them to the other process). Weir closes its socket when it knows of none, which
- * leaves the moment in between: one connection in 15 restarts at 1,000 connections a second, on a machine that is overloaded.
+ * `lost`: what three restarts may cost. Linux resets the connections that are being made with a socket that closes
+ * (net.ipv4.tcp_migrate_req=1 hands them to the other process). Weir closes its socket when it knows of none, which leaves
+ * the moment of the close itself: two tenths of a millisecond, or more where the machine takes its core away.
  */
 const kinds = [
   { kind: "that keep their connections lose nothing", perConnection: Number.POSITIVE_INFINITY, lost: 0 },
-  { kind: "that connect for each request lose a connection in the making at most", perConnection: 1, lost: 1 }
+  { kind: "that connect for each request lose one or two connections in the making at most", perConnection: 1, lost: 2 }
 ]
 
 describe("a second process with reusePort takes over from the first, and clients", () => {
