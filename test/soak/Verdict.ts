@@ -47,7 +47,11 @@ const rowsOf = ({ after, before, samples }: Soaked): ReadonlyArray<Row> => {
     allowed: Math.max(of(before) * tolerance, of(before) + slack),
     unit: ""
   })
+  // Right after a collection, the heap is what is really held.
+  const floor = (samples: ReadonlyArray<Sample>) => mebibytes(Math.min(...samples.map(({ heap }) => heap)))
+  const held = floor(plateau)
   return [
+    { name: "heap, at its lowest", plateau: held, end: floor(end), allowed: held * tolerance + 5, unit: "MiB" },
     memory("RSS under load", ({ rss }) => rss),
     count("handles at rest", ({ resources }) => resources),
     ...(before.files === undefined ? [] : [count("open files at rest", ({ files }) => files ?? 0)])
