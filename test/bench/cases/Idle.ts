@@ -53,6 +53,7 @@ export const measureIdle = Effect.fnUntraced(function* (subject: Subject, upstre
 const onceMore = Effect.fnUntraced(function* (subject: Subject, upstream: number, streams: number, after: number) {
   yield* hold(subject, streams)
   yield* release(upstream)
+  yield* trickle(subject, afterMillis)
   const again = yield* heldMemory(subject)
   return { again, againRatio: again / after }
 })
