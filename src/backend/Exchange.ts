@@ -20,6 +20,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #buffer: Array<Uint8Array> = []
   #buffered = 0
   #end: BodyEnd | undefined
+  #hasHead = false
   #waiter: ((read: Effect.Effect<Chunks | BodyEnd>) => void) | undefined
 
   constructor(onHead: (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void) {
@@ -64,7 +65,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
     headers: Record<string, string | Array<string> | undefined>
   ): void {
     if (status < 200) return
-    this.#onHead(Exit.succeed({ status, headers, read: this.read, cancel: this.cancel }))
+    this.#hasHead = true
+    // Of most answers all is there at once. Told after this turn, the reader finds the whole of it and need not wait thrice.
+    queueMicrotask(() => this.#onHead(Exit.succeed({ status, headers, read: this.read, cancel: this.cancel })))
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
@@ -100,8 +103,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   #fail(failure: UpstreamFailed): void {
     this.#finish(new BodyEnd(failure))
-    // Harmless once the head was delivered: an effect can be resumed only once.
-    this.#onHead(Exit.fail(failure))
+    if (!this.#hasHead) this.#onHead(Exit.fail(failure))
   }
 
   #finish(end: BodyEnd): void {

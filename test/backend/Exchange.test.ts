@@ -43,21 +43,32 @@ const bytes = (length: number) => new Uint8Array(length)
 const tooSlow = new UpstreamFailed({ kind: "timeout", detail: "idle" })
 
 describe("a head", () => {
-  it("is given once, with its status and its headers", () => {
+  it("is given once, with its status and its headers, when what came with it is there too", async () => {
     const { heads } = begun()
+    assert.deepStrictEqual(heads, [])
+    await Promise.resolve()
     assert.lengthOf(heads, 1)
     const [head] = heads
     assert.isTrue(head !== undefined && Exit.isSuccess(head))
     if (head !== undefined && Exit.isSuccess(head)) assert.deepInclude(head.value, { status: 200, headers: { a: "b" } })
   })
 
-  it("is not one of those that only announce another", () => {
+  it("that has come is given, whatever becomes of the rest", async () => {
+    const { controller, exchange, heads } = begun()
+    exchange.onResponseError(controller, new Error("reset"))
+    await Promise.resolve()
+    assert.lengthOf(heads, 1)
+    assert.isTrue(heads[0] !== undefined && Exit.isSuccess(heads[0]))
+  })
+
+  it("is not one of those that only announce another", async () => {
     const { controller, exchange, heads } = scene()
     exchange.onRequestStart(controller)
     exchange.onResponseStart(controller, 100, {})
     exchange.onResponseStart(controller, 103, { link: "x" })
     assert.deepStrictEqual(heads, [])
     exchange.onResponseStart(controller, 204, {})
+    await Promise.resolve()
     assert.lengthOf(heads, 1)
   })
 
