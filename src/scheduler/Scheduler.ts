@@ -78,12 +78,17 @@ export class Scheduler extends Context.Service<
         routings.set(snapshot, made)
         return made
       }
+      const isCurrent = ({ config, name }: PoolEntry): boolean => {
+        const current = registry.current().pools.get(name)
+        return current === undefined || current.config === config
+      }
       // By pool name, so that turns and sessions survive a new snapshot.
       const desks = new Map<string, PoolDesk>()
       const deskOf = (pool: PoolEntry): PoolDesk => {
         const desk = desks.get(pool.name)
-        if (desk !== undefined && desk.fits(pool)) return desk
-        const made = new PoolDesk(pool, draw)
+        // A request of an older snapshot takes what is there: it must not undo what the newer ones have begun.
+        if (desk !== undefined && (desk.fits(pool) || !isCurrent(pool))) return desk
+        const made = new PoolDesk(pool, draw, desk)
         desks.set(pool.name, made)
         return made
       }
@@ -111,20 +116,27 @@ class PoolDesk {
   readonly #affinity: AffinityTable
   readonly #random: () => number
 
-  constructor({ config }: PoolEntry, random: () => number) {
+  /** `before`: the desk of the same pool with other settings; its sessions stay, where they are kept as before. */
+  constructor({ config }: PoolEntry, random: () => number, before: PoolDesk | undefined) {
     this.#random = random
     this.#strategyName = config.strategy
     this.#sticky = config.sticky
     this.#strategy = makeStrategy(config.strategy)
-    this.#affinity = new AffinityTable(Duration.toMillis(config.sticky.ttl), config.sticky.maxEntries)
+    const { maxEntries, ttl } = config.sticky
+    this.#affinity = before?.keepsAs(config.sticky)
+      ? before.#affinity
+      : new AffinityTable(Duration.toMillis(ttl), maxEntries)
   }
 
   /** Whether a pool's settings still are those that this desk was made for. */
   fits({ config: { sticky, strategy } }: PoolEntry): boolean {
+    return strategy === this.#strategyName && this.keepsAs(sticky)
+  }
+
+  keepsAs(sticky: PoolEntry["config"]["sticky"]): boolean {
     return (
-      strategy === this.#strategyName &&
-      (sticky === this.#sticky ||
-        (Duration.equals(sticky.ttl, this.#sticky.ttl) && sticky.maxEntries === this.#sticky.maxEntries))
+      sticky === this.#sticky ||
+      (Duration.equals(sticky.ttl, this.#sticky.ttl) && sticky.maxEntries === this.#sticky.maxEntries)
     )
   }
 

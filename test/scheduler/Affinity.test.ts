@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import { AffinityTable } from "../../src/scheduler/Affinity.ts"
-import type { Lease } from "../../src/scheduler/Scheduler.ts"
+import { Lease } from "../../src/scheduler/Scheduler.ts"
 import { holdsFor } from "../Property.ts"
 import { configOf, type Fleet, type FleetLike, named, nameOf, onFleet, withFleet } from "./Fleet.ts"
 
@@ -228,19 +228,33 @@ describe("sessions on a backend that is far busier than the others", () => {
 })
 
 describe("a new configuration", () => {
-  it.effect(
-    "keeps sessions and turns where the pool's own settings did not change, and begins anew where they did",
-    () =>
-      onFleet(two, (fleet) =>
-        Effect.gen(function* () {
-          outcome(fleet, "s")
-          yield* fleet.registry.apply(configOf({ ...named("a", "b", "c"), pool: two.pool ?? {} }))
-          assert.strictEqual(outcome(fleet, "s"), "hit a")
-          yield* fleet.registry.apply(configOf({ ...named("b", "c"), pool: two.pool ?? {} }))
-          assert.match(outcome(fleet, "s"), /^moved/)
-          yield* fleet.registry.apply(configOf({ ...named("b", "c"), pool: { strategy: "failover" } }))
-          assert.strictEqual(outcome(fleet, "s"), "miss b")
-        })
-      )
+  it.effect("keeps sessions where how they are kept did not change, and begins anew where it did", () =>
+    onFleet(two, (fleet) =>
+      Effect.gen(function* () {
+        outcome(fleet, "s")
+        yield* fleet.registry.apply(configOf({ ...named("a", "b", "c"), pool: two.pool ?? {} }))
+        assert.strictEqual(outcome(fleet, "s"), "hit a")
+        yield* fleet.registry.apply(configOf({ ...named("b", "c"), pool: two.pool ?? {} }))
+        assert.match(outcome(fleet, "s"), /^moved/)
+        const place = outcome(fleet, "s")
+        yield* fleet.registry.apply(configOf({ ...named("b", "c"), pool: { strategy: "failover" } }))
+        assert.strictEqual(outcome(fleet, "s"), place, "another strategy takes no session away")
+        yield* fleet.registry.apply(configOf({ ...named("b", "c"), pool: { sticky: { ttl: "1h" } } }))
+        assert.match(outcome(fleet, "s"), /^miss/)
+      })
+    )
+  )
+
+  it.effect("is not undone by a request that began with the old one", () =>
+    onFleet({ ...named("a", "b", "c"), pool: { strategy: "round_robin" } }, (fleet) =>
+      Effect.gen(function* () {
+        const old = fleet.request()
+        yield* fleet.registry.apply(configOf({ ...named("a", "b", "c"), pool: { sticky: { ttl: "1h" } } }))
+        const place = outcome(fleet, "s").replace("miss", "hit")
+        const late = fleet.scheduler.pick(old, fleet.now)
+        assert.instanceOf(late, Lease)
+        assert.strictEqual(outcome(fleet, "s"), place)
+      })
+    )
   )
 })
