@@ -37,4 +37,12 @@ describe("whatever backends do, whoever leaves and whatever is changed", () => {
     },
     120_000
   )
+
+  it("everything follows from the seed: what happened once happens again", async () => {
+    const seed = only ?? 7
+    const [once, again] = [await Effect.runPromise(runSeed(seed)), await Effect.runPromise(runSeed(seed))]
+    assert.isNotEmpty(once.story)
+    assert.deepStrictEqual(again, once)
+    assert.notDeepEqual((await Effect.runPromise(runSeed(seed + 1))).story, once.story)
+  })
 })

@@ -13,8 +13,8 @@ import { type Trail, Witness } from "./Witness.ts"
 export interface Verdict {
   /** Which promises were broken; empty: none. */
   readonly broken: ReadonlyArray<string>
-  readonly requests: number
-  readonly exchanges: number
+  /** What the backends were asked, in order, and how each of it ended. */
+  readonly story: ReadonlyArray<string>
 }
 
 /** One run from its seed; the same seed is the same run. */
@@ -36,7 +36,9 @@ export const runSeed = (seed: number): Effect.Effect<Verdict> => {
       if ((status === 429 || status === 503) && rest !== undefined) witness.rests(exchange, Number(rest))
     }
     yield* happen(gateway, witness, plan, dead)
-    return { broken: witness.broken, requests: plan.visits.length, exchanges: transport.exchanges.length }
+    const { ends, exchanges } = transport
+    const story = exchanges.map((each, n) => `${each.header("x-request-id")} ${each.request.backend.name} ${ends[n]}`)
+    return { broken: witness.broken, story }
   })
   return program.pipe(
     Effect.scoped,
