@@ -88,7 +88,7 @@ describe("weir bench run", () => {
       const refused = yield* bench(`${line} --api-key sk-wrong`)
       assert.strictEqual(refused.status, 1)
       assert.include(refused.stderr, "no request was answered")
-      assert.match(refused.stdout, /Failures, concurrent \(12\): 401.* x 2/)
+      assert.match(refused.stdout, /Failures, concurrent \(12\): HTTP 401.* x 2/)
       assert.notInclude(refused.stdout + refused.stderr, "sk-wrong")
       assert.strictEqual((yield* bench(`${line} --api-key sk-right`)).status, 0)
     })
