@@ -4,6 +4,7 @@ import type { LookupFunction } from "node:net"
 import { buildConnector } from "undici"
 import type { EgressPolicy } from "../domain/EgressPolicy.ts"
 import type { TlsMaterial } from "./BackendTls.ts"
+import { noteUse } from "./StaleConnection.ts"
 import { UpstreamFailed } from "./UpstreamTransport.ts"
 
 /**
@@ -21,8 +22,13 @@ export const makeConnector = (
   const named = tls.servername === undefined ? {} : { servername: tls.servername }
   return (options, callback) => {
     const reason = policy().refuseHost(options.hostname)
-    if (reason === undefined) connect({ ...options, ...named }, callback)
-    else callback(refused(reason), null)
+    if (reason !== undefined) return callback(refused(reason), null)
+    connect({ ...options, ...named }, (...outcome) => {
+      const [, socket] = outcome
+      // Where it fails undici gives no socket at all, whatever its types say.
+      socket?.prependListener("error", (error) => noteUse(error, socket.bytesRead))
+      callback(...outcome)
+    })
   }
 }
 

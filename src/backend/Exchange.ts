@@ -2,8 +2,9 @@
 import { Effect, Exit } from "effect"
 import type { NonEmptyArray } from "effect/Array"
 import type { Dispatcher } from "undici"
+import { hadServed } from "./StaleConnection.ts"
 import { toUpstreamFailed } from "./TransportFailure.ts"
-import { BodyEnd, type Chunks, type UpstreamFailed, type UpstreamResponse } from "./UpstreamTransport.ts"
+import { BodyEnd, type Chunks, UpstreamFailed, type UpstreamResponse } from "./UpstreamTransport.ts"
 
 /** Bytes that may wait for the reader before the socket is told to stop: what one slow client can cost. */
 const highWaterMark = 64 * 1024
@@ -88,7 +89,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: unknown): void {
-    if (this.#end === undefined) this.#fail(toUpstreamFailed(error))
+    if (this.#end !== undefined) return
+    const failure = toUpstreamFailed(error)
+    const isStale = !this.#hasHead && failure.kind === "reset" && hadServed(error)
+    this.#fail(isStale ? new UpstreamFailed({ kind: "stale", detail: failure.detail }) : failure)
   }
 
   #take(): Chunks {

@@ -14,11 +14,12 @@ import type { ClientSettings } from "../domain/Pool.ts"
 /** Why an exchange came to nothing. The kinds are metric labels; the detail is for logs, never for clients. */
 export class UpstreamFailed extends Schema.TaggedError<UpstreamFailed>()("UpstreamFailed", {
   /**
-   * `connect`: no connection; `tls`: no trust; `reset`: the connection broke; `protocol`: no HTTP that we understand;
+   * `connect`: no connection; `tls`: no trust; `reset`: the connection broke; `stale`: one that had
+   * served before broke ahead of any answer, as kept connections do when their other end has had enough of them; `protocol`: no HTTP that we understand;
    * `timeout`: ended by us because it took too long; `refused`: the address is one that we do not connect to;
    * `request_body`: what the client sent broke off.
    */
-  kind: Schema.Literals(["connect", "tls", "reset", "protocol", "timeout", "refused", "request_body"]),
+  kind: Schema.Literals(["connect", "tls", "reset", "stale", "protocol", "timeout", "refused", "request_body"]),
   detail: Schema.String
 }) {
   override get message(): string {

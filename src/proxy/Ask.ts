@@ -108,8 +108,11 @@ export const makeAsk = (services: ProxyServices) => {
       if (failure.kind === "request_body") return Effect.fail(brokenRequest(failure))
       metrics.upstreamErrors(flight.pool.name, backend.name, failure.kind)(1)
       attempt.tell({}, failure.kind)
-      if (failure.kind !== "timeout") backend.state.health.broke(backend.probing)
-      attempt.judge("failure")
+      // Connections that were kept too long break by the dozen at once: each of them is nobody's fault.
+      if (failure.kind !== "stale") {
+        if (failure.kind !== "timeout") backend.state.health.broke(backend.probing)
+        attempt.judge("failure")
+      }
       return Effect.fail(new AttemptFailed(attempt, failure.kind, failure, undefined))
     })
 

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import type { Dispatcher } from "undici"
 import { Exchange } from "../../src/backend/Exchange.ts"
+import { noteUse } from "../../src/backend/StaleConnection.ts"
 import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../../src/backend/UpstreamTransport.ts"
 
 /** What undici gives to steer a request with; notes what was asked of it. */
@@ -202,4 +203,35 @@ describe("ending an exchange from outside", () => {
       assert.deepStrictEqual(yield* exchange.read, new BodyEnd(undefined))
     })
   )
+})
+
+describe("a connection that breaks before there was a head", () => {
+  const failureOf = (error: Error) => {
+    const { controller, exchange, heads } = scene()
+    exchange.onRequestStart(controller)
+    exchange.onResponseError(controller, error)
+    const [head] = heads
+    return head !== undefined && Exit.isFailure(head) ? Exit.findErrorOption(head) : undefined
+  }
+  const kindOf = (error: Error) => {
+    const failure = failureOf(error)
+    return failure?._tag === "Some" ? failure.value.kind : undefined
+  }
+  const reset = () => Object.assign(new Error("x"), { code: "ECONNRESET", syscall: "read" })
+  const closed = (bytesRead: number) => Object.assign(new Error("x"), { code: "UND_ERR_SOCKET", socket: { bytesRead } })
+
+  it("is stale where it had served before, and else broken", () => {
+    const used = reset()
+    noteUse(used, 17)
+    const fresh = reset()
+    noteUse(fresh, 0)
+    assert.deepStrictEqual([used, fresh, reset()].map(kindOf), ["stale", "reset", "reset"])
+    assert.deepStrictEqual([closed(17), closed(0)].map(kindOf), ["stale", "reset"])
+  })
+
+  it("is what it is where more is known than that it broke", () => {
+    const refused = Object.assign(new Error("x"), { code: "ECONNREFUSED" })
+    noteUse(refused, 17)
+    assert.strictEqual(kindOf(refused), "connect")
+  })
 })

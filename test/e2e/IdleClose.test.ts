@@ -41,7 +41,12 @@ describe("an engine that closes idle connections as the next request comes", () 
       const gateway = yield* serve({ backends: [{ name: "engine", url: engine.url, models: ["sim-model"] }] })
       const statuses: Array<number> = []
       for (let n = 0; n < 150; n++) {
-        statuses.push((yield* chat(gateway.url, { stream: false })).status)
+        // Several at once, so that several connections are idle for equally long and are closed together.
+        const answers = yield* Effect.all(
+          Array.from({ length: 8 }, () => chat(gateway.url, { stream: false })),
+          { concurrency: 8 }
+        )
+        statuses.push(...answers.map(({ status }) => status))
         // About as long as the engine waits: some come before it closes, some after, some in that very moment.
         yield* Effect.promise(() => sleep(10 + (n % 10)))
       }

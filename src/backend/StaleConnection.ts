@@ -1,0 +1,21 @@
+/**
+ * Whether a connection that broke had served before. An engine closes what was idle for long enough, at times in the very
+ * moment in which the next request is on its way: that is what kept connections cost, and says nothing of the engine.
+ */
+
+const bytesBefore = Symbol("bytes that the connection had brought")
+
+/** To be called with the error that ends a connection, before anybody else sees it. */
+export const noteUse = (error: Error, bytesRead: number): void => {
+  Object.defineProperty(error, bytesBefore, { value: bytesRead, configurable: true })
+}
+
+/** Of an error noted before, or of undici's own for a connection that was closed in order. */
+export const hadServed = (error: unknown): boolean => {
+  if (!(error instanceof Error)) return false
+  if (bytesBefore in error) return isPositive(error[bytesBefore])
+  if (!("socket" in error) || typeof error.socket !== "object" || error.socket === null) return false
+  return "bytesRead" in error.socket && isPositive(error.socket.bytesRead)
+}
+
+const isPositive = (count: unknown): boolean => typeof count === "number" && count > 0
