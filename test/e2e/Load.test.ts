@@ -129,7 +129,8 @@ describe("64 clients on three backends", () => {
 describe("weights", () => {
   it.live("1:2:4 share the work 1:2:4 within 5 %", () =>
     Effect.gen(function* () {
-      const engine = { ttft: Duration.millis(10), itl: Duration.millis(2), slots: 128, slowdown: 0 }
+      // Long answers: nearly all of the clients wait for engines then, however busy the machine is, and not for each other.
+      const engine = { ttft: Duration.millis(80), itl: Duration.millis(2), slots: 128, slowdown: 0 }
       const names = ["one", "two", "four"]
       const engines = yield* Effect.forEach(names, (name) => Simulator.make({ ...engine, name }))
       const gateway = yield* serve({
