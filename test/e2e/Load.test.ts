@@ -106,8 +106,9 @@ describe("64 clients on three backends", () => {
         () => "the others go on"
       )
       const reborn = yield* Simulator.make({ ...engine, name: "a", port: victim.port })
+      // Not many: who comes back is given work little by little.
       yield* eventually(
-        Effect.map(reborn.stats, ({ finished }) => (finished >= 50 ? true : undefined)),
+        Effect.map(reborn.stats, ({ finished }) => (finished >= 10 ? true : undefined)),
         () => "the victim serves again"
       )
       over = true
