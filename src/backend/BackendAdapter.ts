@@ -1,5 +1,6 @@
 /** How to talk to each kind of engine: what goes out, what comes back, how to ask it how it is. */
 import { Clock, Context, Effect, Layer } from "effect"
+import { memoize } from "effect/Function"
 import type { AdapterKind, Backend } from "../domain/Backend.ts"
 import type { ClientSettings } from "../domain/Pool.ts"
 import type { Member } from "../registry/Registry.ts"
@@ -57,17 +58,12 @@ export class BackendAdapter extends Context.Service<
     BackendAdapter,
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
-      const prepared = new WeakMap<Backend, Prepared>()
-      const preparedFor = (backend: Backend): Prepared => {
-        const known = prepared.get(backend)
-        if (known !== undefined) return known
-        const made = prepare(backend, adapterFor(backend))
-        prepared.set(backend, made)
-        return made
-      }
-
-      const elsewhere = new WeakMap<Backend, Backend>()
-
+      const preparedFor = memoize((backend: Backend): Prepared => prepare(backend, adapterFor(backend)))
+      // The same object each time, since what is known of a backend is kept by it.
+      const elsewhere = memoize(
+        (backend: Backend): Backend =>
+          backend.health.port === undefined ? backend : { ...backend, url: withPort(backend.url, backend.health.port) }
+      )
       const adapterOf = (backend: Backend): Adapter => preparedFor(backend).adapter
 
       return BackendAdapter.of({
@@ -93,13 +89,7 @@ export class BackendAdapter extends Context.Service<
           const [path = "", query] = asked.split("?", 2)
           return { ...emptyGet, path, query: query === undefined ? "" : `?${query}` }
         },
-        watched: (backend, kind) => {
-          const { port } = backend.health
-          if (port === undefined || kind === "models") return backend
-          const known = elsewhere.get(backend) ?? { ...backend, url: withPort(backend.url, port) }
-          elsewhere.set(backend, known)
-          return known
-        },
+        watched: (backend, kind) => (kind === "models" ? backend : elsewhere(backend)),
         classify: (backend, status) => adapterOf(backend).classify(status)
       })
     })

@@ -1,6 +1,7 @@
 /** Which address a request counts for. */
 
 import { Result } from "effect"
+import { memoize } from "effect/Function"
 import { IpNetwork, NetAddress } from "effect/net"
 import type { Listener } from "../domain/Listener.ts"
 import type { Incoming } from "./Incoming.ts"
@@ -10,14 +11,7 @@ import type { Incoming } from "./Incoming.ts"
  * such a proxy itself. What anybody else writes there is not believed.
  */
 export const makeClientAddress = () => {
-  const networks = new WeakMap<Listener, ReadonlyArray<IpNetwork.IpNetwork>>()
-  const networksOf = (listener: Listener): ReadonlyArray<IpNetwork.IpNetwork> => {
-    const known = networks.get(listener)
-    if (known !== undefined) return known
-    const made = listener.trustedProxies.map(toNetwork)
-    networks.set(listener, made)
-    return made
-  }
+  const networksOf = memoize((listener: Listener) => listener.trustedProxies.map(toNetwork))
   return ({ header, message }: Incoming, listener: Listener): string => {
     const peer = message.socket.remoteAddress ?? "unknown"
     if (listener.trustedProxies.length === 0) return peer

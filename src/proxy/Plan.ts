@@ -4,7 +4,7 @@ import type { Outgoing } from "../backend/BackendAdapter.ts"
 import type { UpstreamBody, UpstreamFailed } from "../backend/UpstreamTransport.ts"
 import { type GatewayError, InvalidRequest, ToolsNotSupported } from "../domain/Errors.ts"
 import { Span } from "../domain/Units.ts"
-import { hashText, type Lease, promptBlocks, type Route, type RouteRequest } from "../scheduler/Scheduler.ts"
+import { guidanceFor, type Lease, type Route, type RouteRequest } from "../scheduler/Scheduler.ts"
 import { type Endpoint, endpointAt } from "./Endpoint.ts"
 import { type Envelope, readEnvelope, withMembers, withModel } from "./Envelope.ts"
 import { Flight } from "./Flight.ts"
@@ -60,7 +60,11 @@ export const makePlanner = (services: ProxyServices) => {
       pool,
       candidates,
       session: sessionOf(pool.config.sticky, client, route.model),
-      ...guidance(route, request, client.session),
+      ...guidanceFor(pool.config.strategy, {
+        model: route.model,
+        session: client.session,
+        body: request.body instanceof Uint8Array ? request.body : undefined
+      }),
       deadline,
       streaming: envelope?.stream ?? false,
       method: request.method,
@@ -116,23 +120,6 @@ const routeRequest = ({ envelope, request: { key, listener, path, snapshot } }: 
   path,
   model: envelope?.model
 })
-
-/** What the pool's strategy goes by; nothing is worked out for one that does not look at it. */
-const guidance = (
-  { model, pool }: Route,
-  { body }: ProxyRequest,
-  session: string | undefined
-): { readonly hashKey: number | undefined; readonly prompt: ReturnType<typeof promptBlocks> | undefined } => {
-  const { strategy } = pool.config
-  const bytes = body instanceof Uint8Array ? body : undefined
-  if (strategy === "prefix_aware") {
-    return { hashKey: undefined, prompt: bytes && promptBlocks(bytes, hashText(model ?? "")) }
-  }
-  if (strategy !== "consistent_hash") return { hashKey: undefined, prompt: undefined }
-  // Without a session, requests with the same beginning belong together.
-  const hashKey = session === undefined ? bytes && promptBlocks(bytes, hashText(model ?? ""))[0] : hashText(session)
-  return { hashKey, prompt: undefined }
-}
 
 /** The request as it goes to the backend of a lease: the client's bytes, with another model where that is asked for. */
 const outgoingOf = ({ endpoint, envelope, request }: Inquiry, { model, pool, rule }: Route): Mission["outgoing"] => {

@@ -1,6 +1,7 @@
 /** What makes requests belong together: a session that the client names, else the user, else the address. */
 import { hash } from "node:crypto"
 import { Result } from "effect"
+import { memoize } from "effect/Function"
 import { compileRegExp, type LinearRegExp } from "../domain/LinearRegExp.ts"
 import type { StickySettings } from "../domain/Pool.ts"
 import { type Fields, isFields, systemTexts } from "./RequestFields.ts"
@@ -23,18 +24,13 @@ const lookedAt = 16_384
 const leastLookedAt = 128
 
 export const makeSessions = () => {
-  const compiled = new WeakMap<StickySettings, ReadonlyArray<LinearRegExp>>()
-  const patternsOf = (settings: StickySettings): ReadonlyArray<LinearRegExp> => {
-    const known = compiled.get(settings)
-    if (known !== undefined) return known
+  const patternsOf = memoize((settings: StickySettings) =>
     // What does not compile is refused when the configuration is loaded.
-    const made = settings.userPatterns.flatMap((source) => {
+    settings.userPatterns.flatMap((source) => {
       const pattern = compileRegExp(source)
       return Result.isFailure(pattern) ? [] : [pattern.success]
     })
-    compiled.set(settings, made)
-    return made
-  }
+  )
 
   /**
    * The key under which a session is remembered; `undefined` where nothing makes the request belong to others. The same

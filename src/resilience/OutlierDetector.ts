@@ -3,6 +3,7 @@
  * Nobody is ever cut off by this, and most of a pool is never touched: where all are slow, none is an outlier.
  */
 import { Context, Effect, Layer, Schedule } from "effect"
+import { memoize } from "effect/Function"
 import { type BackendState, type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
 import { Deadlines } from "./Deadlines.ts"
 import { PaceTrack, typicalOf } from "./PaceTrack.ts"
@@ -22,15 +23,7 @@ export class OutlierDetector extends Context.Service<
     Effect.gen(function* () {
       const registry = yield* Registry
       const { now } = yield* Deadlines
-      const tracks = new WeakMap<BackendState, PaceTrack>()
-
-      const trackOf = (state: BackendState): PaceTrack => {
-        const known = tracks.get(state)
-        if (known !== undefined) return known
-        const made = new PaceTrack(state)
-        tracks.set(state, made)
-        return made
-      }
+      const trackOf = memoize((state: BackendState) => new PaceTrack(state))
 
       const lookAt = (members: ReadonlyArray<Member>): ReadonlyArray<string> => {
         const peers = members.map((member) => {

@@ -1,5 +1,6 @@
 /** When another attempt may be made, and after what delay. */
 import { Context, Duration, Effect, Layer, Predicate, Schedule } from "effect"
+import { memoize } from "effect/Function"
 import type { PoolEntry } from "../registry/Registry.ts"
 import { SlidingWindow } from "../registry/Registry.ts"
 import { Deadlines } from "./Deadlines.ts"
@@ -41,7 +42,6 @@ export class RetryPolicy extends Context.Service<
         budgets.set(pool.name, made)
         return made
       }
-      const schedules = new WeakMap<PoolEntry, Schedule.Schedule<unknown>>()
 
       return RetryPolicy.of({
         requested: (pool) => budgetOf(pool).record(true, now()),
@@ -53,13 +53,7 @@ export class RetryPolicy extends Context.Service<
           window.record(false, now())
           return true
         },
-        schedule: (pool) => {
-          const known = schedules.get(pool)
-          if (known !== undefined) return known
-          const made = makeSchedule(pool)
-          schedules.set(pool, made)
-          return made
-        }
+        schedule: memoize(makeSchedule)
       })
     })
   )

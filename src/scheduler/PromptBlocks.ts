@@ -18,11 +18,12 @@ const members = ['"messages"', '"prompt"', '"input"'].map((text) => Buffer.from(
 
 /**
  * Reads them from a request's body as it came. A conversation that grows keeps its bytes: each turn is the one before it
- * with something added, and so are its blocks. The model is part of the first hash, since caches are not shared.
+ * with something added, and so are its blocks. The model is part of the first hash, since caches are not shared. `most`:
+ * how many blocks are of interest.
  */
-export const promptBlocks = (body: Uint8Array, model: number): PromptBlocks => {
+export const promptBlocks = (body: Uint8Array, model: number, most = maxBlocks): PromptBlocks => {
   const start = startOf(body)
-  const count = Math.min(maxBlocks, Math.floor((body.length - start) / blockBytes))
+  const count = Math.min(most, Math.floor((body.length - start) / blockBytes))
   const blocks = new Int32Array(count)
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength)
   let chain = model

@@ -1,5 +1,6 @@
 /** Which backend gets the next request. Synchronous throughout: between looking and counting nothing can come in. */
 import { Context, Duration, Effect, Layer, Random } from "effect"
+import { memoize } from "effect/Function"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import type { GatewayError } from "../domain/Errors.ts"
 import type { ModelInfo, Standing } from "../domain/Health.ts"
@@ -17,9 +18,9 @@ import { makeStrategy } from "./Strategies.ts"
 import type { Strategy } from "./Strategy.ts"
 
 export type { Candidates } from "./Candidates.ts"
-export { hashText } from "./Hashing.ts"
+export { guidanceFor } from "./Guidance.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
-export { type PromptBlocks, promptBlocks } from "./PromptBlocks.ts"
+export type { PromptBlocks } from "./PromptBlocks.ts"
 export type { Route, RouteRequest } from "./Routing.ts"
 
 export interface PickRequest {
@@ -70,14 +71,7 @@ export class Scheduler extends Context.Service<
       const draw = () => random.nextDoubleUnsafe()
       const table = new CandidateTable(registry.modelsVersion)
       // A request finishes on the snapshot that it began with, so there may be more than one.
-      const routings = new WeakMap<Snapshot, RoutingTable>()
-      const routingOf = (snapshot: Snapshot): RoutingTable => {
-        const known = routings.get(snapshot)
-        if (known !== undefined) return known
-        const made = new RoutingTable(snapshot)
-        routings.set(snapshot, made)
-        return made
-      }
+      const routingOf = memoize((snapshot: Snapshot) => new RoutingTable(snapshot))
       const isCurrent = ({ config, name }: PoolEntry): boolean => {
         const current = registry.current().pools.get(name)
         return current === undefined || current.config === config

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Random } from "effect"
 import * as fc from "fast-check"
-import { hashText } from "../../src/scheduler/Scheduler.ts"
+import { hashText } from "../../src/scheduler/Hashing.ts"
 import { makeStrategy } from "../../src/scheduler/Strategies.ts"
 import { holdsFor } from "../Property.ts"
 import { type FleetLike, membersOf, nameOf, withFleet } from "./Fleet.ts"

@@ -1,6 +1,7 @@
 /** The strategies that go by what is known of each backend: its own account, its latency, its failures. */
 import { assert, describe, it } from "@effect/vitest"
 import { Random } from "effect"
+import { StrategyName } from "../../src/domain/Pool.ts"
 import { type Fleet, type FleetLike, named, nameOf, withFleet } from "./Fleet.ts"
 
 const fleet = (strategy: string, ...weights: ReadonlyArray<number>): FleetLike => ({
@@ -227,19 +228,7 @@ describe("random", () => {
 })
 
 describe("who was found far slower than its peers", () => {
-  it.effect.each([
-    "round_robin",
-    "weighted_round_robin",
-    "random",
-    "least_inflight",
-    "least_loaded",
-    "latency_based",
-    "response_aware",
-    "failover",
-    "power_of_two",
-    "consistent_hash",
-    "prefix_aware"
-  ])("is asked last by %s, and still asked where there is nobody else", (strategy) =>
+  it.effect.each(StrategyName.literals)("is asked last by %s, and still asked where there is nobody else", (strategy) =>
     withFleet(fleet(strategy, 1, 1, 1), (on) => {
       on.state("a").setBackUntil = on.now + 10_000
       assert.strictEqual(count(on.choices(30, { hashKey: 7 }), "a"), 0)

@@ -1,3 +1,4 @@
+import { memoize } from "effect/Function"
 import type { Member } from "../../registry/Registry.ts"
 import { hashText, mix } from "../Hashing.ts"
 import { weightNow } from "../SlowStart.ts"
@@ -14,14 +15,9 @@ const loadBound = 1.25
  * `effect/HashRing` finds the owner of a key, but neither the next one after it nor by load.
  */
 export const consistentHash = (): Strategy => {
-  const names = new WeakMap<ReadonlyArray<Member>, Int32Array>()
-  const namesOf = (members: ReadonlyArray<Member>): Int32Array => {
-    const known = names.get(members)
-    if (known !== undefined) return known
-    const made = Int32Array.from(members, ({ backend }) => hashText(backend.name))
-    names.set(members, made)
-    return made
-  }
+  const namesOf = memoize((members: ReadonlyArray<Member>) =>
+    Int32Array.from(members, ({ backend }) => hashText(backend.name))
+  )
   return {
     choose: (members, { hashKey, now, random, usable }) => {
       const key = hashKey ?? Math.floor(random() * 0xffffffff)

@@ -15,21 +15,7 @@ const tight = 0.8
 export const leastLoaded = (): Strategy => {
   const turns = new Turns()
   return {
-    choose: (members, { now, usable }) => {
-      let best: Member | undefined
-      let least = Number.POSITIVE_INFINITY
-      const start = turns.take(members)
-      for (let step = 0; step < members.length; step++) {
-        const member = members[(start + step) % members.length]
-        if (member === undefined) continue
-        const cost = loadOf(member, now)
-        if (cost < least && usable(member)) {
-          best = member
-          least = cost
-        }
-      }
-      return best
-    }
+    choose: (members, { now, usable }) => turns.cheapest(members, usable, (member) => loadOf(member, now))
   }
 }
 

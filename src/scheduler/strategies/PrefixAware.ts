@@ -42,19 +42,10 @@ export const prefixAware = (): Strategy => {
       const held = prompt === undefined || size === 0 ? undefined : index.match(prompt)
       const missCost = ordinary === 0 ? 0 : (missWeight * size) / ordinary
       const loadCost = loadCostOf(members, now)
-      let best: Member | undefined
-      let least = Number.POSITIVE_INFINITY
-      const start = turns.take(members)
-      for (let step = 0; step < members.length; step++) {
-        const member = members[(start + step) % members.length]
-        if (member === undefined) continue
+      const best = turns.cheapest(members, usable, (member) => {
         const miss = held === undefined ? 1 : 1 - held(member.backend.state) / size
-        const cost = missCost * miss + loadCost * costNow(member, now)
-        if (cost < least && usable(member)) {
-          best = member
-          least = cost
-        }
-      }
+        return missCost * miss + loadCost * costNow(member, now)
+      })
       if (best !== undefined) learn(best, prompt)
       return best
     },

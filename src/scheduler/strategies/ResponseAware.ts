@@ -12,23 +12,12 @@ export const responseAware = (): Strategy => {
   return {
     choose: (members, { now, usable }) => {
       const typical = typicalLatency(members)
-      let best: Member | undefined
-      let least = Number.POSITIVE_INFINITY
-      const start = turns.take(members)
-      for (let step = 0; step < members.length; step++) {
-        const member = members[(start + step) % members.length]
-        if (member === undefined) continue
+      return turns.cheapest(members, usable, (member, least) => {
         const { inflight, latency, outcomes } = member.backend.state
         const time = latency.count === 0 ? typical : latency.steady
         const atBest = (time * (inflight + 1)) / weightNow(member, now)
-        if (atBest >= least) continue
-        const score = atBest / Math.max(0.01, 1 - outcomes.failureRate(now))
-        if (score < least && usable(member)) {
-          best = member
-          least = score
-        }
-      }
-      return best
+        return atBest >= least ? atBest : atBest / Math.max(0.01, 1 - outcomes.failureRate(now))
+      })
     }
   }
 }

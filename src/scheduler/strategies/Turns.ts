@@ -18,6 +18,30 @@ export class Turns {
     return start
   }
 
+  /**
+   * The usable member with the least cost; what ties takes turns. `cost` is told the least so far: what cannot be below
+   * it need not be worked out.
+   */
+  cheapest(
+    members: ReadonlyArray<Member>,
+    usable: (member: Member) => boolean,
+    cost: (member: Member, least: number) => number
+  ): Member | undefined {
+    let best: Member | undefined
+    let least = Number.POSITIVE_INFINITY
+    const start = this.take(members)
+    for (let step = 0; step < members.length; step++) {
+      const member = members[(start + step) % members.length]
+      if (member === undefined) continue
+      const own = cost(member, least)
+      if (own < least && usable(member)) {
+        best = member
+        least = own
+      }
+    }
+    return best
+  }
+
   setNext(members: ReadonlyArray<Member>, position: number): void {
     this.#next.set(members, position < members.length ? position : 0)
   }

@@ -2,7 +2,9 @@
 import { Effect, Random as EffectRandom, Layer } from "effect"
 import { StrategyName } from "../../../src/domain/Pool.ts"
 import { Registry } from "../../../src/registry/Registry.ts"
-import { hashText, Lease, type PickRequest, promptBlocks, Scheduler } from "../../../src/scheduler/Scheduler.ts"
+import { hashText } from "../../../src/scheduler/Hashing.ts"
+import { promptBlocks } from "../../../src/scheduler/PromptBlocks.ts"
+import { Lease, type PickRequest, Scheduler } from "../../../src/scheduler/Scheduler.ts"
 import { configOf } from "./Gateway.ts"
 import { Random } from "./Random.ts"
 

@@ -1,0 +1,32 @@
+/** What strategies go by besides the members: read from a request only where its pool's strategy looks at it. */
+import type { StrategyName } from "../domain/Pool.ts"
+import { hashText } from "./Hashing.ts"
+import { type PromptBlocks, promptBlocks } from "./PromptBlocks.ts"
+import type { Choice } from "./Strategy.ts"
+
+export interface Guiding {
+  /** What backends are asked for. */
+  readonly model: string | undefined
+  /** As the client named it. */
+  readonly session: string | undefined
+  /** `undefined` where it is not at hand as a whole. */
+  readonly body: Uint8Array | undefined
+}
+
+export type Guidance = Pick<Choice, "hashKey" | "prompt">
+
+const none: Guidance = { hashKey: undefined, prompt: undefined }
+
+export const guidanceFor = (strategy: StrategyName, { body, model, session }: Guiding): Guidance => {
+  const blocks = (most?: number): PromptBlocks | undefined =>
+    body === undefined ? undefined : promptBlocks(body, hashText(model ?? ""), most)
+  switch (strategy) {
+    case "prefix_aware":
+      return { hashKey: undefined, prompt: blocks() }
+    case "consistent_hash":
+      // Without a session, requests with the same beginning belong together.
+      return { hashKey: session === undefined ? blocks(1)?.[0] : hashText(session), prompt: undefined }
+    default:
+      return none
+  }
+}
