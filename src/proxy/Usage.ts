@@ -32,13 +32,18 @@ export const readFirstUsage = (bytes: Buffer): Usage | undefined => {
 
 const usageAt = (bytes: Buffer, at: number): Usage | undefined => {
   const text = bytes.toString("latin1", at + needle.length, at + needle.length + span)
-  if (!/^\s*:\s*\{/.test(text)) return undefined
+  if (!isObject.test(text)) return undefined
   return {
-    prompt: read(text, /"(?:prompt|input)_tokens"\s*:\s*(\d+)(?=\s*[,}])/),
-    completion: read(text, /"(?:completion|output)_tokens"\s*:\s*(\d+)(?=\s*[,}])/),
-    cached: read(text, /"(?:cached_tokens|cache_read_input_tokens)"\s*:\s*(\d+)(?=\s*[,}])/)
+    prompt: read(text, promptTokens),
+    completion: read(text, completionTokens),
+    cached: read(text, cachedTokens)
   }
 }
+
+const isObject = /^\s*:\s*\{/
+const promptTokens = /"(?:prompt|input)_tokens"\s*:\s*(\d+)(?=\s*[,}])/
+const completionTokens = /"(?:completion|output)_tokens"\s*:\s*(\d+)(?=\s*[,}])/
+const cachedTokens = /"(?:cached_tokens|cache_read_input_tokens)"\s*:\s*(\d+)(?=\s*[,}])/
 
 /** A number that is cut off is none. */
 const read = (text: string, pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? 0)

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Fiber, Layer, Redacted, Schema, Tracer } from "effect"
+import { Cause, Deferred, Effect, Fiber, Layer, Redacted, Schedule, Schema, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import type { Telemetry } from "../../src/domain/GatewayConfig.ts"
 import { AccessLog, LogSettings, layerLogs } from "../../src/telemetry/Logs.ts"
@@ -208,13 +208,15 @@ it.effect(
 )
 
 describe("writing", () => {
-  it.live("is gathered within one turn of the event loop", () =>
+  it.live("is gathered for a moment, and then happens at once for all", () =>
     Effect.gen(function* () {
       const texts: Array<string> = []
       yield* Effect.gen(function* () {
         for (let i = 0; i < 5; i++) yield* Effect.logInfo(`line ${i}`)
         assert.deepStrictEqual(texts, [])
-        yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+        yield* Effect.sync(() => texts.length > 0).pipe(
+          Effect.repeat({ until: (is) => is, schedule: Schedule.spaced(5) })
+        )
         assert.lengthOf(texts, 1)
         assert.lengthOf((texts[0] ?? "").trimEnd().split("\n"), 5)
       }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, (text) => texts.push(text))))
@@ -246,9 +248,41 @@ describe("writing", () => {
       const texts: Array<string> = []
       yield* Effect.gen(function* () {
         const access = yield* AccessLog
-        for (let i = 0; i < 100; i++) access.write("x".repeat(1000), {})
+        for (let i = 0; i < 1000; i++) access.write(`request ${i}`, {})
         assert.lengthOf(texts, 1)
       }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, (text) => texts.push(text))))
+    })
+  )
+
+  it.effect("of a request is of when it happened, and in its place among the others", () =>
+    Effect.gen(function* () {
+      const told = yield* lines(
+        Effect.gen(function* () {
+          yield* Effect.logInfo("one")
+          const access = yield* AccessLog
+          access.write("two", { path: "/v1/models" })
+          yield* Effect.logInfo("three")
+        })
+      )
+      assert.deepStrictEqual(
+        told.map((line) => line["message"]),
+        ["one", "two", "three"]
+      )
+      assert.closeTo(Date.parse(String(told[1]?.["timestamp"])), Date.now(), 10_000)
+    })
+  )
+
+  it.effect("of the last lines happens where a defect ends the process, too", () =>
+    Effect.gen(function* () {
+      const texts: Array<string> = []
+      const before = process.listeners("exit")
+      yield* Effect.gen(function* () {
+        yield* Effect.logInfo("the last")
+        const added = process.listeners("exit").filter((listener) => !before.includes(listener))
+        for (const listener of added) Reflect.apply(listener, process, [1])
+        assert.include(texts.join(""), "the last")
+      }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, (text) => texts.push(text))))
+      assert.lengthOf(process.listeners("exit"), before.length)
     })
   )
 
