@@ -3,6 +3,7 @@
 import type { Transform } from "node:stream"
 import { createBrotliDecompress, createUnzip, createZstdDecompress } from "node:zlib"
 import { Effect } from "effect"
+import { pourByReading } from "./Pour.ts"
 import { BodyEnd, type Chunks, UpstreamFailed, type UpstreamResponse } from "./UpstreamTransport.ts"
 
 const makeDecoder = (encoding: string): Transform | undefined => {
@@ -26,10 +27,12 @@ export const decodeContent = (response: UpstreamResponse): UpstreamResponse => {
   const decoder = typeof encoding === "string" ? makeDecoder(encoding) : undefined
   if (decoder === undefined) return response
   const { "content-encoding": _coding, "content-length": _length, ...headers } = response.headers
+  const read = decodedRead(response, decoder)
   return {
     status: response.status,
     headers,
-    read: decodedRead(response, decoder),
+    read,
+    pour: pourByReading(read),
     cancel: () => {
       decoder.destroy()
       response.cancel()

@@ -4,12 +4,22 @@ import type { NonEmptyArray } from "effect/Array"
 import type { Dispatcher } from "undici"
 import { hadServed } from "./StaleConnection.ts"
 import { toUpstreamFailed } from "./TransportFailure.ts"
-import { BodyEnd, type Chunks, UpstreamFailed, type UpstreamResponse } from "./UpstreamTransport.ts"
+import {
+  BodyEnd,
+  type BodySink,
+  type Chunks,
+  joined,
+  UpstreamFailed,
+  type UpstreamResponse
+} from "./UpstreamTransport.ts"
 
 /** Bytes that may wait for the reader before the socket is told to stop: what one slow client can cost. */
 const highWaterMark = 64 * 1024
 
 const inOrder = new BodyEnd(undefined)
+
+/** What follows it comes after this turn. Node's `queueMicrotask` does the same, and makes an `AsyncResource` each time. */
+const thisTurn = Promise.resolve()
 
 /**
  * Mutable by nature: a socket's callbacks write, one fiber reads. How the exchange ends is decided once, by whoever
@@ -23,6 +33,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #end: BodyEnd | undefined
   #hasHead = false
   #waiter: ((read: Effect.Effect<Chunks | BodyEnd>) => void) | undefined
+  /** Who gets the body from now on, and how that ends; in place of a waiter. */
+  #sink: BodySink | undefined
+  #poured: ((end: Effect.Effect<BodyEnd>) => void) | undefined
+  #sinkIsFull = false
 
   constructor(onHead: (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void) {
     this.#onHead = onHead
@@ -55,6 +69,18 @@ export class Exchange implements Dispatcher.DispatchHandler {
     })
   })
 
+  readonly pour = (sink: BodySink): Effect.Effect<BodyEnd> =>
+    Effect.callback<BodyEnd>((resume) => {
+      this.#sink = sink
+      this.#poured = resume
+      this.#pourOut()
+      if (this.#end !== undefined) resume(Effect.succeed(this.#end))
+      return Effect.sync(() => {
+        this.#sink = undefined
+        this.#poured = undefined
+      })
+    })
+
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
     if (this.#end !== undefined) controller.abort(cancelled)
@@ -68,7 +94,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (status < 200) return
     this.#hasHead = true
     // Of most answers all is there at once. Told after this turn, the reader finds the whole of it and need not wait thrice.
-    queueMicrotask(() => this.#onHead(Exit.succeed({ status, headers, read: this.read, cancel: this.cancel })))
+    void thisTurn.then(() =>
+      this.#onHead(Exit.succeed({ status, headers, read: this.read, pour: this.pour, cancel: this.cancel }))
+    )
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
@@ -81,6 +109,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
     this.#buffer.push(chunk)
     this.#buffered += chunk.length
+    // After this turn: a socket's read may hold dozens of events, and they are passed on as they came.
+    if (this.#sink !== undefined && this.#buffer.length === 1) void thisTurn.then(this.#pourOut)
     if (this.#buffered >= highWaterMark) controller.pause()
   }
 
@@ -101,8 +131,36 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const chunks: NonEmptyArray<Uint8Array> = [first, ...rest]
     this.#buffer = []
     this.#buffered = 0
-    if (this.#controller?.paused === true) this.#controller.resume()
+    this.#resume()
     return chunks
+  }
+
+  #resume(): void {
+    if (this.#end === undefined && this.#controller?.paused === true) this.#controller.resume()
+  }
+
+  /** What waits goes to the sink. What a full one is not ready for waits until it is, or until the body is over. */
+  readonly #pourOut = (): void => {
+    const sink = this.#sink
+    if (sink === undefined || this.#buffered === 0 || (this.#sinkIsFull && this.#end === undefined)) return
+    const piece = joined(this.#buffer)
+    this.#buffer = []
+    this.#buffered = 0
+    try {
+      // Only then may more come: a paused socket that is let go on can tell its next pieces, and its end, at once.
+      if (sink.take(piece)) return this.#resume()
+    } catch (defect) {
+      // Nobody catches what is thrown in a socket's callback: it is the reader's.
+      this.#sink = undefined
+      this.#poured?.(Effect.die(defect))
+      return
+    }
+    this.#sinkIsFull = true
+    sink.onceReady(() => {
+      this.#sinkIsFull = false
+      if (this.#buffered > 0) this.#pourOut()
+      else this.#resume()
+    })
   }
 
   #fail(failure: UpstreamFailed): void {
@@ -116,6 +174,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const waiter = this.#waiter
     this.#waiter = undefined
     waiter?.(Effect.succeed(end))
+    this.#pourOut()
+    this.#poured?.(Effect.succeed(end))
   }
 }
 

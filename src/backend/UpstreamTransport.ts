@@ -50,6 +50,12 @@ export type UpstreamHeaders = Readonly<Record<string, string | ReadonlyArray<str
 
 export type Chunks = NonEmptyReadonlyArray<Uint8Array>
 
+/** Several pieces as one; a single one is not copied. */
+export const joined = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const [first] = pieces
+  return pieces.length === 1 && first !== undefined ? first : Buffer.concat(pieces)
+}
+
 /** How a body ended: in order, or broken off. A value and not an error, since every body has one. */
 export class BodyEnd {
   readonly failure: UpstreamFailed | undefined
@@ -58,12 +64,25 @@ export class BodyEnd {
   }
 }
 
+/** Where a body goes, piece by piece. */
+export interface BodySink {
+  /** Takes a piece, whatever it answers; `false`: the next one had better wait until it is ready. */
+  readonly take: (piece: Uint8Array) => boolean
+  /** Calls back once, when it is ready again. */
+  readonly onceReady: (ready: () => void) => void
+}
+
 export interface UpstreamResponse {
   readonly status: number
   /** Names in lower case. */
   readonly headers: UpstreamHeaders
   /** The next pieces of the body, or its end, again and again once it is reached. For one fiber at a time. */
   readonly read: Effect.Effect<Chunks | BodyEnd>
+  /**
+   * Hands over all that was not read yet, as it comes, and ends with the body. What came in together is one piece. The
+   * fiber sleeps meanwhile: to be woken for each piece would cost as much as everything else that is done for it.
+   */
+  readonly pour: (sink: BodySink) => Effect.Effect<BodyEnd>
   /** Gives up what was not read. Harmless at any time, and needed where a body is not read to its end. */
   readonly cancel: () => void
 }

@@ -19,6 +19,7 @@ import { failure } from "./Answer.ts"
 import { asksForKey, authenticate, authenticateAdmin } from "./Authentication.ts"
 import { corsHeaders, isPreflight, preflightHeaders, refuseBrowser } from "./BrowserGuard.ts"
 import type { makeClientAddress } from "./ClientAddress.ts"
+import { deliver } from "./Delivery.ts"
 import { type Incoming, readIncoming } from "./Incoming.ts"
 import type { Threshold } from "./Listeners.ts"
 import { answerOwn, type FindRoute, type OwnRoute, wrongMethod } from "./OwnRoutes.ts"
@@ -74,7 +75,8 @@ export const makeSurface = (
   const headersOfAll = (incoming: Incoming, listener: Listener): Record<string, string> => {
     const headers = corsHeaders(incoming, listener)
     headers["x-request-id"] = incoming.id
-    if (connections.closing) headers["connection"] = "close"
+    // Of HTTP/2 the whole connection says it, in a frame of its own.
+    if (connections.closing && incoming.message.httpVersionMajor === 1) headers["connection"] = "close"
     return headers
   }
 
@@ -105,13 +107,8 @@ export const makeSurface = (
       body,
       report
     })
-    if (answer.cookies.length > 0) incoming.response.setHeader("set-cookie", [...answer.cookies])
-    const { contentLength, headers, status } = answer
-    // Into the answer's own record: added to a response, they would have all of its headers copied again.
-    Object.assign(headers, headersOfAll(incoming, listener))
-    return answer.body instanceof Uint8Array
-      ? HttpServerResponse.uint8Array(answer.body, { status, headers })
-      : HttpServerResponse.stream(answer.body, { status, headers, contentLength })
+    Object.assign(answer.headers, headersOfAll(incoming, listener))
+    return yield* deliver(incoming, answer)
   })
 
   /** Everything between the arrival of a head and the answer. */

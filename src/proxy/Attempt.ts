@@ -108,8 +108,8 @@ export class Attempt implements Timed {
   }
 
   /** The next piece of a body is awaited; `streams`: its silence counts, else only the whole does. */
-  awaitPiece(streams: boolean): void {
-    this.#within(streams ? this.member.timeouts.idle : never, "idle", this.now())
+  awaitPiece(streams: boolean, now = this.now()): void {
+    this.#within(streams ? this.member.timeouts.idle : never, "idle", now)
   }
 
   /** Nothing is awaited from the backend; only the request's own deadline counts. */

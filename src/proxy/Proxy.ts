@@ -15,10 +15,10 @@ import { makeRelay, type ProxyResponse } from "./Relay.ts"
 import type { RequestReport } from "./RequestReport.ts"
 import { callsForStandIn } from "./StandIn.ts"
 
-export { type UpstreamBody, UpstreamFailed } from "../backend/UpstreamTransport.ts"
+export { type BodySink, type UpstreamBody, UpstreamFailed } from "../backend/UpstreamTransport.ts"
 export { bodyTooLarge, bodyTooSlow } from "./Ask.ts"
 export { type Endpoint, endpointAt, endpointRoutes } from "./Endpoint.ts"
-export type { ProxyResponse } from "./Relay.ts"
+export type { ProxyResponse, Relayed } from "./Relay.ts"
 export { RequestReport, type StreamEnd } from "./RequestReport.ts"
 
 export interface ProxyRequest {

@@ -2,8 +2,14 @@
  * From an answer to what the client gets: headers cleaned, the body byte for byte as it comes, while an observer times
  * it and watches whether the end is a real one.
  */
-import { Cause, Effect, Stream } from "effect"
-import { BodyEnd, type Chunks, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
+import { Effect } from "effect"
+import {
+  type BodyEnd,
+  type BodySink,
+  joined,
+  UpstreamFailed,
+  type UpstreamResponse
+} from "../backend/UpstreamTransport.ts"
 import type { BackendEntry } from "../registry/Registry.ts"
 import type { Answer } from "./Ask.ts"
 import type { EndJudge } from "./EndJudge.ts"
@@ -20,11 +26,16 @@ export interface ProxyResponse {
   /** Names in lower case. */
   readonly headers: Record<string, string>
   readonly cookies: ReadonlyArray<string>
-  /** All of it, or a stream whose failure means: break the connection, the rest will not come. */
-  readonly body: Uint8Array | Stream.Stream<Uint8Array, UpstreamFailed>
-  /** Of a body that is a stream, where it is known. */
+  /** All of it, or one that comes while it is sent on. */
+  readonly body: Uint8Array | Relayed
+  /** Of a body that is still to come, where it is known. */
   readonly contentLength: number | undefined
 }
+
+/** Hands a body to whoever sends it, to its end. Its failure means: break the connection, the rest will not come. */
+export type Relayed = (sink: BodySink) => Effect.Effect<void, UpstreamFailed>
+
+const nothing: Relayed = () => Effect.void
 
 export const makeRelay =
   ({ metrics }: ProxyServices) =>
@@ -70,18 +81,18 @@ export const makeRelay =
     if (answer.judge === undefined) {
       const contentLength = declaredLength(response)
       if (answer.complete) {
-        const body = concat(answer.held)
+        const body = joined(answer.held)
         ended("complete", body)
         // The answer to HEAD has the length of a body that it does not have.
         return flight.method === "HEAD"
-          ? { status: response.status, headers, cookies, body: Stream.empty, contentLength }
+          ? { status: response.status, headers, cookies, body: nothing, contentLength }
           : { status: response.status, headers, cookies, body, contentLength: undefined }
       }
       return {
         status: response.status,
         headers,
         cookies,
-        body: Stream.fromPull(Effect.succeed(plainPull(answer, ended))),
+        body: plainBody(answer, ended),
         contentLength
       }
     }
@@ -99,96 +110,99 @@ export const makeRelay =
       status: response.status,
       headers,
       cookies,
-      body: Stream.fromPull(
-        Effect.succeed(
-          eventPull(mission, answer, answer.judge, recorder, gap, (end) => {
-            ended(end)
-            metrics.streamEnds(flight.pool.name, end)(1)
-          })
-        )
-      ),
+      body: eventBody(mission, answer, answer.judge, recorder, gap, (end) => {
+        ended(end)
+        metrics.streamEnds(flight.pool.name, end)(1)
+      }),
       contentLength: undefined
     }
   }
 
-type Pull<E> = Effect.Effect<Chunks, E | Cause.Done>
-
 /** A body of which only the connection tells whether it is complete: if not, the client's connection is broken too. */
-const plainPull = (answer: Answer, ended: (end: StreamEnd) => void): Pull<UpstreamFailed> => {
-  const { attempt } = answer
-  let held: ReadonlyArray<Uint8Array> = answer.held
-  const onRead = (read: Chunks | BodyEnd): Pull<UpstreamFailed> => {
-    attempt.atEase()
-    if (!(read instanceof BodyEnd)) return Effect.succeed(read)
-    if (read.failure === undefined) {
-      ended("complete")
-      return Cause.done()
-    }
-    ended(attempt.expired === undefined ? "upstream_truncated" : "upstream_timeout")
-    if (attempt.expired === undefined) attempt.brokeOff()
-    return Effect.fail(read.failure)
-  }
-  return Effect.suspend(() => {
-    const [first, ...rest] = held
-    held = []
-    if (first !== undefined) return Effect.succeed([first, ...rest] as const)
-    attempt.awaitPiece(answer.streams)
-    return Effect.flatMapEager(answer.response.read, onRead)
-  })
-}
+const plainBody =
+  (answer: Answer, ended: (end: StreamEnd) => void): Relayed =>
+  (sink) =>
+    Effect.suspend(() => {
+      const { attempt, held, response, streams } = answer
+      for (const piece of held) sink.take(piece)
+      attempt.awaitPiece(streams)
+      return Effect.flatMap(response.pour(watched(answer, sink, undefined)), ({ failure }) => {
+        attempt.atEase()
+        if (failure === undefined) {
+          ended("complete")
+          return Effect.void
+        }
+        ended(attempt.expired === undefined ? "upstream_truncated" : "upstream_timeout")
+        if (attempt.expired === undefined) attempt.brokeOff()
+        return Effect.fail(failure)
+      })
+    })
 
 /** Events: a cut ends in an event that says so, and in an orderly end of the response. */
-const eventPull = (
+const eventBody = (
   mission: Mission,
   answer: Answer,
   judge: EndJudge,
   recorder: ContentRecorder | undefined,
   gap: (seconds: number) => void,
   ended: (end: StreamEnd) => void
-): Pull<UpstreamFailed> => {
+): Relayed => {
   const { dialect, flight } = mission
-  const { attempt } = answer
+  const { attempt, complete, held, response } = answer
   const { health } = attempt.member.backend.state
-  let held: ReadonlyArray<Uint8Array> = answer.held
-  let over = false
-  let lastAt = flight.now()
 
-  const finish = (end: BodyEnd | undefined): Pull<UpstreamFailed> => {
+  const finish = (sink: BodySink, end: BodyEnd | undefined): Effect.Effect<void, UpstreamFailed> => {
     const outcome = judgeEnd(judge, end?.failure, attempt.expired !== undefined)
     ended(outcome)
-    over = true
-    if (outcome === "complete") return Cause.done()
-    if (judge.errorSent && end?.failure === undefined) return Cause.done()
+    if (outcome === "complete") return Effect.void
+    if (judge.errorSent && end?.failure === undefined) return Effect.void
     if (outcome !== "upstream_timeout") attempt.brokeOff()
-    if (judge.errorSent && dialect !== "none") return Cause.done()
+    if (judge.errorSent && dialect !== "none") return Effect.void
     // What is passed through by path speaks a dialect that we do not know: there the connection must tell.
     if (dialect === "none") return Effect.fail(end?.failure ?? cutOff)
-    return Effect.succeed([errorEvent(dialect, outcome, judge.atLineEnd)])
+    sink.take(errorEvent(dialect, outcome, judge.atLineEnd))
+    return Effect.void
   }
-  const onRead = (read: Chunks | BodyEnd): Pull<UpstreamFailed> => {
-    if (read instanceof BodyEnd) return finish(read)
-    const now = flight.now()
-    gap((now - lastAt) / 1000)
-    lastAt = now
-    health.lastDelivery = now
-    attempt.atEase()
-    for (const piece of read) judge.push(piece)
-    if (recorder !== undefined) for (const piece of read) recorder.push(piece)
-    return Effect.succeed(read)
-  }
-  return Effect.suspend(() => {
-    const [first, ...rest] = held
-    held = []
-    if (first !== undefined) {
-      if (recorder !== undefined) for (const piece of [first, ...rest]) recorder.push(piece)
-      return Effect.succeed([first, ...rest] as const)
-    }
-    if (over) return Cause.done()
-    if (answer.complete) return finish(undefined)
-    attempt.awaitPiece(true)
-    return Effect.flatMapEager(answer.response.read, onRead)
-  })
+  return (sink) =>
+    Effect.suspend(() => {
+      for (const piece of held) {
+        recorder?.push(piece)
+        sink.take(piece)
+      }
+      if (complete) return finish(sink, undefined)
+      let lastAt = flight.now()
+      const observe = (piece: Uint8Array, now: number) => {
+        gap((now - lastAt) / 1000)
+        lastAt = now
+        health.lastDelivery = now
+        judge.push(piece)
+        recorder?.push(piece)
+      }
+      attempt.awaitPiece(true, lastAt)
+      return Effect.flatMap(response.pour(watched(answer, sink, observe)), (end) => finish(sink, end))
+    })
 }
+
+/** Lets somebody see each piece; the next one is awaited, but not while the client takes its time with the last. */
+const watched = (
+  { attempt, streams }: Answer,
+  sink: BodySink,
+  observe: ((piece: Uint8Array, now: number) => void) | undefined
+): BodySink => ({
+  take: (piece) => {
+    const now = attempt.now()
+    observe?.(piece, now)
+    const isReady = sink.take(piece)
+    if (isReady) attempt.awaitPiece(streams, now)
+    else attempt.atEase()
+    return isReady
+  },
+  onceReady: (ready) =>
+    sink.onceReady(() => {
+      attempt.awaitPiece(streams)
+      ready()
+    })
+})
 
 const cutOff = new UpstreamFailed({ kind: "reset", detail: "the stream ended without its end" })
 
@@ -207,11 +221,6 @@ const judgeEnd = (
 const declaredLength = ({ headers }: UpstreamResponse): number | undefined => {
   const declared = Number(headers["content-length"] ?? Number.NaN)
   return Number.isFinite(declared) ? declared : undefined
-}
-
-const concat = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const [first] = pieces
-  return pieces.length === 1 && first !== undefined ? first : Buffer.concat(pieces)
 }
 
 /** A label only for what a backend really serves: no client makes a series. */

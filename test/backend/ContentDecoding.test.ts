@@ -12,6 +12,7 @@ import {
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import { decodeContent } from "../../src/backend/ContentDecoding.ts"
+import { pourByReading } from "../../src/backend/Pour.ts"
 import {
   BodyEnd,
   type Chunks,
@@ -27,15 +28,17 @@ const inOrder = new BodyEnd(undefined)
 const responseOf = (encoding: string, pieces: ReadonlyArray<Uint8Array>, end = inOrder, more: UpstreamHeaders = {}) => {
   let at = 0
   const seen = { cancelled: 0, read: 0 }
+  const read = Effect.sync(() => {
+    if (seen.cancelled > 0) return inOrder
+    const piece = pieces[at++]
+    if (piece !== undefined) seen.read++
+    return piece === undefined ? end : ([piece] as const)
+  })
   const response: UpstreamResponse = {
     status: 200,
     headers: { "content-encoding": encoding, "content-length": "7", "content-type": "text/plain", ...more },
-    read: Effect.sync(() => {
-      if (seen.cancelled > 0) return inOrder
-      const piece = pieces[at++]
-      if (piece !== undefined) seen.read++
-      return piece === undefined ? end : ([piece] as const)
-    }),
+    read,
+    pour: pourByReading(read),
     cancel: () => {
       seen.cancelled++
     }
@@ -121,12 +124,14 @@ for (const { compress, flush, name, stream } of codings) {
               resume(Effect.succeed([bytes]))
             })
           })
+        const read = Effect.suspend(() =>
+          asked++ === 0 ? write("data: 1\n\n") : Effect.andThen(Deferred.await(more), write("data: 2\n\n"))
+        )
         const response: UpstreamResponse = {
           status: 200,
           headers: { "content-encoding": name },
-          read: Effect.suspend(() =>
-            asked++ === 0 ? write("data: 1\n\n") : Effect.andThen(Deferred.await(more), write("data: 2\n\n"))
-          ),
+          read,
+          pour: pourByReading(read),
           cancel: () => {}
         }
         const decoded = decodeContent(response)
@@ -225,6 +230,30 @@ for (const { compress, flush, name, stream } of codings) {
         assert.isAtLeast(seen.cancelled, 1)
         const { end } = yield* readAll(decoded)
         assert.isUndefined(end.failure)
+      })
+    )
+
+    it.live("is the same poured out, to a sink that is not always ready", () =>
+      Effect.gen(function* () {
+        const { response } = responseOf(name, split(compress(text), [5, 50, 100]))
+        const pieces: Array<Uint8Array> = []
+        let isReady = true
+        const end = yield* decodeContent(response).pour({
+          take: (piece) => {
+            assert.isTrue(isReady, "nothing comes before it was ready again")
+            pieces.push(piece)
+            isReady = pieces.length % 2 === 0
+            return isReady
+          },
+          onceReady: (ready) => {
+            setImmediate(() => {
+              isReady = true
+              ready()
+            })
+          }
+        })
+        assert.isUndefined(end.failure)
+        assert.strictEqual(Buffer.concat(pieces).toString(), text.toString())
       })
     )
 

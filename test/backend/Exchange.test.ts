@@ -3,7 +3,7 @@ import { Effect, Exit, Fiber } from "effect"
 import type { Dispatcher } from "undici"
 import { Exchange } from "../../src/backend/Exchange.ts"
 import { noteUse } from "../../src/backend/StaleConnection.ts"
-import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../../src/backend/UpstreamTransport.ts"
+import { BodyEnd, type BodySink, UpstreamFailed, type UpstreamResponse } from "../../src/backend/UpstreamTransport.ts"
 
 /** What undici gives to steer a request with; notes what was asked of it. */
 class Controller implements Dispatcher.DispatchController {
@@ -233,5 +233,152 @@ describe("a connection that breaks before there was a head", () => {
     const refused = Object.assign(new Error("x"), { code: "ECONNREFUSED" })
     noteUse(refused, 17)
     assert.strictEqual(kindOf(refused), "connect")
+  })
+})
+
+/** A client: takes everything, and is ready again when it is told. */
+class Client implements BodySink {
+  readonly pieces: Array<string> = []
+  isReady = true
+  #waiting: Array<() => void> = []
+  readonly take = (piece: Uint8Array): boolean => {
+    this.pieces.push(Buffer.from(piece).toString("latin1"))
+    return this.isReady
+  }
+  readonly onceReady = (ready: () => void): void => {
+    this.#waiting.push(ready)
+  }
+  drain(): void {
+    this.isReady = true
+    for (const ready of this.#waiting.splice(0)) ready()
+  }
+}
+
+const text = (of: string) => Buffer.from(of, "latin1")
+
+describe("a body that is poured out", () => {
+  const pouring = (client: BodySink) => {
+    const all = begun()
+    const fiber = Effect.runFork(all.exchange.pour(client))
+    return { ...all, fiber, ended: () => fiber.pollUnsafe() }
+  }
+
+  it("hands over what had come before, then what comes, then its end", async () => {
+    const client = new Client()
+    const { controller, exchange } = begun()
+    exchange.onResponseData(controller, text("a"))
+    exchange.onResponseData(controller, text("b"))
+    const fiber = Effect.runFork(exchange.pour(client))
+    assert.deepStrictEqual(client.pieces, ["ab"])
+    exchange.onResponseData(controller, text("c"))
+    await Promise.resolve()
+    assert.deepStrictEqual(client.pieces, ["ab", "c"])
+    assert.isUndefined(fiber.pollUnsafe())
+    exchange.onResponseEnd()
+    assert.deepStrictEqual(fiber.pollUnsafe(), Exit.succeed(new BodyEnd(undefined)))
+  })
+
+  it("passes on as one piece what came in one turn", async () => {
+    const client = new Client()
+    const { controller, exchange } = pouring(client)
+    for (const piece of ["a", "b", "c"]) exchange.onResponseData(controller, text(piece))
+    assert.deepStrictEqual(client.pieces, [])
+    await Promise.resolve()
+    assert.deepStrictEqual(client.pieces, ["abc"])
+  })
+
+  it("whose end comes in the same turn as its last piece is whole", () => {
+    const client = new Client()
+    const { controller, ended, exchange } = pouring(client)
+    exchange.onResponseData(controller, text("last"))
+    exchange.onResponseEnd()
+    assert.deepStrictEqual(client.pieces, ["last"])
+    assert.isDefined(ended())
+  })
+
+  it("waits for a client that is slow, with the socket stopped once enough has gathered", async () => {
+    const client = new Client()
+    const { controller, exchange } = pouring(client)
+    client.isReady = false
+    exchange.onResponseData(controller, text("a"))
+    await Promise.resolve()
+    exchange.onResponseData(controller, bytes(65_536))
+    await Promise.resolve()
+    assert.lengthOf(client.pieces, 1)
+    assert.isTrue(controller.paused)
+    client.drain()
+    assert.deepStrictEqual(
+      client.pieces.map((piece) => piece.length),
+      [1, 65_536]
+    )
+    assert.isFalse(controller.paused)
+  })
+
+  it("stays in order where a socket that is let go on tells more, and its end, at once", async () => {
+    const client = new Client()
+    const { controller, ended, exchange } = pouring(client)
+    client.isReady = false
+    exchange.onResponseData(controller, text("a"))
+    await Promise.resolve()
+    exchange.onResponseData(controller, text("b".repeat(65_536)))
+    assert.isTrue(controller.paused)
+    controller.resume = () => {
+      controller.paused = false
+      exchange.onResponseData(controller, text("c"))
+      exchange.onResponseEnd()
+    }
+    client.drain()
+    assert.deepStrictEqual(client.pieces, ["a", "b".repeat(65_536), "c"])
+    assert.isDefined(ended())
+    client.drain()
+    assert.lengthOf(client.pieces, 3)
+  })
+
+  it("is handed over whole at its end, even to a client that is slow", async () => {
+    const client = new Client()
+    const { controller, ended, exchange } = pouring(client)
+    client.isReady = false
+    exchange.onResponseData(controller, text("a"))
+    await Promise.resolve()
+    exchange.onResponseData(controller, text("b"))
+    exchange.onResponseEnd()
+    assert.deepStrictEqual(client.pieces, ["a", "b"])
+    assert.isDefined(ended())
+  })
+
+  it("tells how it broke off, after all that had come", () => {
+    const client = new Client()
+    const { controller, ended, exchange } = pouring(client)
+    exchange.onResponseData(controller, text("a"))
+    exchange.abort(tooSlow)
+    assert.deepStrictEqual(client.pieces, ["a"])
+    assert.deepStrictEqual(ended(), Exit.succeed(new BodyEnd(tooSlow)))
+  })
+
+  it("is for nobody any more once its reader was interrupted", async () => {
+    const client = new Client()
+    const { controller, exchange, fiber } = pouring(client)
+    exchange.onResponseData(controller, text("a"))
+    await Effect.runPromise(Fiber.interrupt(fiber))
+    exchange.onResponseData(controller, text("b"))
+    exchange.cancel()
+    await Promise.resolve()
+    assert.deepStrictEqual(client.pieces, [])
+    assert.isTrue(controller.aborted)
+  })
+
+  it("ends its reader, not the program, where a sink fails", async () => {
+    const { controller, ended, exchange } = pouring({
+      take: () => {
+        throw new Error("a bug")
+      },
+      onceReady: () => {}
+    })
+    exchange.onResponseData(controller, text("a"))
+    await Promise.resolve()
+    const exit = ended()
+    assert.isTrue(exit !== undefined && Exit.hasDies(exit))
+    exchange.onResponseData(controller, text("b"))
+    await Promise.resolve()
   })
 })

@@ -1,5 +1,7 @@
 /** Backends that answer probes as the test says, and note what they were asked, when, and whether it was given up. */
+
 import { Clock, Effect, Layer } from "effect"
+import { pourByReading } from "../../src/backend/Pour.ts"
 import {
   BodyEnd,
   type Chunks,
@@ -53,15 +55,17 @@ export class ScriptedBackends {
           if (reply === "bug") return yield* Effect.die(new Error("a bug"))
           let read = false
           const body = reply === "stall" ? undefined : textOf(reply.body)
+          const reading = Effect.suspend((): Effect.Effect<Chunks | BodyEnd> => {
+            if (body === undefined) return Effect.never
+            if (read || body === "") return Effect.succeed(new BodyEnd(undefined))
+            read = true
+            return Effect.succeed([new TextEncoder().encode(body)] as const)
+          })
           return {
             status: reply === "stall" ? 200 : reply.status,
             headers: {},
-            read: Effect.suspend((): Effect.Effect<Chunks | BodyEnd> => {
-              if (body === undefined) return Effect.never
-              if (read || body === "") return Effect.succeed(new BodyEnd(undefined))
-              read = true
-              return Effect.succeed([new TextEncoder().encode(body)] as const)
-            }),
+            read: reading,
+            pour: pourByReading(reading),
             cancel: release
           }
         })

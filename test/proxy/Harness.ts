@@ -1,12 +1,12 @@
 /** The data plane with everything real but the sockets: a client, scripted backends, virtual time. */
 import { assert } from "@effect/vitest"
-import { Effect, type Fiber, Layer, Schema, Stream } from "effect"
+import { Effect, type Fiber, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import type { UpstreamBody } from "../../src/backend/UpstreamTransport.ts"
 import type { ApiKey } from "../../src/domain/ApiKey.ts"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { layerCore } from "../../src/Gateway.ts"
-import { Proxy, type ProxyResponse, RequestReport } from "../../src/proxy/Proxy.ts"
+import { type BodySink, Proxy, type ProxyResponse, RequestReport } from "../../src/proxy/Proxy.ts"
 import { gatherServices, type ProxyServices } from "../../src/proxy/ProxyServices.ts"
 import type { BackendState, Registry } from "../../src/registry/Registry.ts"
 import type { Admission } from "../../src/resilience/Admission.ts"
@@ -229,16 +229,17 @@ const receive = (response: ProxyResponse, reading: Reading): Effect.Effect<void>
     reading.text = Buffer.from(body).toString("utf8")
     return Effect.void
   }
-  return Stream.runForEach(body, (chunk) =>
+  const sink: BodySink = {
+    take: (piece) => {
+      reading.text += Buffer.from(piece).toString("latin1")
+      return true
+    },
+    onceReady: () => {}
+  }
+  return Effect.catch(body(sink), () =>
     Effect.sync(() => {
-      reading.text += Buffer.from(chunk).toString("latin1")
+      reading.broken = true
     })
-  ).pipe(
-    Effect.catch(() =>
-      Effect.sync(() => {
-        reading.broken = true
-      })
-    )
   )
 }
 

@@ -2,7 +2,9 @@
  * Backends that play a script: what each of them does with its first request, its second, and so on. Virtual time, no
  * sockets; everything that was sent, cancelled and aborted is written down.
  */
+
 import { Deferred, type Duration, Effect, Layer } from "effect"
+import { pourByReading } from "../../src/backend/Pour.ts"
 import {
   type Abort,
   BodyEnd,
@@ -106,10 +108,12 @@ export class Exchange {
       return this.#unlessEnded(Effect.andThen(Effect.delay(Effect.void, step.after), this.#end(failure)), stopped)
     }
     const pieces = step.pieces.values()
+    const read = this.#reading(pieces, step.end)
     const head = {
       status: step.status,
       headers: step.headers,
-      read: this.#reading(pieces, step.end),
+      read,
+      pour: pourByReading(read),
       cancel: this.cancel
     }
     const give = Effect.sync(() => {
