@@ -13,6 +13,9 @@ import { HttpServerResponse } from "effect/http"
 import type { BodySink, ProxyResponse, Relayed } from "../proxy/Proxy.ts"
 import type { Incoming } from "./Incoming.ts"
 
+/** What is answered, and on what. */
+type Delivered = Pick<Incoming, "message" | "response">
+
 /** What Effect's server is told: it adds nothing to a response that has ended. */
 const delivered = HttpServerResponse.empty()
 
@@ -27,7 +30,7 @@ const bodiless = new Set([204, 205, 304])
 
 /** Interrupted when the client leaves. */
 export const deliver = (
-  incoming: Incoming,
+  incoming: Delivered,
   answer: ProxyResponse
 ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
   Effect.suspend(() => {
@@ -46,15 +49,15 @@ export const deliver = (
 
 const done = Effect.succeed(delivered)
 
-const isHttp1 = ({ message }: Incoming): boolean => message.httpVersionMajor === 1
+const isHttp1 = ({ message }: Delivered): boolean => message.httpVersionMajor === 1
 
-const writeHead = ({ response }: Incoming, status: number, headers: OutgoingHttpHeaders): void => {
+const writeHead = ({ response }: Delivered, status: number, headers: OutgoingHttpHeaders): void => {
   // The two have overloads of their own.
   if (response instanceof ServerResponse) response.writeHead(status, headers)
   else response.writeHead(status, headers)
 }
 
-const whole = ({ response }: Incoming, body: Uint8Array) => {
+const whole = ({ response }: Delivered, body: Uint8Array) => {
   if (body.length <= mostAsText && response instanceof ServerResponse) {
     response.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1"), "latin1")
     return done
@@ -63,7 +66,7 @@ const whole = ({ response }: Incoming, body: Uint8Array) => {
   return body.length < waitedFor ? done : Effect.as(untilSent(response), delivered)
 }
 
-const pour = (incoming: Incoming, body: Relayed) => {
+const pour = (incoming: Delivered, body: Relayed) => {
   const response: Writable = incoming.response
   const sink: BodySink = {
     take: (piece) => response.write(piece),
