@@ -1,5 +1,5 @@
 /** Reading a body: up to the limit, not from a client that lets us wait, and not more of them at once than fit. */
-import { Effect, Scope, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import { InvalidRequest, QueueFull, RequestTimeout, RequestTooLarge } from "../domain/Errors.ts"
 import { bodyTooLarge, bodyTooSlow, UpstreamFailed } from "../proxy/Proxy.ts"
 import type { Deadlines, Timed } from "../resilience/Deadlines.ts"
@@ -19,6 +19,32 @@ export interface BodyBounds {
 /** The bodies that are in memory, each from its first byte until its request is over. */
 export class HeldBodies {
   bytes = 0
+}
+
+/** What one request has in memory. Mutable: it grows while the body comes. */
+export class HeldBody {
+  readonly #all: HeldBodies
+  size = 0
+
+  constructor(all: HeldBodies) {
+    this.#all = all
+  }
+
+  /** How much all of them have together. */
+  get together(): number {
+    return this.#all.bytes
+  }
+
+  grow(bytes: number): void {
+    this.size += bytes
+    this.#all.bytes += bytes
+  }
+
+  /** When the request is over. Calling it again is harmless. */
+  letGo(): void {
+    this.#all.bytes -= this.size
+    this.size = 0
+  }
 }
 
 const tooLarge = (limit: number) =>
@@ -60,17 +86,13 @@ export const readBody = (
   incoming: Incoming,
   { limit, patience, together }: BodyBounds,
   deadlines: Deadlines["Service"],
-  held: HeldBodies
-): Effect.Effect<Uint8Array, BodyError, Scope.Scope> =>
+  held: HeldBody
+): Effect.Effect<Uint8Array, BodyError> =>
   Effect.suspend(() => {
     const refused = announcedTooLarge(incoming, limit)
     if (refused !== undefined) return Effect.fail(refused)
     staysListened(incoming)
-    let size = 0
-    const letGo = Effect.sync(() => {
-      held.bytes -= size
-    })
-    const whole = Effect.callback<Uint8Array, BodyError>((resume) => {
+    return Effect.callback<Uint8Array, BodyError>((resume) => {
       const { message } = incoming
       const chunks: Array<Uint8Array> = []
       const refuse = (error: BodyError) => {
@@ -82,17 +104,16 @@ export const readBody = (
         expire: () => refuse(tooSlow())
       }
       const onData = (chunk: Uint8Array) => {
-        size += chunk.length
-        held.bytes += chunk.length
-        if (size > limit) return refuse(tooLarge(limit))
-        if (held.bytes > together) return refuse(noRoom())
+        held.grow(chunk.length)
+        if (held.size > limit) return refuse(tooLarge(limit))
+        if (held.together > together) return refuse(noRoom())
         chunks.push(chunk)
         timed.dueAt = deadlines.now() + patience
       }
       const onEnd = () => {
         stop()
         const [first] = chunks
-        resume(Effect.succeed(chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks, size)))
+        resume(Effect.succeed(chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks, held.size)))
       }
       const onError = () => refuse(new InvalidRequest({ message: "The request's body broke off." }))
       const stop = () => {
@@ -108,11 +129,6 @@ export const readBody = (
       message.on("error", onError)
       return Effect.sync(stop)
     })
-    // Not `Effect.addFinalizer`, which copies the whole context, once for each request, to hand it to the finaliser.
-    return Effect.andThen(
-      Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, letGo)),
-      whole
-    )
   })
 
 const tooSlow = () => new RequestTimeout({ message: "The request's body came too slowly." })

@@ -1,5 +1,5 @@
 /** The data plane: from a request that may come in to the answer of a backend, or to the gateway's own. */
-import { Context, Effect, Layer, Result, Scope } from "effect"
+import { Context, Effect, Layer, Result } from "effect"
 import type { UpstreamBody } from "../backend/UpstreamTransport.ts"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { type GatewayError, RateLimitExceeded } from "../domain/Errors.ts"
@@ -46,8 +46,11 @@ export interface ProxyRequest {
 export class Proxy extends Context.Service<
   Proxy,
   {
-    /** What the request took is given back when the scope closes, which must be when its answer was sent or given up. */
-    readonly handle: (request: ProxyRequest) => Effect.Effect<ProxyResponse, GatewayError, Scope.Scope>
+    /** `use` sends the answer; what the request took is given back when that has ended, or was given up. */
+    readonly handle: <A, E>(
+      request: ProxyRequest,
+      use: (answer: ProxyResponse) => Effect.Effect<A, E>
+    ) => Effect.Effect<A, E | GatewayError>
     /** What clients of a listener (with a key) can ask for, each name once. */
     readonly models: (snapshot: Snapshot, listener: Listener, key: ApiKey | undefined) => ReadonlyArray<ModelInfo>
   }
@@ -60,16 +63,9 @@ export class Proxy extends Context.Service<
       const attempts = makeAttempts(services)
       const relay = makeRelay(services)
 
-      const handle = Effect.fnUntraced(function* (request: ProxyRequest) {
+      /** `board` is told of each flight in the moment that it begins. */
+      const answer = Effect.fnUntraced(function* (request: ProxyRequest, board: (flight: Flight) => void) {
         let flight: Flight | undefined
-        yield* Scope.addFinalizer(
-          yield* Effect.scope,
-          Effect.sync(() => {
-            if (flight === undefined) return
-            note(flight, request.report)
-            flight.land()
-          })
-        )
         // From here to the limits everything happens in one breath: an interruption finds either nothing or the flight.
         let plan = planFor(request)
         for (;;) {
@@ -77,6 +73,7 @@ export class Proxy extends Context.Service<
           const { mission } = plan
           const before = flight
           flight = plan.flight
+          board(flight)
           if (before === undefined) {
             const refused = takeLimits(services, request, plan)
             if (refused !== undefined) return yield* refused
@@ -97,6 +94,19 @@ export class Proxy extends Context.Service<
           return response
         }
       })
+      const handle = <A, E>(request: ProxyRequest, use: (answer: ProxyResponse) => Effect.Effect<A, E>) =>
+        Effect.suspend(() => {
+          let flight: Flight | undefined
+          const answered = answer(request, (next) => {
+            flight = next
+          })
+          const land = Effect.sync(() => {
+            if (flight === undefined) return
+            note(flight, request.report)
+            flight.land()
+          })
+          return Effect.ensuring(Effect.flatMap(answered, use), land)
+        })
       return Proxy.of({ handle, models: services.scheduler.models })
     })
   )

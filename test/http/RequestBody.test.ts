@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Scope } from "effect"
+import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import {
   announcedTooLarge,
   type BodyBounds,
   HeldBodies,
+  HeldBody,
   hasBody,
   packed,
   readBody,
@@ -16,17 +17,15 @@ import { incoming } from "./Requests.ts"
 const bounds: BodyBounds = { limit: 10, patience: 1000, together: 25 }
 
 /** A body under way, as one request reads it. */
-const reading = Effect.fnUntraced(function* (held = new HeldBodies(), headers: Record<string, string> = {}) {
+const reading = Effect.fnUntraced(function* (all = new HeldBodies(), headers: Record<string, string> = {}) {
   const request = incoming({ method: "POST", headers })
-  const scope = yield* Scope.make()
+  const held = new HeldBody(all)
   const deadlines = yield* Deadlines
   const fiber = yield* readBody(request, bounds, deadlines, held).pipe(
-    Effect.provideService(Scope.Scope, scope),
     Effect.match({ onSuccess: (body) => Buffer.from(body).toString(), onFailure: ({ code }) => code }),
     Effect.forkChild({ startImmediately: true })
   )
   return {
-    held,
     request,
     push: (text: string | null) =>
       Effect.andThen(
@@ -36,7 +35,7 @@ const reading = Effect.fnUntraced(function* (held = new HeldBodies(), headers: R
     fiber,
     /** The body, or the code of the refusal. */
     outcome: Fiber.join(fiber),
-    over: Scope.close(scope, Exit.void)
+    over: Effect.sync(() => held.letGo())
   }
 })
 

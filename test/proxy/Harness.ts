@@ -133,17 +133,15 @@ export class Harness {
 
   /** A whole request, from its arrival to the last byte of its answer. Time must pass for it. */
   request(question: Question = {}, onAnswer: (response: ProxyResponse) => void = () => {}) {
-    return Effect.scoped(
-      Effect.gen({ self: this }, function* () {
-        const report = new RequestReport(this.deadlines.now())
-        const reading = new Reading(report)
-        this.reading = reading
-        const response = yield* this.proxy.handle(this.#asRequest(question, report))
+    return Effect.suspend(() => {
+      const report = new RequestReport(this.deadlines.now())
+      const reading = new Reading(report)
+      this.reading = reading
+      return this.proxy.handle(this.#asRequest(question, report), (response) => {
         onAnswer(response)
-        yield* receive(response, reading)
-        return reading
+        return Effect.as(receive(response, reading), reading)
       })
-    )
+    })
   }
 
   #asRequest(
