@@ -7,6 +7,7 @@ import { InvalidJson, InvalidRequest, ModelRequired } from "../domain/Errors.ts"
 import type { Endpoint } from "./Endpoint.ts"
 import { topLevelMember } from "./JsonMember.ts"
 import { type Fields, isFields } from "./RequestFields.ts"
+import { shortened } from "./ShortJson.ts"
 
 export interface Envelope {
   readonly model: string
@@ -15,15 +16,18 @@ export interface Envelope {
   readonly choices: number
   /** What the request will use of a token limit, roughly: a token for every four bytes, and what it asks for. */
   readonly tokenEstimate: number
-  /** All of it, as long as it is needed. */
+  /** All members; in a large body, long texts inside of messages are empty. */
   readonly fields: Fields
+  /** All members with all that they say, for who wants to read messages. Keeps the body, so ask while it is there anyway. */
+  readonly whole: () => Fields
 }
 
 export type EnvelopeError = InvalidJson | InvalidRequest | ModelRequired
 
 /** Reads a body that was sent to an endpoint. What only the engine can judge is left to the engine. */
 export const readEnvelope = (endpoint: Endpoint, body: Uint8Array): Envelope | EnvelopeError => {
-  const fields = parse(body)
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  const fields = parse(bytes)
   if (fields instanceof InvalidJson || fields instanceof InvalidRequest) return fields
   const { model, stream } = fields
   if (model === undefined || model === null || model === "") {
@@ -38,19 +42,25 @@ export const readEnvelope = (endpoint: Endpoint, body: Uint8Array): Envelope | E
     stream: stream === true,
     choices: choicesOf(fields),
     tokenEstimate: Math.ceil(body.length / 4) + requestedTokens(fields),
-    fields
+    fields,
+    whole: () => {
+      const value = isLarge(bytes) ? parseJson(bytes.toString("utf8")) : fields
+      return isFields(value) ? value : fields
+    }
   }
 }
 
-const parse = (body: Uint8Array): Fields | InvalidJson | InvalidRequest => {
-  if (!isUtf8(body)) return new InvalidJson({ message: "The body is not valid UTF-8." })
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-  const text = bytes.toString("utf8")
-  const value = parseJson(text)
-  if (value === invalid) return new InvalidJson({ message: "The body is not valid JSON." })
+/** From here on it is cheaper to leave long texts out than to read them. */
+const isLarge = ({ length }: Buffer): boolean => length >= 32_768
+
+const parse = (bytes: Buffer): Fields | InvalidJson | InvalidRequest => {
+  if (!isUtf8(bytes)) return new InvalidJson({ message: "The body is not valid UTF-8." })
+  const text = isLarge(bytes) ? shortened(bytes) : bytes.toString("utf8")
+  const value = text === undefined ? invalid : parseJson(text)
+  if (text === undefined || value === invalid) return new InvalidJson({ message: "The body is not valid JSON." })
   if (!isFields(value)) return new InvalidRequest({ message: "The body must be a JSON object." })
   // Engines do not agree on which of two equal keys counts; what was checked here must be what is served there.
-  return mayRepeatModel(bytes, text) && topLevelMember(body, "model").repeated
+  return mayRepeatModel(text) && topLevelMember(bytes, "model").repeated
     ? new InvalidRequest({ message: "The body names its model more than once.", param: "model" })
     : value
 }
@@ -66,13 +76,9 @@ const parseJson = (text: string): unknown => {
   }
 }
 
-const modelName = Buffer.from('"model"', "latin1")
-
-/** A cheap look before the exact one: the word twice, or spelled with escapes. Bytes are searched in a third of the time. */
-const mayRepeatModel = (bytes: Buffer, text: string): boolean => {
-  const first = bytes.indexOf(modelName)
-  return bytes.indexOf(modelName, first + 1) > 0 || /\\u00[4-7]/i.test(text)
-}
+/** A cheap look before the exact one: the word twice, or spelled with escapes. */
+const mayRepeatModel = (text: string): boolean =>
+  text.indexOf('"model"', text.indexOf('"model"') + 1) > 0 || /\\u00[4-7]/i.test(text)
 
 const wrongType = (param: string, expected: string) =>
   new InvalidRequest({ message: `"${param}" must be ${expected}.`, param })

@@ -55,7 +55,7 @@ export const makePlanner = (services: ProxyServices) => {
       return noTools(envelope)
     const { header, report } = request
     report.pool = pool.name
-    const client = { session: header("x-session-key"), fields: envelope?.fields, address: request.address }
+    const client = { session: header("x-session-key"), envelope, address: request.address }
     const flight = new Flight(services, {
       pool,
       candidates,
@@ -134,7 +134,7 @@ const outgoingOf = ({ endpoint, envelope, request }: Inquiry, { model, pool, rul
     body
   }
   if (envelope === undefined || model === undefined || !(body instanceof Uint8Array)) return () => outgoing
-  const added = rule?.gptOss === true ? withMembers(body, gptOssMembers(envelope.model, envelope.fields)) : body
+  const added = rule?.gptOss === true ? withMembers(body, gptOssMembers(envelope.model, envelope.whole())) : body
   const named = renamed(outgoing, added, envelope.model, model)
   return ({ instance }: Lease) =>
     instance === undefined || instance === model ? named : renamed(outgoing, added, envelope.model, instance)

@@ -43,7 +43,7 @@ export const makeRequestTrace = (
     "gen_ai.request.stream": envelope.stream
   }
   span.set(attributes)
-  if (captureContent) span.set({ "gen_ai.input.messages": inputOf(envelope.fields) })
+  if (captureContent) span.set({ "gen_ai.input.messages": inputOf(envelope.whole()) })
   return { span, name: `${operation} ${envelope.model}`, attributes, captureContent }
 }
 

@@ -4,13 +4,14 @@ import { Result } from "effect"
 import { memoize } from "effect/Function"
 import { compileRegExp, type LinearRegExp } from "../domain/LinearRegExp.ts"
 import type { StickySettings } from "../domain/Pool.ts"
-import { type Fields, isFields, systemTexts } from "./RequestFields.ts"
+import type { Envelope } from "./Envelope.ts"
+import { isFields, systemTexts } from "./RequestFields.ts"
 
 export interface Client {
   /** `X-Session-Key`. */
   readonly session: string | undefined
-  /** The body's members, where it has a known form. */
-  readonly fields: Fields | undefined
+  /** What the body says, where it has a known form. */
+  readonly envelope: Pick<Envelope, "fields" | "whole"> | undefined
   readonly address: string
 }
 
@@ -44,7 +45,7 @@ export const makeSessions = () => {
           ? client.session
           : by === "ip"
             ? client.address
-            : client.fields && userOf(client.fields, patternsOf(settings))
+            : client.envelope && userOf(client.envelope, patternsOf(settings))
       if (found === undefined || found === "") continue
       const key = `${by}:${found}\u0000${model ?? ""}`
       return key.length <= longest ? key : hash("sha256", key, "hex")
@@ -57,13 +58,16 @@ export const makeSessions = () => {
  * The `user` of OpenAI's API (`safety_identifier` today, `metadata.user_id` in Anthropic's), else the name that the first
  * of the patterns finds in a system message.
  */
-export const userOf = (fields: Fields, patterns: ReadonlyArray<LinearRegExp>): string | undefined => {
+const userOf = (
+  { fields, whole }: Pick<Envelope, "fields" | "whole">,
+  patterns: ReadonlyArray<LinearRegExp>
+): string | undefined => {
   const { metadata, safety_identifier: identifier, user } = fields
   for (const named of [user, identifier, isFields(metadata) ? metadata["user_id"] : undefined]) {
     if (typeof named === "string" && named !== "") return named
   }
   let left = lookedAt
-  for (const text of patterns.length === 0 ? [] : systemTexts(fields)) {
+  for (const text of patterns.length === 0 ? [] : systemTexts(whole())) {
     if (left <= 0) return undefined
     const part = text.slice(0, left)
     left -= Math.max(part.length, leastLookedAt)

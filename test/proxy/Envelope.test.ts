@@ -104,7 +104,9 @@ describe("what else the gateway reads", () => {
   })
 
   it("is left to the engine where it is none of the gateway's business", () => {
-    const envelope = accepted('{"model":"a","messages":[],"tools":null,"temperature":"hot","n":"many","stream":null}')
+    const { whole: _whole, ...envelope } = accepted(
+      '{"model":"a","messages":[],"tools":null,"temperature":"hot","n":"many","stream":null}'
+    )
     assert.deepStrictEqual(
       { ...envelope, fields: {}, tokenEstimate: 0 },
       { model: "a", stream: false, choices: 1, fields: {}, tokenEstimate: 0 }

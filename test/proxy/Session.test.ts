@@ -8,14 +8,14 @@ import { holdsFor } from "../Property.ts"
 const settings = Schema.decodeUnknownSync(StickySettings)
 const all = settings({})
 const byHeader = settings({ by: ["header"] })
-const nobody = { session: undefined, fields: undefined, address: "192.0.2.1" }
+const nobody = { session: undefined, envelope: undefined, address: "192.0.2.1" }
 
 const keyOf = (session: string | undefined, model: string | undefined) =>
   makeSessions()(byHeader, { ...nobody, session }, model)
 
 /** Who a request with these members is by. */
 const sessionOf = (fields: object, sticky = all, session?: string) =>
-  makeSessions()(sticky, { ...nobody, session, fields: { ...fields } }, "m")
+  makeSessions()(sticky, { ...nobody, session, envelope: { fields: { ...fields }, whole: () => ({ ...fields }) } }, "m")
 
 const said = (content: unknown, role = "system") => ({ messages: [{ role, content }] })
 
