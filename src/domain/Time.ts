@@ -1,8 +1,8 @@
 /** Time as the program measures it. */
-import { Clock } from "effect"
+import { Clock, Context } from "effect"
 
 /** The clock of a program that runs for real. */
-const live = Clock.Clock.defaultValue()
+const live = Context.get(Context.empty(), Clock.Clock)
 
 /**
  * Monotonic milliseconds with a fraction: for measuring how long things take and when they are due. The origin is

@@ -78,7 +78,7 @@ const parseJson = (text: string): unknown => {
 
 /** A cheap look before the exact one: the word twice, or spelled with escapes. */
 const mayRepeatModel = (text: string): boolean =>
-  text.indexOf('"model"', text.indexOf('"model"') + 1) > 0 || /\\u00[4-7]/i.test(text)
+  text.indexOf('"model"', text.indexOf('"model"') + 1) > 0 || (text.includes("\\u00") && /\\u00[4-7]/.test(text))
 
 const wrongType = (param: string, expected: string) =>
   new InvalidRequest({ message: `"${param}" must be ${expected}.`, param })
