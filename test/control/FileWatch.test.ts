@@ -1,129 +1,188 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, FileSystem, Schedule } from "effect"
+import { ByteSize, Effect, FileSystem, Option, PlatformError, Schedule } from "effect"
+import { TestClock } from "effect/testing"
 import { type Pace, watchFiles } from "../../src/control/FileWatch.ts"
 
-const pace: Pace = { every: "10 millis", calm: "30 millis" }
+/** Files as a watch sees them, changed at once and seen at the next look. */
+class Folder {
+  readonly #files = new Map<string, { readonly ino: number; readonly size: number; readonly mtime: number }>()
+  #changes = 0
 
-interface Scene {
-  readonly file: string
-  readonly fs: FileSystem.FileSystem
-  readonly told: () => number
+  /** Written in place; every write is of its own time. */
+  write(file: string, text: string): void {
+    const ino = this.#files.get(file)?.ino ?? ++this.#changes
+    this.#files.set(file, { ino, size: text.length, mtime: ++this.#changes })
+  }
+
+  /** Another file of the same length and time takes its place. */
+  replace(file: string): void {
+    const old = this.#files.get(file)
+    if (old !== undefined) this.#files.set(file, { ...old, ino: ++this.#changes })
+  }
+
+  remove(file: string): void {
+    this.#files.delete(file)
+  }
+
+  readonly layer = FileSystem.layerNoop({
+    stat: (path) => {
+      const found = this.#files.get(path)
+      if (found === undefined) {
+        return Effect.fail(
+          PlatformError.systemError({ _tag: "NotFound", module: "FileSystem", method: "stat", pathOrDescriptor: path })
+        )
+      }
+      const { ino, mtime, size } = found
+      const none = Option.none()
+      return Effect.succeed({
+        type: "File" as const,
+        dev: 1n,
+        ino: Option.some(BigInt(ino)),
+        size: ByteSize.bytes(size),
+        mtime: Option.some(new Date(mtime)),
+        mode: 0,
+        atime: none,
+        birthtime: none,
+        nlink: none,
+        uid: none,
+        gid: none,
+        rdev: none,
+        blksize: none,
+        blocks: none
+      })
+    }
+  })
 }
 
-/** A file `weir.yaml` in a folder of its own, and a watch over it that counts what it tells. */
-const watching = <A, E>(
-  use: (scene: Scene) => Effect.Effect<A, E>,
-  more: (folder: string) => ReadonlyArray<string> = () => []
-) =>
-  Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    const folder = yield* fs.makeTempDirectoryScoped()
-    const file = `${folder}/weir.yaml`
-    yield* fs.writeFileString(file, "first")
-    let told = 0
-    const count = Effect.sync(() => {
-      told++
-    })
-    yield* Effect.forkScoped(
-      watchFiles(() => [file, ...more(folder)], pace, count),
-      { startImmediately: true }
-    )
-    // It has had its first look.
-    yield* Effect.sleep("50 millis")
-    return yield* use({ file, fs, told: () => told })
-  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
+const file = "weir.yaml"
 
-const until = (condition: () => boolean) =>
-  Effect.sync(condition).pipe(
-    Effect.flatMap((is) => (is ? Effect.void : Effect.fail("not yet"))),
-    Effect.retry(Schedule.spaced("5 millis").pipe(Schedule.upTo({ duration: "10 seconds" })))
-  )
+/** A look every second; who has not changed for three is calm. */
+const pace: Pace = { every: "1 second", calm: "3 seconds" }
+
+/** A look, and the time until what it saw is calm. */
+const aWhile = TestClock.adjust("5 seconds")
+
+/** A watch over a file that was there before, and what it has told so far. */
+const watching = Effect.fnUntraced(function* (files: () => ReadonlyArray<string> = () => [file]) {
+  const folder = new Folder()
+  folder.write(file, "first")
+  const seen = { told: 0 }
+  const count = Effect.sync(() => {
+    seen.told++
+  })
+  yield* Effect.forkScoped(Effect.provide(watchFiles(files, pace, count), folder.layer), { startImmediately: true })
+  return { folder, seen }
+})
 
 describe("a file that is watched", () => {
-  it.live("is told once when it was written, and not again", () =>
-    watching(({ file, fs, told }) =>
-      Effect.gen(function* () {
-        yield* fs.writeFileString(file, "second!")
-        yield* until(() => told() === 1)
-        yield* Effect.sleep("150 millis")
-        assert.strictEqual(told(), 1)
-        yield* fs.writeFileString(file, "the third")
-        yield* until(() => told() === 2)
-      })
-    )
+  it.effect("is told once when it was written, and not again", () =>
+    Effect.gen(function* () {
+      const { folder, seen } = yield* watching()
+      yield* aWhile
+      assert.strictEqual(seen.told, 0)
+      folder.write(file, "second!")
+      yield* aWhile
+      assert.strictEqual(seen.told, 1)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(seen.told, 1)
+      folder.write(file, "the third")
+      yield* aWhile
+      assert.strictEqual(seen.told, 2)
+    })
   )
 
-  it.live("is told when another file of the same length and time takes its place", () =>
-    watching(({ file, fs, told }) =>
-      Effect.gen(function* () {
-        const at = new Date(1_700_000_000_000)
-        yield* fs.utimes(file, at, at)
-        yield* until(() => told() === 1)
-        yield* fs.writeFileString(`${file}.new`, "other")
-        yield* fs.utimes(`${file}.new`, at, at)
-        yield* fs.rename(`${file}.new`, file)
-        yield* until(() => told() === 2)
-      })
-    )
+  it.effect("is told when another file of the same length and time takes its place", () =>
+    Effect.gen(function* () {
+      const { folder, seen } = yield* watching()
+      folder.replace(file)
+      yield* aWhile
+      assert.strictEqual(seen.told, 1)
+    })
   )
 
-  it.live("is not told while somebody still writes to it", () =>
-    watching(({ file, fs, told }) =>
-      Effect.gen(function* () {
-        const began = performance.now()
-        let seen = 0
-        for (let size = 1; performance.now() - began < 300; size++) {
-          yield* fs.writeFileString(file, "x".repeat(size))
-          yield* Effect.sleep("5 millis")
-          seen = Math.max(seen, told())
-        }
-        // A machine that stands still for longer than the calm makes one more of it; a watch without calm, dozens.
-        assert.isAtMost(seen, 5)
-        yield* until(() => told() > seen || (told() > 0 && told() === seen))
-      })
-    )
+  it.effect("is not told while somebody still writes to it", () =>
+    Effect.gen(function* () {
+      const { folder, seen } = yield* watching()
+      for (let size = 1; size < 60; size++) {
+        folder.write(file, "x".repeat(size))
+        yield* TestClock.adjust("2 seconds")
+        assert.strictEqual(seen.told, 0)
+      }
+      yield* aWhile
+      assert.strictEqual(seen.told, 1)
+    })
   )
 
-  it.live("is not told when it is gone or empty, but when it is back and something is in it", () =>
-    watching(({ file, fs, told }) =>
-      Effect.gen(function* () {
-        yield* fs.remove(file)
-        yield* Effect.sleep("100 millis")
-        yield* fs.writeFileString(file, "")
-        yield* Effect.sleep("100 millis")
-        assert.strictEqual(told(), 0)
-        yield* fs.writeFileString(file, "back")
-        yield* until(() => told() === 1)
-      })
-    )
+  it.effect("is not told when it is gone or empty, but when it is back and something is in it", () =>
+    Effect.gen(function* () {
+      const { folder, seen } = yield* watching()
+      folder.remove(file)
+      yield* aWhile
+      folder.write(file, "")
+      yield* aWhile
+      assert.strictEqual(seen.told, 0)
+      folder.write(file, "back")
+      yield* aWhile
+      assert.strictEqual(seen.told, 1)
+    })
   )
 
-  it.live("may not be there at first: that it comes is told", () =>
-    watching(
-      ({ file, fs, told }) =>
+  it.effect("may not be there at first: that it comes is told", () =>
+    Effect.gen(function* () {
+      const { folder, seen } = yield* watching(() => [file, ".env"])
+      yield* aWhile
+      folder.write(".env", "A=1")
+      yield* aWhile
+      assert.strictEqual(seen.told, 1)
+    })
+  )
+
+  it.effect("may be one that was not watched before: that alone is no change, what comes then is", () =>
+    Effect.gen(function* () {
+      let files = [file]
+      const { folder, seen } = yield* watching(() => files)
+      folder.write("cert.pem", "one")
+      files = [file, "cert.pem"]
+      yield* aWhile
+      assert.strictEqual(seen.told, 0)
+      folder.write("cert.pem", "renewed")
+      yield* aWhile
+      assert.strictEqual(seen.told, 1)
+    })
+  )
+
+  it.live("is seen on a real disk: written, and replaced by another one", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const path = `${yield* fs.makeTempDirectoryScoped()}/${file}`
+      const at = new Date(1_700_000_000_000)
+      yield* fs.writeFileString(path, "first")
+      yield* fs.utimes(path, at, at)
+      let told = 0
+      const count = Effect.sync(() => {
+        told++
+      })
+      yield* Effect.forkScoped(watchFiles(() => [path], { every: "5 millis", calm: "5 millis" }, count))
+      /** Does it again and again until it was seen: nobody knows when the first look is over. */
+      const untilTold = (times: number, change: Effect.Effect<void, PlatformError.PlatformError>) =>
+        Effect.andThen(
+          change,
+          Effect.sync(() => told >= times)
+        ).pipe(Effect.repeat({ until: (is) => is, schedule: Schedule.spaced("50 millis") }))
+      let size = 0
+      yield* untilTold(
+        1,
+        Effect.suspend(() => fs.writeFileString(path, "x".repeat(++size)))
+      )
+      yield* untilTold(
+        2,
         Effect.gen(function* () {
-          yield* fs.writeFileString(file.replace("weir.yaml", ".env"), "A=1")
-          yield* until(() => told() === 1)
-        }),
-      (folder) => [`${folder}/.env`]
-    )
+          yield* fs.writeFileString(`${path}.new`, "other")
+          yield* fs.utimes(`${path}.new`, at, at)
+          yield* fs.rename(`${path}.new`, path)
+        })
+      )
+    }).pipe(Effect.provide(NodeServices.layer))
   )
-
-  it.live("may be one that was not watched before: that alone is no change, what comes then is", () => {
-    let more = false
-    return watching(
-      ({ file, fs, told }) =>
-        Effect.gen(function* () {
-          const certificate = file.replace("weir.yaml", "cert.pem")
-          yield* fs.writeFileString(certificate, "one")
-          more = true
-          yield* Effect.sleep(Duration.millis(150))
-          assert.strictEqual(told(), 0)
-          yield* fs.writeFileString(certificate, "renewed")
-          yield* until(() => told() === 1)
-        }),
-      (folder) => (more ? [`${folder}/cert.pem`] : [])
-    )
-  })
 })
