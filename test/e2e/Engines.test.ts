@@ -177,6 +177,11 @@ describe("engines of every kind", () => {
       // Somebody else keeps the first one busy.
       yield* busy.setFaults({ kind: "stall", afterTokens: 1, times: 1 })
       yield* Effect.forkScoped(chat(busy.url, { model: "m", stream: true }))
+      // Only then: what is shown may still be of the first request, and the next one would meet the fault.
+      yield* eventually(
+        Effect.map(busy.stats, ({ running }) => (running === 1 ? true : undefined)),
+        () => "somebody else at the first"
+      )
       yield* state("busy")
       assert.strictEqual((yield* chat(gateway.url, { model: "m" })).headers.get("x-routed-node"), "idle")
     })

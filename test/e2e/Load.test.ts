@@ -51,7 +51,7 @@ const decodeStats = Schema.decodeUnknownSync(
   Schema.Struct({
     active_requests: Schema.Int,
     queue_depth: Schema.Int,
-    backends: Schema.Array(Schema.Struct({ inflight: Schema.Int }))
+    backends: Schema.Array(Schema.Struct({ inflight: Schema.Int, health: Schema.String }))
   })
 )
 
@@ -104,6 +104,13 @@ describe("64 clients on three backends", () => {
             now.every(({ finished }, index) => finished >= (before[index]?.finished ?? 0) + 100) ? true : undefined
         ),
         () => "the others go on"
+      )
+      // Who is back before anybody saw that it was gone has to wait until its circuit's rest is over.
+      yield* eventually(
+        Effect.map(ask(`${gateway.url}/stats`), ({ json }) =>
+          decodeStats(json).backends[0]?.health === "unhealthy" ? true : undefined
+        ),
+        () => "the victim is known to be gone"
       )
       const reborn = yield* Simulator.make({ ...engine, name: "a", port: victim.port })
       // Not many: who comes back is given work little by little.
