@@ -47,7 +47,7 @@ export const shortened = (body: Buffer): string | undefined => {
       depth += steps[byte] ?? 0
       continue
     }
-    const end = endOfString(words, at + 1)
+    const end = words.endOfString(at + 1)
     if (end < 0) return undefined
     if (depth >= deep && end - at > short) {
       pieces.push(body.toString("utf8", taken, at + 1))
@@ -59,55 +59,53 @@ export const shortened = (body: Buffer): string | undefined => {
   return pieces.join("")
 }
 
-/** Where the quote is that closes a string; -1 where it is not one. */
-const endOfString = (words: Words, from: number): number => {
-  const { body } = words
-  let at = from
-  for (;;) {
-    at = words.endOfPlain(at)
-    const byte = at < body.length ? body[at] : undefined
-    if (byte === quote) return at
-    if (byte !== backslash) return -1
-    const length = escapes[body[at + 1] ?? 0] ?? 0
-    if (length === 0) return -1
-    for (let digit = at + 2; digit < at + length; digit++) if (!isHex(body[digit])) return -1
-    at += length
-  }
-}
-
 /** Bytes that are only themselves inside of a string. */
 const plain = new Uint8Array(256).fill(1, firstPrintable)
 plain[quote] = 0
 plain[backslash] = 0
 
-/** A text as words of four bytes: three times as fast to look through as byte by byte. */
+/** A text as words of four bytes: looked through two to three times as fast as byte by byte. */
 class Words {
-  readonly body: Buffer
+  readonly #body: Buffer
   readonly #fours: Int32Array
   /** Bytes of the first word that lie before the text. */
   readonly #lead: number
 
   constructor(body: Buffer) {
-    this.body = body
+    this.#body = body
     this.#lead = body.byteOffset & 3
     this.#fours = new Int32Array(body.buffer, body.byteOffset - this.#lead, (this.#lead + body.length) >> 2)
   }
 
-  /** The next byte that means something inside of a string, or the end of the text. */
-  endOfPlain(from: number): number {
-    const { body } = this
+  /** Where the quote is that closes the string that begins here; -1 where it is none. */
+  endOfString(from: number): number {
+    const body = this.#body
     const fours = this.#fours
     const lead = this.#lead
     let at = from
-    while (at < body.length && plain[body[at] ?? 0] === 1) {
-      at++
-      if (((at + lead) & 3) !== 0) continue
-      let word = (at + lead) >> 2
-      while (word < fours.length && isPlain(fours[word] ?? 0)) word++
-      at = word * 4 - lead
+    while (at < body.length) {
+      const byte = body[at] ?? 0
+      if (plain[byte] === 1) {
+        at++
+        if (((at + lead) & 3) !== 0) continue
+        let word = (at + lead) >> 2
+        while (word < fours.length && isPlain(fours[word] ?? 0)) word++
+        at = word * 4 - lead
+      } else if (byte === backslash) {
+        const length = escapeAt(body, at + 1)
+        if (length === 0) return -1
+        at += length
+      } else return byte === quote ? at : -1
     }
-    return at
+    return -1
   }
+}
+
+/** How long an escape is whose second byte stands here; 0 where it is none. */
+const escapeAt = (body: Buffer, at: number): number => {
+  const length = at < body.length ? (escapes[body[at] ?? 0] ?? 0) : 0
+  for (let digit = at + 1; digit < at + length - 1; digit++) if (!isHex(body[digit])) return 0
+  return length
 }
 
 /**
