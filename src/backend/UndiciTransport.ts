@@ -43,7 +43,7 @@ export const layerUndici = Layer.effect(
     return UpstreamTransport.of({
       send: (request, started) =>
         Effect.callback<UpstreamResponse, UpstreamFailed>((resume) => {
-          const exchange = new Exchange((head) => resume(request.readable ? Exit.map(head, decodeContent) : head))
+          const exchange = new Exchange(headReader(request.readable, resume))
           started(exchange.abort)
           const line = lines.get(request)
           if (line instanceof UpstreamFailed) return resume(Exit.fail(line))
@@ -56,7 +56,7 @@ export const layerUndici = Layer.effect(
               origin,
               path: request.path,
               method: request.method,
-              headers: proxied ? pairsOf(request.headers) : [...request.headers],
+              headers: proxied ? pairsOf(headersOf(request)) : headersOf(request),
               body: toNodeBody(request.body),
               headersTimeout: 0,
               bodyTimeout: 0
@@ -68,6 +68,12 @@ export const layerUndici = Layer.effect(
     })
   })
 )
+
+type HeadReader = (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void
+
+/** Out here, so that it keeps nothing of the request: it lives as long as the answer. */
+const headReader = (readable: boolean, tell: HeadReader): HeadReader =>
+  readable ? (head) => tell(Exit.map(head, decodeContent)) : tell
 
 interface Policies {
   readonly backends: () => EgressPolicy
@@ -122,7 +128,36 @@ function* pairsOf(headers: ReadonlyArray<string>): Generator<[string, string]> {
   for (let i = 0; i + 1 < headers.length; i += 2) yield [headers[i] ?? "", headers[i + 1] ?? ""]
 }
 
+/** Bytes; what is shorter is cheaper to keep than to give by itself. */
+const long = 16 * 1024
+
+const isLong = (body: UpstreamBody): body is Uint8Array => body instanceof Uint8Array && body.length >= long
+
 const toNodeBody = (body: UpstreamBody): Uint8Array | Readable | null => {
+  if (isLong(body)) return new GivenOnce(body)
   if (body === undefined || body instanceof Uint8Array) return body ?? null
   return Readable.from(Stream.toAsyncIterable(body), { objectMode: false })
+}
+
+/** Of what comes as a stream undici does not see how long it is. */
+const headersOf = ({ body, headers }: UpstreamRequest): Array<string> =>
+  isLong(body) ? [...headers, "content-length", String(body.length)] : [...headers]
+
+/**
+ * A body that is not kept by who sends it: undici holds what it is given until the answer has ended, which for the
+ * stream to a long prompt is minutes.
+ */
+class GivenOnce extends Readable {
+  #body: Uint8Array | undefined
+
+  constructor(body: Uint8Array) {
+    super()
+    this.#body = body
+  }
+
+  override _read(): void {
+    const body = this.#body
+    this.#body = undefined
+    this.push(body ?? null)
+  }
 }

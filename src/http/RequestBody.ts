@@ -1,7 +1,7 @@
 /** Reading a body: up to the limit, not from a client that lets us wait, and not more of them at once than fit. */
 import { Effect, Stream } from "effect"
 import { InvalidRequest, QueueFull, RequestTimeout, RequestTooLarge } from "../domain/Errors.ts"
-import { bodyTooLarge, bodyTooSlow, UpstreamFailed } from "../proxy/Proxy.ts"
+import { bodyTooLarge, bodyTooSlow, type Payload, type UpstreamBody, UpstreamFailed } from "../proxy/Proxy.ts"
 import type { Deadlines, Timed } from "../resilience/Deadlines.ts"
 import type { Incoming } from "./Incoming.ts"
 
@@ -16,14 +16,15 @@ export interface BodyBounds {
   readonly together: number
 }
 
-/** The bodies that are in memory, each from its first byte until its request is over. */
+/** The bodies that are in memory, each from its first byte until it is not needed any more. */
 export class HeldBodies {
   bytes = 0
 }
 
-/** What one request has in memory. Mutable: it grows while the body comes. */
-export class HeldBody {
+/** What one request has in memory. Mutable: it grows while the body comes, and is let go once it is not needed. */
+export class HeldBody implements Payload {
   readonly #all: HeldBodies
+  body: UpstreamBody
   size = 0
 
   constructor(all: HeldBodies) {
@@ -40,10 +41,11 @@ export class HeldBody {
     this.#all.bytes += bytes
   }
 
-  /** When the request is over. Calling it again is harmless. */
+  /** When an answer is being sent, or the request is over. */
   letGo(): void {
     this.#all.bytes -= this.size
     this.size = 0
+    this.body = undefined
   }
 }
 

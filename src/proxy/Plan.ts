@@ -1,7 +1,7 @@
 /** What a request needs to be sent: everything that can be decided before anything is taken. */
 import { Duration, Schema } from "effect"
 import type { Outgoing } from "../backend/BackendAdapter.ts"
-import type { UpstreamBody, UpstreamFailed } from "../backend/UpstreamTransport.ts"
+import type { UpstreamFailed } from "../backend/UpstreamTransport.ts"
 import { type GatewayError, InvalidRequest, ToolsNotSupported } from "../domain/Errors.ts"
 import { Span } from "../domain/Units.ts"
 import { guidanceFor, type Lease, type Route, type RouteRequest } from "../scheduler/Scheduler.ts"
@@ -63,7 +63,7 @@ export const makePlanner = (services: ProxyServices) => {
       ...guidanceFor(pool.config.strategy, {
         model: route.model,
         session: client.session,
-        body: request.body instanceof Uint8Array ? request.body : undefined
+        body: request.payload.body instanceof Uint8Array ? request.payload.body : undefined
       }),
       deadline,
       streaming: envelope?.stream ?? false,
@@ -100,7 +100,8 @@ export const makePlanner = (services: ProxyServices) => {
   return (request: ProxyRequest): Plan | GatewayError => {
     const { method, path, report } = request
     const endpoint = method === "POST" ? endpointAt(path) : undefined
-    const envelope = endpoint && readEnvelope(endpoint, request.body instanceof Uint8Array ? request.body : emptyBody)
+    const { body } = request.payload
+    const envelope = endpoint && readEnvelope(endpoint, body instanceof Uint8Array ? body : emptyBody)
     if (envelope !== undefined && !("model" in envelope)) return envelope
     const timeout = readTimeout(request.header("x-weir-timeout"))
     if (timeout instanceof InvalidRequest) return timeout
@@ -123,7 +124,8 @@ const routeRequest = ({ envelope, request: { key, listener, path, snapshot } }: 
 
 /** The request as it goes to the backend of a lease: the client's bytes, with another model where that is asked for. */
 const outgoingOf = ({ endpoint, envelope, request }: Inquiry, { model, pool, rule }: Route): Mission["outgoing"] => {
-  const { body, id, method, path, query, rawHeaders } = request
+  const { id, method, path, payload, query, rawHeaders } = request
+  const { body } = payload
   const readable = endpoint !== undefined
   const outgoing: Outgoing = {
     method,
@@ -152,7 +154,7 @@ const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
  * than that; then it is sent again only if it never left, and never if its body is being streamed.
  */
 const isRepeatable = (
-  { body, method }: { readonly body: UpstreamBody; readonly method: string },
+  { method, payload: { body } }: ProxyRequest,
   endpoint: Endpoint | undefined,
   failure: UpstreamFailed | undefined
 ): boolean => {

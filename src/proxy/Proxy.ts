@@ -1,6 +1,5 @@
 /** The data plane: from a request that may come in to the answer of a backend, or to the gateway's own. */
 import { Context, Effect, Layer, Result } from "effect"
-import type { UpstreamBody } from "../backend/UpstreamTransport.ts"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { type GatewayError, RateLimitExceeded } from "../domain/Errors.ts"
 import type { ModelInfo } from "../domain/Health.ts"
@@ -9,6 +8,7 @@ import type { Snapshot } from "../registry/Registry.ts"
 import type { Remaining } from "../resilience/RateLimiter.ts"
 import { makeAttempts } from "./Attempts.ts"
 import type { Flight } from "./Flight.ts"
+import type { Payload } from "./Payload.ts"
 import { makePlanner, Plan } from "./Plan.ts"
 import { gatherServices, type ProxyServices } from "./ProxyServices.ts"
 import { makeRelay, type ProxyResponse } from "./Relay.ts"
@@ -18,6 +18,7 @@ import { callsForStandIn } from "./StandIn.ts"
 export { type BodySink, type UpstreamBody, UpstreamFailed } from "../backend/UpstreamTransport.ts"
 export { bodyTooLarge, bodyTooSlow } from "./Ask.ts"
 export { type Endpoint, endpointAt, endpointRoutes } from "./Endpoint.ts"
+export type { Payload } from "./Payload.ts"
 export type { ProxyResponse, Relayed } from "./Relay.ts"
 export { RequestReport, type StreamEnd } from "./RequestReport.ts"
 
@@ -38,8 +39,7 @@ export interface ProxyRequest {
   readonly rawHeaders: ReadonlyArray<string>
   /** One header by its name in lower case. */
   readonly header: (name: string) => string | undefined
-  /** All of it for what is routed by model; else it may come while it is sent on. */
-  readonly body: UpstreamBody
+  readonly payload: Payload
   readonly report: RequestReport
 }
 
@@ -90,6 +90,8 @@ export class Proxy extends Context.Service<
           }
           if (Result.isFailure(outcome)) return yield* outcome.failure
           const response = relay(mission, outcome.success, request.report)
+          // Nobody is asked again: a stream may take minutes, and its prompt would be in memory all the time.
+          request.payload.letGo()
           addLimits(flight, response.headers)
           return response
         }

@@ -786,6 +786,81 @@ describe("a request body that comes while it is sent", () => {
   )
 })
 
+describe("a long request body", () => {
+  const long = Buffer.from("0123456789abcdef".repeat(64 * 1024))
+
+  const isWhole = (received: string) => received.endsWith(long.toString("latin1"))
+
+  it.live("arrives whole and with its length, one after another on the same connection", () =>
+    onLine(({ origin, send }) =>
+      Effect.gen(function* () {
+        const first = yield* Effect.forkChild(send({ method: "POST", body: long }))
+        const peer = yield* origin.next
+        const sent = yield* peer.until(isWhole)
+        assert.match(sent, /\r\ncontent-length: 1048576\r\n/i)
+        assert.notMatch(sent, /transfer-encoding/i)
+        peer.send(ok("one"))
+        assert.strictEqual((yield* readAll(yield* Fiber.join(first))).text, "one")
+        const second = yield* Effect.forkChild(send({ method: "POST", body: long }))
+        yield* peer.until((received) => received.length === 2 * sent.length && isWhole(received))
+        peer.send(ok("two"))
+        assert.strictEqual((yield* readAll(yield* Fiber.join(second))).text, "two")
+        assert.strictEqual(origin.accepted(), 1)
+      })
+    )
+  )
+
+  it.live("on a connection that its other end has had enough of is nobody's fault", () =>
+    onLine(({ origin, send }) =>
+      Effect.gen(function* () {
+        for (const how of ["end", "reset"] as const) {
+          const first = yield* Effect.forkChild(send())
+          const peer = yield* origin.next
+          yield* peer.head
+          peer.send(ok("one"))
+          yield* readAll(yield* Fiber.join(first))
+          const second = yield* Effect.forkChild(Effect.flip(send({ method: "POST", body: long })))
+          yield* peer.until((received) => received.includes("POST"))
+          peer[how]()
+          assert.strictEqual((yield* Fiber.join(second)).kind, "stale", how)
+        }
+      })
+    )
+  )
+
+  it.live("that the backend does not take is given up with its request", () =>
+    onLine(({ origin, send }) =>
+      Effect.gen(function* () {
+        const body = Buffer.concat(Array.from({ length: 32 }, () => long))
+        const sending = yield* Effect.forkChild(send({ method: "POST", body }))
+        const peer = yield* origin.next
+        yield* peer.head
+        peer.socket.pause()
+        yield* Fiber.interrupt(sending)
+        peer.socket.resume()
+        yield* peer.closed
+        assert.isBelow(peer.received().length, body.length)
+      })
+    )
+  )
+
+  it.live("need not be taken whole before the answer arrives", () =>
+    onLine(({ origin, send }) =>
+      Effect.gen(function* () {
+        const body = Buffer.concat(Array.from({ length: 32 }, () => long))
+        const sending = yield* Effect.forkChild(send({ method: "POST", body }))
+        const peer = yield* origin.next
+        yield* peer.head
+        peer.socket.pause()
+        peer.send("HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig")
+        const response = yield* Fiber.join(sending)
+        assert.strictEqual(response.status, 413)
+        assert.deepStrictEqual(yield* readAll(response), { text: "big", failure: undefined })
+      })
+    )
+  )
+})
+
 describe("a proxy", () => {
   const proxied = <A, E>(use: (line: Line) => Effect.Effect<A, E, Scope.Scope>) =>
     onLine((line) =>

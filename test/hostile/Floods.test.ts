@@ -8,6 +8,8 @@ import { memory, setUp } from "./Rig.ts"
 
 const endpoint = "/v1/chat/completions"
 
+const streamHead = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+
 describe("a flood", () => {
   const heads: Readonly<Record<string, string>> = {
     "one endless header": `${head("GET", "/v1/files")}x-a: ${"a".repeat(400_000)}`,
@@ -100,6 +102,38 @@ describe("a flood", () => {
           }
           assert.isAtLeast(lines.length - refused().length, 1, "who came first is not disturbed")
           assert.strictEqual((yield* chat(url, { model: "m" })).status, 200, "what is small still fits")
+        })
+      )
+    })
+  )
+
+  it.live("of long prompts is in memory until its answers begin, and not as long as they take", () =>
+    Effect.gen(function* () {
+      const { gateway, url } = yield* setUp({
+        answer: (socket) => socket.write(`${streamHead}data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n`),
+        more: { limits: { maxBodyBytes: "2MiB", maxBufferedBytes: "4MiB" } }
+      })
+      const before = yield* memory(gateway)
+      const prompt = JSON.stringify({
+        model: "m",
+        stream: true,
+        messages: [{ role: "user", content: "a".repeat(2e6) }]
+      })
+      const asked = request(
+        "POST",
+        endpoint,
+        ["content-type: application/json", `content-length: ${prompt.length}`],
+        prompt
+      )
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          for (let n = 0; n < 80; n++) {
+            const line = yield* connect(url)
+            line.write(asked)
+            yield* line.until(() => line.received().includes('"a"'))
+            assert.deepStrictEqual(line.statuses(), [200])
+          }
+          assert.isBelow((yield* memory(gateway)) - before, 125, "MiB beside 80 streams with prompts of 2 MB")
         })
       )
     })

@@ -53,6 +53,26 @@ describe("another backend answers", () => {
     )
   )
 
+  it.effect("and the request is kept until there is an answer, and not while that is sent", () =>
+    withGateway(
+      {
+        script: { a: [answer(500, "oops", { after: "5 millis" })], b: [stream(["data: 1\n\n"], { after: "1 second" })] }
+      },
+      (gateway) =>
+        Effect.gen(function* () {
+          const kept: Array<boolean> = []
+          const keeps = () => kept.push(gateway.payload.body !== undefined)
+          const fiber = yield* gateway.start(gateway.request({}, keeps))
+          yield* gateway.passUntil(() => gateway.transport.asked === "a")
+          keeps()
+          yield* gateway.passUntil(() => gateway.transport.asked === "ab")
+          keeps()
+          yield* gateway.join(fiber)
+          assert.deepStrictEqual(kept, [true, true, false])
+        })
+    )
+  )
+
   it.effect("and what the first one still had to say is not waited for", () =>
     withGateway({ script: { a: [answer(503, ["x"], { end: "stall" })], b: [well] } }, (gateway) =>
       Effect.gen(function* () {

@@ -6,7 +6,7 @@ import type { UpstreamBody } from "../../src/backend/UpstreamTransport.ts"
 import type { ApiKey } from "../../src/domain/ApiKey.ts"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { layerCore } from "../../src/Gateway.ts"
-import { type BodySink, Proxy, type ProxyResponse, RequestReport } from "../../src/proxy/Proxy.ts"
+import { type BodySink, type Payload, Proxy, type ProxyResponse, RequestReport } from "../../src/proxy/Proxy.ts"
 import { gatherServices, type ProxyServices } from "../../src/proxy/ProxyServices.ts"
 import type { BackendState, Registry } from "../../src/registry/Registry.ts"
 import type { Admission } from "../../src/resilience/Admission.ts"
@@ -92,6 +92,19 @@ export class Reading {
   }
 }
 
+/** What was sent, until it is let go. */
+class Given implements Payload {
+  body: UpstreamBody
+
+  constructor(body: UpstreamBody) {
+    this.body = body
+  }
+
+  letGo(): void {
+    this.body = undefined
+  }
+}
+
 export class Harness {
   readonly transport: ScriptedTransport
   readonly proxy: Proxy["Service"]
@@ -99,6 +112,7 @@ export class Harness {
   readonly watched: ReadonlySet<Timed>
   /** The newest request's. */
   reading = new Reading(new RequestReport(0))
+  payload = new Given(undefined)
   #count = 0
 
   constructor(transport: ScriptedTransport, proxy: Proxy["Service"], services: ProxyServices) {
@@ -149,6 +163,8 @@ export class Harness {
     report: RequestReport
   ) {
     const snapshot = this.registry.current()
+    const json = method === "POST" ? Buffer.from(JSON.stringify({ model: "m", messages: [], ...body })) : undefined
+    this.payload = new Given(raw ?? json)
     return {
       id: `r-${++this.#count}`,
       snapshot,
@@ -160,7 +176,7 @@ export class Harness {
       address: "192.0.2.1",
       rawHeaders: Object.entries(headers).flat(),
       header: (name: string) => headers[name],
-      body: raw ?? (method === "POST" ? Buffer.from(JSON.stringify({ model: "m", messages: [], ...body })) : undefined),
+      payload: this.payload,
       report
     }
   }
