@@ -6,6 +6,7 @@
  * value can be faked by what a model writes.
  */
 import type { Dialect } from "./Endpoint.ts"
+import { KeptBytes } from "./KeptBytes.ts"
 import { readFirstUsage, readUsage, type Usage } from "./Usage.ts"
 
 export type Verdict =
@@ -51,8 +52,8 @@ export class EndJudge {
   #isData = false
   #found = 0
   #seam = ""
-  readonly #first: Kept = { pieces: [], size: 0 }
-  readonly #last: Kept = { pieces: [], size: 0 }
+  readonly #first = new KeptBytes(keptBytes)
+  readonly #last = new KeptBytes(keptBytes)
 
   /** `choices`: how many must have finished for a stream without a `[DONE]` to be complete. */
   constructor(dialect: Dialect, choices: number) {
@@ -83,7 +84,10 @@ export class EndJudge {
 
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return
-    this.#keep(chunk)
+    if (this.#dialect === "messages" && this.#first.size < keptBytes) {
+      this.#first.push(chunk.subarray(0, keptBytes - this.#first.size))
+    }
+    this.#last.push(chunk)
     const text = asBuffer(chunk).toString("latin1")
     let at = 0
     for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", at)) {
@@ -110,10 +114,10 @@ export class EndJudge {
 
   /** What the backend counted, where it told. */
   usage(): Usage | undefined {
-    const end = readUsage(Buffer.concat(this.#last.pieces).subarray(-keptBytes))
+    const end = readUsage(this.#last.latest())
     if (this.#dialect !== "messages") return end
     // Anthropic's dialect tells the prompt's size at the beginning and the answer's at the end.
-    const start = readFirstUsage(Buffer.concat(this.#first.pieces).subarray(0, keptBytes))
+    const start = readFirstUsage(this.#first.latest())
     return start === undefined ? end : { ...start, completion: end?.completion ?? start.completion }
   }
 
@@ -149,28 +153,6 @@ export class EndJudge {
     this.#found = 0
     this.#seam = ""
   }
-
-  /** By reference: nothing is copied before somebody asks. */
-  #keep(chunk: Uint8Array): void {
-    if (this.#dialect === "messages" && this.#first.size < keptBytes) add(this.#first, chunk)
-    add(this.#last, chunk)
-    for (;;) {
-      const rest = this.#last.size - (this.#last.pieces[0]?.length ?? 0)
-      if (rest < keptBytes) return
-      this.#last.pieces.shift()
-      this.#last.size = rest
-    }
-  }
-}
-
-interface Kept {
-  readonly pieces: Array<Uint8Array>
-  size: number
-}
-
-const add = (kept: Kept, chunk: Uint8Array): void => {
-  kept.pieces.push(chunk)
-  kept.size += chunk.length
 }
 
 const asBuffer = (chunk: Uint8Array): Buffer =>
