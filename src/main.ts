@@ -7,6 +7,7 @@ import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
+import { setFlagsFromString } from "node:v8"
 
 const oldest: readonly [major: number, minor: number] = [22, 19]
 
@@ -40,7 +41,16 @@ const handOver = (binary: string): void => {
   })
 }
 
+/**
+ * V8 notes where in the code objects are made that live long, and makes them in old memory from then on. While hundreds
+ * of connections are being opened nearly all of them do. What is made at the same places for a request dies at once, but
+ * in old memory it keeps whatever it points to until the next full collection: with 100 backends the collector stopped
+ * everything for 13 ms instead of 4, eight times a second, and a request cost a tenth more (with 1,000: a fifth).
+ */
+const keepRequestsYoung = (): void => setFlagsFromString("--no-allocation-site-pretenuring")
+
 if (isNewEnough(process.versions.node)) {
+  keepRequestsYoung()
   const { main } = await import("./cli/Weir.ts")
   main(process.argv.slice(2), process.env)
 } else {

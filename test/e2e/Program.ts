@@ -26,6 +26,8 @@ export interface RunOptions {
   readonly cwd?: string
   /** Another Node than the one that runs the tests. */
   readonly node?: string
+  /** What it is told before the program. */
+  readonly flags?: ReadonlyArray<string>
   /** How long a start may take: ten seconds, if not said. */
   readonly patience?: Duration.Input
 }
@@ -41,9 +43,9 @@ export const run = (args: ReadonlyArray<string>, options: RunOptions = {}) =>
       )
   ).pipe(Effect.map(({ child, program }) => ({ ...program, ended: exitOf(child) })))
 
-const start = (args: ReadonlyArray<string>, { cwd, env, node }: RunOptions) => {
+const start = (args: ReadonlyArray<string>, { cwd, env, flags = [], node }: RunOptions) => {
   // Nothing of the surroundings reaches the program: a test says what it is given.
-  const child = spawn(node ?? process.execPath, [entry, ...args], {
+  const child = spawn(node ?? process.execPath, [...flags, entry, ...args], {
     cwd: cwd ?? path.join(root, "test"),
     env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", ...env },
     stdio: ["ignore", "pipe", "pipe"]
