@@ -8,6 +8,7 @@
 import { type EngineLoad, engineLoad, type HealthStatus, type LoadReading, type ModelInfo } from "../domain/Health.ts"
 import { HealthMachine, type Thresholds } from "./HealthMachine.ts"
 import { LatencyTrack } from "./LatencyTrack.ts"
+import type { Scoreboard } from "./Scoreboard.ts"
 import { SlidingWindow } from "./SlidingWindow.ts"
 
 export type CircuitPhase = "closed" | "open" | "half_open"
@@ -28,14 +29,12 @@ export class BackendState {
   readonly health = new HealthMachine()
   readonly circuit: Circuit = { phase: "closed", openUntil: 0, trialRunning: false }
   /** Time to the response head, of answers that count. */
-  readonly latency = new LatencyTrack()
+  readonly latency: LatencyTrack
   /** Time to the first output of streams. */
   readonly firstToken = new LatencyTrack()
   /** Outcomes of requests and probes over the last minute. */
   readonly outcomes = new SlidingWindow(errorWindow)
 
-  /** Requests that were given to this backend and have not ended. Never negative. */
-  inflight = 0
   /** Of these, how many were given to an instance of a model; only the names that have any. */
   readonly instances = new Map<string, number>()
   /** Attempts since the start of the process. */
@@ -47,17 +46,47 @@ export class BackendState {
   load: EngineLoad | undefined = undefined
   /** How many requests it runs at once, as it was when it last had some waiting; `Infinity` while none was seen to. */
   slots = Number.POSITIVE_INFINITY
-  /** Monotonic milliseconds at which it came back to work after it was out of it; long ago where it never was. */
-  backAt = Number.NEGATIVE_INFINITY
   /** Monotonic milliseconds until which it is asked last, since it is far slower than its peers. */
   setBackUntil = Number.NEGATIVE_INFINITY
   /** Grows with every life of the engine: what a former one had in its cache is gone. */
   generation = 0
 
   #models: ReadonlyMap<string, ModelInfo> | undefined = undefined
+  #inflight = 0
+  #backAt = Number.NEGATIVE_INFINITY
 
-  constructor(name: string) {
+  /** Where what choosing compares is told, in the place of this backend; the same board for all of a registry. */
+  readonly board: Scoreboard
+  readonly seat: number
+
+  constructor(name: string, board: Scoreboard) {
     this.name = name
+    this.board = board
+    const seat = board.seat(this)
+    this.seat = seat
+    this.latency = new LatencyTrack((average) => {
+      board.latency[seat] = average
+    })
+  }
+
+  /** Requests that were given to this backend and have not ended. Never negative. */
+  get inflight(): number {
+    return this.#inflight
+  }
+
+  set inflight(count: number) {
+    this.#inflight = count
+    this.board.inflight[this.seat] = count
+  }
+
+  /** Monotonic milliseconds at which it came back to work after it was out of it; long ago where it never was. */
+  get backAt(): number {
+    return this.#backAt
+  }
+
+  set backAt(at: number) {
+    this.#backAt = at
+    this.board.backAt[this.seat] = at
   }
 
   /** What discovery found; `undefined` while it has found nothing. */

@@ -11,6 +11,12 @@ export class LatencyTrack {
   #average = 0
   #steady = 0
   #lastAt = 0
+  readonly #told: (average: number) => void
+
+  /** `told`: of the average, whenever it has changed. */
+  constructor(told: (average: number) => void = () => {}) {
+    this.#told = told
+  }
 
   record(millis: number, now: number): void {
     this.#average = this.#count === 0 ? millis : this.#average + smoothing * (millis - this.#average)
@@ -19,6 +25,7 @@ export class LatencyTrack {
     this.#samples[this.#count % kept] = millis
     this.#count++
     this.#lastAt = now
+    this.#told(this.#average)
   }
 
   /** Exponentially weighted moving average (factor 0.2, the first sample as it is); 0 without samples. */

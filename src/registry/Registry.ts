@@ -8,6 +8,7 @@ import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import { BackendState } from "./BackendState.ts"
 import type { ChangeRefused, Prepared } from "./Change.ts"
 import { RegistryStore } from "./RegistryStore.ts"
+import { Scoreboard } from "./Scoreboard.ts"
 import { share } from "./Sharing.ts"
 import { makeSnapshot, type Snapshot } from "./Snapshot.ts"
 
@@ -16,6 +17,7 @@ export { statusOf } from "./BackendStatus.ts"
 export { ChangeRefused, type Prepared } from "./Change.ts"
 export { LatencyTrack } from "./LatencyTrack.ts"
 export { RegistryStore } from "./RegistryStore.ts"
+export { Scoreboard } from "./Scoreboard.ts"
 export { SlidingWindow } from "./SlidingWindow.ts"
 export { type BackendEntry, digestOfSecret, type Member, type PoolEntry, type Snapshot, toMember } from "./Snapshot.ts"
 
@@ -51,7 +53,8 @@ export class Registry extends Context.Service<
         const store = yield* RegistryStore
         const oneAtATime = yield* Semaphore.make(1)
         yield* store.save(config)
-        const ref = yield* SubscriptionRef.make(makeSnapshot(config, 1, (backend) => new BackendState(backend.name)))
+        const board = new Scoreboard()
+        const ref = yield* SubscriptionRef.make(makeSnapshot(config, 1, ({ name }) => new BackendState(name, board)))
         // Mutable on purpose: read on every request, written when discovery finds something new.
         let modelsVersion = 0
 
@@ -60,7 +63,7 @@ export class Registry extends Context.Service<
         const swap = Effect.fnUntraced(function* (next: GatewayConfig) {
           yield* store.save(next)
           return yield* SubscriptionRef.modify(ref, (before) => {
-            const snapshot = makeSnapshot(next, before.version + 1, (backend) => stateFrom(before, backend))
+            const snapshot = makeSnapshot(next, before.version + 1, (backend) => stateFrom(before, backend, board))
             return [snapshot, snapshot]
           }).pipe(Effect.tap(() => Effect.sync(() => modelsVersion++)))
         })
@@ -114,8 +117,8 @@ const prepareAll = Effect.fnUntraced(function* (participants: ReadonlySet<Prepar
 })
 
 /** The same name at the same address with the same kind of engine is the same backend, whatever else was changed. */
-const stateFrom = (before: Snapshot, backend: Backend): BackendState => {
+const stateFrom = (before: Snapshot, backend: Backend, board: Scoreboard): BackendState => {
   const known = before.backends.get(backend.name)
   const same = known !== undefined && known.config.url === backend.url && known.config.adapter === backend.adapter
-  return same ? known.state : new BackendState(backend.name)
+  return same ? known.state : new BackendState(backend.name, board)
 }

@@ -10,11 +10,13 @@ const rampTime = 20_000
 /** The share of its weight that it begins with. */
 const firstShare = 0.2
 
+/** The part of its weight that a backend has so many milliseconds after it came back; all of it where it never was away. */
+export const shareSince = (since: number): number =>
+  since >= rampTime ? 1 : firstShare + ((1 - firstShare) * Math.max(0, since)) / rampTime
+
 /** The configured weight, or the part of it that a backend has earned since it came back. */
-export const weightNow = ({ backend: { state }, weight }: Member, now: number): number => {
-  const since = now - state.backAt
-  return since >= rampTime ? weight : weight * (firstShare + ((1 - firstShare) * Math.max(0, since)) / rampTime)
-}
+export const weightNow = ({ backend: { state }, weight }: Member, now: number): number =>
+  weight * shareSince(now - state.backAt)
 
 /** What one more request would make of its load: (in-flight + 1) / weight. */
 export const costNow = (member: Member, now: number): number =>

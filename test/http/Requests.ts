@@ -6,7 +6,7 @@ import { HttpServerRequest } from "effect/http"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { Listener } from "../../src/domain/Listener.ts"
 import type { Incoming } from "../../src/http/Incoming.ts"
-import { BackendState, type Snapshot } from "../../src/registry/Registry.ts"
+import { BackendState, Scoreboard, type Snapshot } from "../../src/registry/Registry.ts"
 import { makeSnapshot } from "../../src/registry/Snapshot.ts"
 
 export interface RequestLike {
@@ -45,5 +45,7 @@ export const listener = (more: object = {}): Listener => decodeListener({ host: 
 
 const decodeConfig = Schema.decodeUnknownSync(GatewayConfig)
 
-export const snapshot = (more: object = {}): Snapshot =>
-  makeSnapshot(decodeConfig(more), 1, ({ name }) => new BackendState(name))
+export const snapshot = (more: object = {}): Snapshot => {
+  const board = new Scoreboard()
+  return makeSnapshot(decodeConfig(more), 1, ({ name }) => new BackendState(name, board))
+}

@@ -1,20 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { ModelInfo } from "../../src/domain/Health.ts"
 import { BackendState } from "../../src/registry/BackendState.ts"
+import { Scoreboard } from "../../src/registry/Scoreboard.ts"
 
 const models = (...ids: ReadonlyArray<string>): ReadonlyMap<string, ModelInfo> =>
   new Map(ids.map((id) => [id, { id, created: 0, ownedBy: "x" }]))
 
 describe("what discovery finds", () => {
   it("is nothing before it has found something, which is not the same as no models", () => {
-    const state = new BackendState("a")
+    const state = new BackendState("a", new Scoreboard())
     assert.strictEqual(state.models, undefined)
     assert.isTrue(state.setModels(models()))
     assert.deepStrictEqual(state.models, new Map())
   })
 
   it("counts as changed exactly when the names did", () => {
-    const state = new BackendState("a")
+    const state = new BackendState("a", new Scoreboard())
     assert.isTrue(state.setModels(models("m", "n")))
     assert.isFalse(state.setModels(models("n", "m")))
     assert.isTrue(state.setModels(models("m", "o")))
@@ -24,7 +25,7 @@ describe("what discovery finds", () => {
   })
 
   it("replaces what was known of a model even where the names are the same", () => {
-    const state = new BackendState("a")
+    const state = new BackendState("a", new Scoreboard())
     state.setModels(models("m"))
     state.setModels(new Map([["m", { id: "m", created: 7, ownedBy: "y" }]]))
     assert.deepStrictEqual(state.models?.get("m"), { id: "m", created: 7, ownedBy: "y" })
@@ -34,7 +35,7 @@ describe("what discovery finds", () => {
 describe("a probe that finds a backend alive again", () => {
   const limits = { unhealthyAfter: 1, healthyAfter: 1 }
   const dead = (): BackendState => {
-    const state = new BackendState("a")
+    const state = new BackendState("a", new Scoreboard())
     state.probed("unhealthy", limits, 0, 0)
     Object.assign(state.circuit, { phase: "open", openUntil: 30_000 })
     return state
@@ -55,7 +56,7 @@ describe("a probe that finds a backend alive again", () => {
   })
 
   it("leaves the circuit of a backend alone that was never away: there the requests decide", () => {
-    const state = new BackendState("a")
+    const state = new BackendState("a", new Scoreboard())
     state.probed("healthy", limits, 0, 0)
     Object.assign(state.circuit, { phase: "open", openUntil: 30_000 })
     state.probed("healthy", limits, 0, 1000)
@@ -67,7 +68,7 @@ describe("what a backend tells of itself", () => {
   const idle = { running: 0, waiting: 0, kvCacheUsage: 0 }
 
   it("shows that it was restarted between two probes: what it had cached is gone, and it begins with little", () => {
-    const state = new BackendState("a")
+    const state = new BackendState("a", new Scoreboard())
     state.reported({ ...idle, startedAt: 1000.5 }, 10)
     state.reported({ ...idle, startedAt: 1000.5 }, 20)
     assert.deepStrictEqual([state.generation, state.backAt], [0, Number.NEGATIVE_INFINITY])
@@ -76,7 +77,7 @@ describe("what a backend tells of itself", () => {
   })
 
   it("shows no restart where it does not tell when it was started", () => {
-    const state = new BackendState("a")
+    const state = new BackendState("a", new Scoreboard())
     state.reported({ ...idle, startedAt: 1000 }, 10)
     state.reported(idle, 20)
     state.reported({ ...idle, startedAt: 2000 }, 30)
@@ -84,7 +85,7 @@ describe("what a backend tells of itself", () => {
   })
 
   it("shows how many slots it has, when it has somebody waiting", () => {
-    const state = new BackendState("a")
+    const state = new BackendState("a", new Scoreboard())
     state.reported({ ...idle, running: 12 }, 10)
     assert.strictEqual(state.slots, Number.POSITIVE_INFINITY)
     state.reported({ ...idle, running: 32, waiting: 1 }, 20)

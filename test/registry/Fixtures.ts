@@ -2,6 +2,7 @@
 import { Effect } from "effect"
 import { type GatewayConfig, parseGatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { BackendState } from "../../src/registry/BackendState.ts"
+import { Scoreboard } from "../../src/registry/Scoreboard.ts"
 import {
   type BackendEntry,
   type Member,
@@ -13,7 +14,10 @@ import {
 export const configOf = (input: unknown): Effect.Effect<GatewayConfig> => Effect.orDie(parseGatewayConfig(input))
 
 export const snapshotOf = (input: unknown): Effect.Effect<Snapshot> =>
-  Effect.map(configOf(input), (config) => makeSnapshot(config, 1, ({ name }) => new BackendState(name)))
+  Effect.map(configOf(input), (config) => {
+    const board = new Scoreboard()
+    return makeSnapshot(config, 1, ({ name }) => new BackendState(name, board))
+  })
 
 /** A backend named `a`, the only one of a pool named `p`. */
 export const lone = Effect.fnUntraced(function* (backend: object = {}, pool: object = {}) {

@@ -4,7 +4,14 @@ import { Effect, Layer, Schema } from "effect"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import type { HealthStatus } from "../../src/domain/Health.ts"
 import type { Listener } from "../../src/domain/Listener.ts"
-import { BackendState, type Member, type PoolEntry, Registry, type Snapshot } from "../../src/registry/Registry.ts"
+import {
+  BackendState,
+  type Member,
+  type PoolEntry,
+  Registry,
+  Scoreboard,
+  type Snapshot
+} from "../../src/registry/Registry.ts"
 import { makeSnapshot } from "../../src/registry/Snapshot.ts"
 import { Lease, type NoLease, type PickRequest, Scheduler } from "../../src/scheduler/Scheduler.ts"
 
@@ -145,5 +152,9 @@ export const dice = (seed = 1) => {
 }
 
 /** The members of a pool by themselves, without a scheduler. */
-export const membersOf = (fleet: FleetLike): ReadonlyArray<Member> =>
-  makeSnapshot(configOf(fleet), 1, ({ name }) => new BackendState(name)).pools.get("default")?.members ?? []
+export const membersOf = (fleet: FleetLike): ReadonlyArray<Member> => {
+  const board = new Scoreboard()
+  return (
+    makeSnapshot(configOf(fleet), 1, ({ name }) => new BackendState(name, board)).pools.get("default")?.members ?? []
+  )
+}

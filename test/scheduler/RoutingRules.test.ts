@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import * as fc from "fast-check"
 import { ApiKey } from "../../src/domain/ApiKey.ts"
-import { BackendState } from "../../src/registry/Registry.ts"
+import { BackendState, Scoreboard } from "../../src/registry/Registry.ts"
 import { makeSnapshot } from "../../src/registry/Snapshot.ts"
 import type { Route } from "../../src/scheduler/Scheduler.ts"
 import { holdsFor } from "../Property.ts"
@@ -301,7 +301,12 @@ describe("routing", () => {
     )
     return withFleet(rulesOf(), (fleet) => {
       holdsFor(fc.tuple(rules, name), ([models, model]) => {
-        const snapshot = makeSnapshot(configOf(rulesOf(...models)), 1, (backend) => new BackendState(backend.name))
+        const board = new Scoreboard()
+        const snapshot = makeSnapshot(
+          configOf(rulesOf(...models)),
+          1,
+          (backend) => new BackendState(backend.name, board)
+        )
         const route = routed({ scheduler: fleet.scheduler, snapshot }, model)
         if (!("candidates" in route)) return assert.strictEqual(route.status, 404)
         assert.isNotEmpty(route.candidates.all)

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { StrategyName } from "../../src/domain/Pool.ts"
 import type { BackendState, Member } from "../../src/registry/Registry.ts"
+import { costNow } from "../../src/scheduler/SlowStart.ts"
 import { makeStrategy } from "../../src/scheduler/Strategies.ts"
 import { holdsFor } from "../Property.ts"
 import { dice, type FleetLike, membersOf, named, nameOf, withFleet } from "./Fleet.ts"
@@ -225,6 +226,40 @@ const shake = (state: BackendState, roll: (sides: number) => number, now: number
   if (roll(20) === 0) state.backAt = now
   if (roll(20) === 0) state.generation++
 }
+
+describe("least_inflight, whatever has happened to the backends", () => {
+  const size = 40
+  const rounds = fc.array(fc.record({ seed: fc.nat(), usable: fc.uniqueArray(fc.nat({ max: size - 1 })) }), {
+    minLength: 1,
+    maxLength: 20
+  })
+
+  it("takes one that nobody usable is better than: less to do for its weight, or as much and quicker", () => {
+    holdsFor(rounds, (steps) => {
+      const backends = Array.from({ length: size }, (_, index) => ({ name: `n${index}`, weight: 1 + (index % 3) }))
+      const members = membersOf({ backends, pool: { strategy: "least_inflight" } })
+      const chooser = makeStrategy("least_inflight")
+      let now = 0
+      for (const { seed, usable } of steps) {
+        const roll = dice(seed)
+        now += roll(15_000)
+        for (const { backend } of members) shake(backend.state, roll, now)
+        const canTake = (member: Member) => usable.includes(members.indexOf(member))
+        const chosen = chooser.choose(members, { ...blind, now, usable: canTake })
+        if (chosen === undefined) {
+          assert.isEmpty(usable)
+          continue
+        }
+        const least = costNow(chosen, now)
+        for (const other of members.filter(canTake)) {
+          assert.isAtMost(least, costNow(other, now))
+          if (costNow(other, now) > least) continue
+          assert.isAtMost(chosen.backend.state.latency.average, other.backend.state.latency.average)
+        }
+      }
+    })
+  })
+})
 
 describe("every strategy", () => {
   const cases = fc.record({

@@ -1,5 +1,5 @@
-import type { Member } from "../../registry/Registry.ts"
-import { costNow } from "../SlowStart.ts"
+import type { BackendState, Member, Scoreboard } from "../../registry/Registry.ts"
+import { shareSince } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
 import { Turns } from "./Turns.ts"
 
@@ -9,23 +9,38 @@ import { Turns } from "./Turns.ts"
  */
 export const leastInflight = (): Strategy => {
   const turns = new Turns()
+  const rows = new WeakMap<ReadonlyArray<Member>, Row>()
+  const rowOf = (members: ReadonlyArray<Member>, first: Member): Row => {
+    const known = rows.get(members)
+    if (known !== undefined) return known
+    const row = makeRow(members, first.backend.state)
+    rows.set(members, row)
+    return row
+  }
   return {
     choose: (members, { now, usable }) => {
+      if (members[0] === undefined) return undefined
+      const { board, seats, weights } = rowOf(members, members[0])
+      const { backAt, inflight, latency: averages } = board
       let best: Member | undefined
       let bestCost = Number.POSITIVE_INFINITY
       let bestLatency = Number.POSITIVE_INFINITY
       const count = members.length
       const start = turns.take(members)
       for (let step = 0; step < count; step++) {
-        const position = start + step
-        const member = members[position < count ? position : position - count]
-        if (member === undefined) continue
-        const { state } = member.backend
-        const cost = costNow(member, now)
+        const turn = start + step
+        const position = turn < count ? turn : turn - count
+        const seat = seats[position] ?? 0
+        const weight = weights[position] ?? 0
+        const next = (inflight[seat] ?? 0) + 1
+        // At its full weight it costs the least.
+        if (next / weight > bestCost) continue
+        const cost = next / (weight * shareSince(now - (backAt[seat] ?? 0)))
         if (cost > bestCost) continue
-        const latency = state.latency.average
+        const latency = averages[seat] ?? 0
         if (cost === bestCost && latency >= bestLatency) continue
-        if (!usable(member)) continue
+        const member = members[position]
+        if (member === undefined || !usable(member)) continue
         best = member
         bestCost = cost
         bestLatency = latency
@@ -34,3 +49,16 @@ export const leastInflight = (): Strategy => {
     }
   }
 }
+
+/** Some candidates in their order, for a look along the {@link Scoreboard}. */
+interface Row {
+  readonly board: Scoreboard
+  readonly seats: Uint32Array
+  readonly weights: Float64Array
+}
+
+const makeRow = (members: ReadonlyArray<Member>, { board }: BackendState): Row => ({
+  board,
+  seats: Uint32Array.from(members, ({ backend }) => backend.state.seat),
+  weights: Float64Array.from(members, ({ weight }) => weight)
+})
