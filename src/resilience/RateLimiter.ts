@@ -9,8 +9,8 @@ import { Context, Effect, Layer } from "effect"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { RateLimitExceeded } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
+import { RecencyMap } from "../domain/RecencyMap.ts"
 import { Deadlines } from "./Deadlines.ts"
-import { RecentMap } from "./RecentMap.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 /** What is left of a limit, as the `x-ratelimit-*` headers tell it. */
@@ -44,7 +44,7 @@ export class RateLimiter extends Context.Service<
     RateLimiter,
     Effect.gen(function* () {
       const { now } = yield* Deadlines
-      const addresses = new RecentMap<string, TokenBucket>(rememberedAddresses)
+      const addresses = new RecencyMap<string, TokenBucket>()
       const desks = new Map<string, KeyDesk>()
 
       const takeAddress = (listener: Listener, address: string): RateLimitExceeded | undefined => {
@@ -55,6 +55,8 @@ export class RateLimiter extends Context.Service<
         if (bucket?.capacity !== limit.burst || bucket.perSecond !== limit.perSecond) {
           bucket = new TokenBucket(limit.burst, limit.perSecond, now())
           addresses.set(id, bucket)
+          const { oldest } = addresses
+          if (oldest !== undefined && addresses.size > rememberedAddresses) addresses.delete(oldest)
         }
         return bucket.take(1, now())
           ? undefined

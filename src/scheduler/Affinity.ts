@@ -1,4 +1,5 @@
 /** Which backend a session was sent to last: a preference with a price, never a pin. */
+import { RecencyMap } from "../domain/RecencyMap.ts"
 
 /** Where a session was served last. */
 export interface Place {
@@ -15,8 +16,7 @@ interface Entry extends Place {
 export class AffinityTable {
   readonly #ttl: number
   readonly #maxEntries: number
-  /** In order of use: a Map keeps insertion order, and every use inserts anew. */
-  readonly #entries = new Map<string, Entry>()
+  readonly #entries = new RecencyMap<string, Entry>()
   /** Who holds a place that only one can hold. */
   readonly #holders = new Map<string, string>()
 
@@ -36,7 +36,7 @@ export class AffinityTable {
 
   /** Where the session was last; `undefined` where nothing is known, or not any more. */
   lookup(key: string, now: number): Place | undefined {
-    const entry = this.#entries.get(key)
+    const entry = this.#entries.peek(key)
     if (entry === undefined) return undefined
     if (entry.expires > now) return entry
     this.#forget(key, entry)
@@ -46,7 +46,7 @@ export class AffinityTable {
   /** When whoever holds a place will be forgotten, the sooner the longer it was away; `undefined` where nobody does. */
   heldUntil(place: Place, now: number): number | undefined {
     const holder = this.#holders.get(slotOf(place))
-    const expires = holder === undefined ? undefined : this.#entries.get(holder)?.expires
+    const expires = holder === undefined ? undefined : this.#entries.peek(holder)?.expires
     return expires === undefined || expires <= now ? undefined : expires
   }
 
@@ -55,8 +55,8 @@ export class AffinityTable {
    * came last has displaced what others had there, so that nothing draws them back.
    */
   bind(key: string, { backend, instance }: Place, exclusive: boolean, now: number): void {
-    const before = this.#entries.get(key)
-    if (before !== undefined) this.#forget(key, before)
+    const before = this.#entries.peek(key)
+    if (before !== undefined) this.#leave(key, before)
     const entry = { backend, instance, expires: now + this.#ttl }
     if (exclusive) this.#displace(key, slotOf(entry))
     this.#entries.set(key, entry)
@@ -72,12 +72,19 @@ export class AffinityTable {
   /** Nobody holds a place whose session is not remembered, so that there are never more holders than sessions. */
   #forget(key: string, entry: Entry): void {
     this.#entries.delete(key)
+    this.#leave(key, entry)
+  }
+
+  #leave(key: string, entry: Entry): void {
     const slot = slotOf(entry)
     if (this.#holders.get(slot) === key) this.#holders.delete(slot)
   }
 
   #dropOldest(now: number): void {
-    for (const [key, entry] of this.#entries) {
+    for (;;) {
+      const key = this.#entries.oldest
+      const entry = key === undefined ? undefined : this.#entries.peek(key)
+      if (key === undefined || entry === undefined) return
       if (entry.expires > now && this.#entries.size <= this.#maxEntries) return
       this.#forget(key, entry)
     }

@@ -2,6 +2,7 @@
  * Who probably has what in its prefix cache: learnt from what was routed, forgotten as an engine forgets, the least
  * recently used first. One table for all holders, so that looking up a prompt does not cost more with more of them.
  */
+import { RecencyMap } from "../domain/RecencyMap.ts"
 import type { PromptBlocks } from "./PromptBlocks.ts"
 
 /** Who can hold blocks: one whose generation has changed has restarted, and has nothing any more. */
@@ -23,15 +24,14 @@ const shardCount = 256
 
 interface Holding {
   readonly generation: number
-  /** In order of use: a Map keeps insertion order, and every use inserts anew. */
-  readonly blocks: Map<number, true>
+  readonly blocks: RecencyMap<number, true>
 }
 
 /** Mutable by design: it is written with every choice. */
 export class PrefixIndex<H extends Holder> {
   readonly #bounds: PrefixBounds
-  /** In order of use, too: the first has not learnt anything for the longest. */
-  readonly #holdings = new Map<H, Holding>()
+  /** Its use is to learn. */
+  readonly #holdings = new RecencyMap<H, Holding>()
   /** Which holders have a block. */
   readonly #holders: ReadonlyArray<Map<number, Array<H>>> = Array.from({ length: shardCount }, () => new Map())
   #size = 0
@@ -54,7 +54,7 @@ export class PrefixIndex<H extends Holder> {
       if (holders === undefined) continue
       for (const holder of holders) {
         if (found.has(holder)) continue
-        found.set(holder, this.#holdings.get(holder)?.generation === holder.generation ? depth : 0)
+        found.set(holder, this.#holdings.peek(holder)?.generation === holder.generation ? depth : 0)
       }
       // Whoever has this block has all before it: once everybody is found, the shorter prefixes add nobody.
       if (found.size === this.#holdings.size) break
@@ -68,24 +68,25 @@ export class PrefixIndex<H extends Holder> {
     // From the end to the beginning: what many prompts have in common is the last to be forgotten.
     for (let depth = prompt.length; depth > 0; depth--) {
       const block = prompt[depth - 1] ?? 0
-      if (!blocks.delete(block)) this.#credit(holder, block)
+      if (blocks.get(block) !== undefined) continue
       blocks.set(block, true)
+      this.#credit(holder, block)
     }
     this.#trim(holder, this.#bounds.each)
     while (this.#size > this.#bounds.total) {
-      const [stalest] = this.#holdings
+      const stalest = this.#holdings.oldest
       if (stalest === undefined) return
-      this.#trim(stalest[0], stalest[1].blocks.size - (this.#size - this.#bounds.total))
+      const has = this.#holdings.peek(stalest)?.blocks.size ?? 0
+      this.#trim(stalest, has - (this.#size - this.#bounds.total))
     }
   }
 
   #holdingOf(holder: H): Holding {
-    const known = this.#holdings.get(holder)
+    const known = this.#holdings.peek(holder)
     const isCurrent = known?.generation === holder.generation
     if (known !== undefined && !isCurrent) this.#trim(holder, 0)
     const holding: Holding =
-      known !== undefined && isCurrent ? known : { generation: holder.generation, blocks: new Map() }
-    this.#holdings.delete(holder)
+      known !== undefined && isCurrent ? known : { generation: holder.generation, blocks: new RecencyMap() }
     this.#holdings.set(holder, holding)
     return holding
   }
@@ -104,10 +105,11 @@ export class PrefixIndex<H extends Holder> {
 
   /** Takes from a holder what it used least recently; one that has nothing left is no holder any more. */
   #trim(holder: H, limit: number): void {
-    const blocks = this.#holdings.get(holder)?.blocks
+    const blocks = this.#holdings.peek(holder)?.blocks
     if (blocks === undefined) return
-    for (const block of blocks.keys()) {
-      if (blocks.size <= limit) break
+    while (blocks.size > limit) {
+      const block = blocks.oldest
+      if (block === undefined) break
       blocks.delete(block)
       this.#size--
       const shard = this.#shardOf(block)
