@@ -251,12 +251,15 @@ const isPresent = ({ backend: { config, state } }: Member, now: number): boolean
 const circuitPermits = ({ circuit }: BackendState, now: number): boolean =>
   circuit.phase === "closed" || (now >= circuit.openUntil && !circuit.trialRunning)
 
+/** Requests beyond the fair share: on a quiet pool every count is far from the mean, and a move costs the cache. */
+const neverTooMany = 2
+
 /**
- * More than `maxImbalance` times its fair share of what is in flight among those of its tier that share the work now.
- * Two requests more than that are never too many: on a quiet pool every count is far from the mean, and moving would
- * cost the session its cache for nothing.
+ * More than `maxImbalance` times its fair share of what is in flight among those of its tier that share the work now,
+ * and {@link neverTooMany} on top: below that nobody else need be looked at.
  */
 const isOverloaded = (member: Member, tier: ReadonlyArray<Member>, maxImbalance: number, now: number): boolean => {
+  if (member.backend.state.inflight + 1 <= neverTooMany) return false
   let inflight = 1
   let weight = 0
   for (const other of tier) {
@@ -264,7 +267,7 @@ const isOverloaded = (member: Member, tier: ReadonlyArray<Member>, maxImbalance:
     inflight += other.backend.state.inflight
     weight += other.weight
   }
-  return member.backend.state.inflight + 1 > (maxImbalance * inflight * member.weight) / weight + 2
+  return member.backend.state.inflight + 1 > (maxImbalance * inflight * member.weight) / weight + neverTooMany
 }
 
 /** Only asked where nobody could be chosen, so it may take its time. */
