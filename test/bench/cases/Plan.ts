@@ -15,14 +15,14 @@ export interface Plan {
   /** Milliseconds of a measured window of requests, and of streams. */
   readonly window: number
   readonly streamWindow: number
+  readonly flatOutWindow: number
   /** Few streams take longer to say something of how they begin. */
   readonly fewStreamsWindow: number
   readonly prompts: ReadonlyArray<number>
   readonly connections: ReadonlyArray<number>
   readonly streams: ReadonlyArray<number>
-  /** Streams that are held open at once, where the limit of open files allows; and by whom. */
+  /** Streams that are held open at once, where the limit of open files allows. */
   readonly idleStreams: number
-  readonly idleSubjects: ReadonlyArray<"bare" | "nginx" | "weir">
   /** Whether they come and go a second time. */
   readonly idleTwice: boolean
   readonly scale: {
@@ -39,18 +39,18 @@ const KB = 1024
 export const wholePlan: Plan = {
   rounds: 3,
   otherRounds: 2,
-  warmingRequests: 12_000,
-  scaleWarmingRequests: 6000,
+  warmingRequests: 10_000,
+  scaleWarmingRequests: 12_000,
   traces: true,
   calm: true,
   window: 400,
   streamWindow: 1000,
-  fewStreamsWindow: 2800,
+  flatOutWindow: 600,
+  fewStreamsWindow: 2000,
   prompts: [205, 2 * KB, 16 * KB, 256 * KB],
   connections: [1, 32, 256],
   streams: [1, 64, 512, 2000],
   idleStreams: 10_000,
-  idleSubjects: ["bare", "nginx", "weir"],
   idleTwice: true,
   scale: { backends: [100, 1000], keys: [1, 100_000], rules: [1, 1000] }
 }
@@ -66,11 +66,11 @@ export const quickPlan: Plan = {
   calm: false,
   window: 250,
   streamWindow: 400,
+  flatOutWindow: 400,
   connections: [32],
   prompts: [2 * KB, 16 * KB, 256 * KB],
   streams: [512],
   idleStreams: 1000,
-  idleSubjects: ["bare", "weir"],
   idleTwice: false,
   scale: { backends: [1000], keys: [1, 10_000], rules: [] }
 }

@@ -48,6 +48,6 @@ export const measureStreams = Effect.fnUntraced(function* (cast: Cast) {
     id: caseId.flatOut,
     rounds: plan.rounds,
     shown: "cpuMicros",
-    job: streamsJob({ ...flatOut, window })
+    job: streamsJob({ ...flatOut, window: plan.flatOutWindow })
   })
 })
