@@ -1,7 +1,7 @@
 /** The span of a request, in the names of OpenTelemetry's HTTP conventions; the gateway's own pages have none. */
 import type { Listener } from "../domain/Listener.ts"
 import { endpointAt, type RequestReport } from "../proxy/Proxy.ts"
-import type { ActiveSpan, Tracing } from "../telemetry/Telemetry.ts"
+import type { ActiveSpan, SpanDescription, Tracing } from "../telemetry/Telemetry.ts"
 import type { Incoming } from "./Incoming.ts"
 
 /** A client's words are not kept at any length. */
@@ -9,20 +9,25 @@ const longest = 512
 
 export const beginSpan = (
   tracing: Tracing["Service"],
-  { header, id, message, method, path }: Incoming,
+  incoming: Incoming,
   listener: Listener
-): ActiveSpan | undefined => {
+): ActiveSpan | undefined => tracing.request(incoming.header("traceparent"), () => describe(incoming, listener))
+
+const describe = ({ header, id, message, method, path }: Incoming, listener: Listener): SpanDescription => {
   const route = endpointAt(path)?.route
-  return tracing.request(route === undefined ? method : `${method} ${route}`, header("traceparent"), {
-    "http.request.method": method,
-    "network.protocol.version": message.httpVersion,
-    "url.path": path.slice(0, longest),
-    "url.scheme": listener.tls === undefined ? "http" : "https",
-    "weir.listener": listener.name,
-    "weir.request_id": id,
-    ...(route !== undefined && { "http.route": route }),
-    "user_agent.original": (header("user-agent") ?? "").slice(0, longest)
-  })
+  return {
+    name: route === undefined ? method : `${method} ${route}`,
+    attributes: {
+      "http.request.method": method,
+      "network.protocol.version": message.httpVersion,
+      "url.path": path.slice(0, longest),
+      "url.scheme": listener.tls === undefined ? "http" : "https",
+      "weir.listener": listener.name,
+      "weir.request_id": id,
+      ...(route !== undefined && { "http.route": route }),
+      "user_agent.original": (header("user-agent") ?? "").slice(0, longest)
+    }
+  }
 }
 
 export const endSpan = (span: ActiveSpan, report: RequestReport, status: number): void => {

@@ -29,10 +29,10 @@ export class KeptBytes {
     return this.#bytes.subarray(Math.max(0, this.#size - this.#limit), this.#size)
   }
 
-  /** Grows to twice the limit; from then on the latest move to the beginning, once for as many as are kept. */
+  /** Grows in few steps to twice the limit; from then on the latest move to the beginning, once for as many as are kept. */
   #makeRoom(needed: number): void {
     const before = this.latest()
-    const enough = Math.max(512, this.#bytes.length * 2, before.length + needed)
+    const enough = Math.max(512, this.#bytes.length * 4, before.length + needed)
     const bytes =
       this.#bytes.length < 2 * this.#limit ? Buffer.allocUnsafeSlow(Math.min(2 * this.#limit, enough)) : this.#bytes
     before.copy(bytes)

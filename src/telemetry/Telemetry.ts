@@ -5,4 +5,4 @@ export { AccessLog, defaultLogs, LogSettings, layerLogs, layerStderr, writeToStd
 export { Metrics } from "./Metrics.ts"
 export { layerProcessFigures } from "./ProcessFigures.ts"
 export { redact, scrub } from "./Redaction.ts"
-export { type ActiveSpan, Tracing, traceIdOf } from "./Tracing.ts"
+export { type ActiveSpan, type SpanDescription, Tracing, traceIdOf } from "./Tracing.ts"

@@ -38,13 +38,18 @@ export interface ActiveSpan {
   readonly end: (error: string | undefined) => void
 }
 
+export interface SpanDescription {
+  readonly name: string
+  readonly attributes: Attributes
+}
+
 export class Tracing extends Context.Service<
   Tracing,
   {
     /** Whether spans may hold what was asked and answered. */
     readonly captureContent: boolean
-    /** The span of a request, where it is sampled: as the caller decided, else by chance. */
-    readonly request: (name: string, traceparent: string | undefined, attributes: Attributes) => ActiveSpan | undefined
+    /** The span of a request, where it is sampled: as the caller decided, else by chance. Only then is it described. */
+    readonly request: (traceparent: string | undefined, describe: () => SpanDescription) => ActiveSpan | undefined
     /** The span of an attempt for it. */
     readonly attempt: (parent: ActiveSpan, name: string, attributes: Attributes) => ActiveSpan
   }
@@ -66,22 +71,22 @@ export class Tracing extends Context.Service<
       Effect.gen(function* () {
         const tracer = yield* OtelTracer
         const random = yield* Random.Random
-        const begin = (name: string, kind: SpanKind, parent: string | undefined, attributes: Attributes) => {
+        const begin = (kind: SpanKind, parent: string | undefined, { attributes, name }: SpanDescription) => {
           const remote = parent === undefined ? undefined : contextOf(parent)
           const within = remote === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, remote)
           return activeSpan(tracer.startSpan(name, { kind, attributes }, within))
         }
         return Tracing.of({
           captureContent: traces.captureContent,
-          request: (name, traceparent, attributes) => {
+          request: (traceparent, describe) => {
             const remote = traceparent === undefined ? undefined : contextOf(traceparent)
             const isSampled =
               remote === undefined
                 ? random.nextDoubleUnsafe() < traces.sampleRatio
                 : (remote.traceFlags & TraceFlags.SAMPLED) !== 0
-            return isSampled ? begin(name, SpanKind.SERVER, traceparent, attributes) : undefined
+            return isSampled ? begin(SpanKind.SERVER, traceparent, describe()) : undefined
           },
-          attempt: (parent, name, attributes) => begin(name, SpanKind.CLIENT, parent.traceparent, attributes)
+          attempt: (parent, name, attributes) => begin(SpanKind.CLIENT, parent.traceparent, { name, attributes })
         })
       })
     ).pipe(
