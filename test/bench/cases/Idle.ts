@@ -22,7 +22,7 @@ const afterMillis = 1000
  * has not been collected yet says more about the collector's mood than about streams; `untouched` is what a user sees
  * some seconds after the end, without one.
  */
-export const measureIdle = Effect.fnUntraced(function* (subject: Subject, upstream: number) {
+export const measureIdle = Effect.fnUntraced(function* (subject: Subject, upstream: number, twice: boolean) {
   const plan = yield* CurrentPlan
   const { machine } = yield* Rig
   const book = yield* Book
@@ -44,7 +44,7 @@ export const measureIdle = Effect.fnUntraced(function* (subject: Subject, upstre
   const after = yield* heldMemory(subject)
   const perStream = open > 0 ? { perStreamKiB: ((during - before) * 1024) / open } : {}
   const figures = { open, failed, left, seconds, before, during, untouched, after, ...perStream }
-  const secondTime = plan.idleTwice ? yield* onceMore(subject, upstream, streams, after) : {}
+  const secondTime = twice ? yield* onceMore(subject, upstream, streams, after) : {}
   book.add("idle", caseId.idle, subject.name, { ...figures, afterRatio: after / before, ...secondTime })
   yield* progress(`${caseId.idle}, ${subject.name}: ${figures.perStreamKiB?.toFixed(1)} KiB each of ${open}`)
 })

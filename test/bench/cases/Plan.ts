@@ -23,7 +23,7 @@ export interface Plan {
   readonly streams: ReadonlyArray<number>
   /** Streams that are held open at once, where the limit of open files allows. */
   readonly idleStreams: number
-  /** Whether they come and go a second time. */
+  /** Whether they come and go a second time through Weir. */
   readonly idleTwice: boolean
   readonly scale: {
     readonly backends: ReadonlyArray<number>
@@ -40,7 +40,7 @@ export const wholePlan: Plan = {
   rounds: 3,
   otherRounds: 2,
   warmingRequests: 10_000,
-  scaleWarmingRequests: 12_000,
+  scaleWarmingRequests: 10_000,
   traces: true,
   calm: true,
   window: 400,

@@ -58,11 +58,12 @@ const measureLoaded = Effect.fnUntraced(function* (chosen: ReadonlyArray<Part>, 
 
 /** Each with an upstream of its own; two of them, since the kernel looks long for so many free ports. */
 const measureMemory = Effect.gen(function* () {
+  const { idleTwice } = yield* CurrentPlan
   for (const start of [startBare, weirDefault]) {
     yield* Effect.scoped(
       Effect.gen(function* () {
         const { port } = yield* startUpstream
-        yield* measureIdle(yield* start(port), port)
+        yield* measureIdle(yield* start(port), port, idleTwice && start === weirDefault)
       })
     )
   }
