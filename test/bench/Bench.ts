@@ -34,9 +34,12 @@ const flags = {
 
 const isPart = (name: string): name is Part => parts.some((part) => part === name)
 
-const chosen = (only: Option.Option<string>) =>
+/** Of many subjects nothing can be said in a minute: none of them would have been warmed. */
+const quickParts: ReadonlyArray<Part> = ["unary", "streams", "idle", "startup"]
+
+const chosen = (only: Option.Option<string>, quick: boolean) =>
   Effect.gen(function* () {
-    if (Option.isNone(only)) return parts
+    if (Option.isNone(only)) return quick ? quickParts : parts
     const names = only.value.split(",")
     const unknown = names.find((name) => !isPart(name))
     if (unknown !== undefined) return yield* new BenchFailed({ message: `${unknown} is none of ${parts.join(", ")}` })
@@ -61,7 +64,7 @@ const command = Command.make(
   Effect.fnUntraced(
     function* ({ only, publish, quick, weir }) {
       const plan = quick ? quickPlan : wholePlan
-      const { result: subjects, ...run } = yield* measureWith(plan, weir, measureParts(yield* chosen(only)))
+      const { result: subjects, ...run } = yield* measureWith(plan, weir, measureParts(yield* chosen(only, quick)))
       yield* Console.log(keep({ ...run, quick, plan, subjects }, publish))
     },
     Effect.tapError((error) => Console.error(`bench: ${error.message}`))
