@@ -170,6 +170,41 @@ describe("what Prometheus scrapes", () => {
     }).pipe(Effect.provide(layer))
   )
 
+  it.effect("says what a metric is once, however many series it has, and every stream goes on meanwhile", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics
+      const backends = Array.from({ length: 1000 }, (_, index) => `engine-${index}`)
+      for (const backend of backends) {
+        metrics.upstreamDuration("p", backend)(0.2)
+        metrics.upstreamRequests("p", backend)(1)
+      }
+      let turns = 0
+      let next = setImmediate(function turn() {
+        turns++
+        next = setImmediate(turn)
+      })
+      const { text } = yield* Exposition
+      const page = yield* Effect.ensuring(
+        text,
+        Effect.sync(() => clearImmediate(next))
+      )
+      assert.isAtLeast(turns, 15)
+      assert.deepStrictEqual(
+        page.split("\n").filter((line) => /^# (?:HELP|TYPE)/.test(line)),
+        [
+          "# HELP weir_upstream_duration_seconds From the attempt to its response head",
+          "# TYPE weir_upstream_duration_seconds histogram",
+          "# HELP weir_upstream_requests_total Attempts sent to backends",
+          "# TYPE weir_upstream_requests_total counter"
+        ]
+      )
+      const told = (name: string) =>
+        parse(page).flatMap((each) => (each.name === name && each.value === 1 ? [each.labels["backend"]] : []))
+      assert.deepStrictEqual(told("weir_upstream_requests_total"), backends)
+      assert.deepStrictEqual(told("weir_upstream_duration_seconds_count"), backends)
+    }).pipe(Effect.provide(layer))
+  )
+
   it.effect("is empty and readable before anything happened", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* scrape, [])
