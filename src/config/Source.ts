@@ -26,6 +26,7 @@ export const parseSource = Effect.fnUntraced(function* (name: string, text: stri
     const message = `not valid YAML: ${first.message.split("\n")[0]}${hint}`
     return yield* new ConfigInvalid({ source: name, problems: [{ path: "", message, line }] })
   }
+  yield* Effect.yieldNow
   const value: unknown = yield* Effect.try({
     try: () => document.toJS({ maxAliasCount: 100 }) ?? {},
     catch: (cause) =>

@@ -46,10 +46,12 @@ export class Reloader extends Context.Service<
           // A file that has gone is no wish to go on with the environment alone.
           if (first.file !== undefined && loaded.file === undefined) return yield* gone(first.file)
           const source = loaded.file ?? "environment"
+          yield* Effect.yieldNow
           const snapshot = yield* registry
             .apply(loaded.config)
             .pipe(Effect.mapError(({ problems }) => new ConfigInvalid({ source, problems })))
           files = loaded.files
+          yield* Effect.yieldNow
           const reloaded: Reloaded = {
             snapshot,
             changes: differences(before.config, snapshot.config),
