@@ -6,10 +6,10 @@
  * neither a refund nor a way to look without taking.
  */
 import { Context, Effect, Layer } from "effect"
+import { LRUCache } from "lru-cache"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { RateLimitExceeded } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
-import { RecencyMap } from "../domain/RecencyMap.ts"
 import { Deadlines } from "./Deadlines.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
@@ -44,7 +44,7 @@ export class RateLimiter extends Context.Service<
     RateLimiter,
     Effect.gen(function* () {
       const { now } = yield* Deadlines
-      const addresses = new RecencyMap<string, TokenBucket>()
+      const addresses = new LRUCache<string, TokenBucket>({ maxSize: rememberedAddresses, sizeCalculation: () => 1 })
       const desks = new Map<string, KeyDesk>()
 
       const takeAddress = (listener: Listener, address: string): RateLimitExceeded | undefined => {
@@ -55,8 +55,6 @@ export class RateLimiter extends Context.Service<
         if (bucket?.capacity !== limit.burst || bucket.perSecond !== limit.perSecond) {
           bucket = new TokenBucket(limit.burst, limit.perSecond, now())
           addresses.set(id, bucket)
-          const { oldest } = addresses
-          if (oldest !== undefined && addresses.size > rememberedAddresses) addresses.delete(oldest)
         }
         return bucket.take(1, now())
           ? undefined

@@ -1,5 +1,5 @@
 /** Which backend a session was sent to last: a preference with a price, never a pin. */
-import { RecencyMap } from "../domain/RecencyMap.ts"
+import { LRUCache } from "lru-cache"
 
 /** Where a session was served last. */
 export interface Place {
@@ -15,14 +15,19 @@ interface Entry extends Place {
 /** One table a pool. Bounded: the entry that was not used for the longest goes first. */
 export class AffinityTable {
   readonly #ttl: number
-  readonly #maxEntries: number
-  readonly #entries = new RecencyMap<string, Entry>()
+  /** A Map out of which every use takes, to put in again, walks over the gaps that are left: 160 µs among 100,000. */
+  readonly #entries: LRUCache<string, Entry>
   /** Who holds a place that only one can hold. */
   readonly #holders = new Map<string, string>()
 
   constructor(ttl: number, maxEntries: number) {
     this.#ttl = ttl
-    this.#maxEntries = maxEntries
+    // By size, of which each has one: `max` would make room for all of them beforehand.
+    this.#entries = new LRUCache({
+      maxSize: maxEntries,
+      sizeCalculation: () => 1,
+      dispose: (entry, key) => this.#leave(key, entry)
+    })
   }
 
   get size(): number {
@@ -39,7 +44,7 @@ export class AffinityTable {
     const entry = this.#entries.peek(key)
     if (entry === undefined) return undefined
     if (entry.expires > now) return entry
-    this.#forget(key, entry)
+    this.#entries.delete(key)
     return undefined
   }
 
@@ -55,12 +60,10 @@ export class AffinityTable {
    * came last has displaced what others had there, so that nothing draws them back.
    */
   bind(key: string, { backend, instance }: Place, exclusive: boolean, now: number): void {
-    const before = this.#entries.peek(key)
-    if (before !== undefined) this.#leave(key, before)
     const entry = { backend, instance, expires: now + this.#ttl }
-    if (exclusive) this.#displace(key, slotOf(entry))
     this.#entries.set(key, entry)
-    this.#dropOldest(now)
+    if (exclusive) this.#displace(key, slotOf(entry))
+    this.#dropExpired(now)
   }
 
   #displace(key: string, slot: string): void {
@@ -70,23 +73,15 @@ export class AffinityTable {
   }
 
   /** Nobody holds a place whose session is not remembered, so that there are never more holders than sessions. */
-  #forget(key: string, entry: Entry): void {
-    this.#entries.delete(key)
-    this.#leave(key, entry)
-  }
-
   #leave(key: string, entry: Entry): void {
     const slot = slotOf(entry)
     if (this.#holders.get(slot) === key) this.#holders.delete(slot)
   }
 
-  #dropOldest(now: number): void {
-    for (;;) {
-      const key = this.#entries.oldest
-      const entry = key === undefined ? undefined : this.#entries.peek(key)
-      if (key === undefined || entry === undefined) return
-      if (entry.expires > now && this.#entries.size <= this.#maxEntries) return
-      this.#forget(key, entry)
+  #dropExpired(now: number): void {
+    for (const oldest of this.#entries.rkeys()) {
+      if ((this.#entries.peek(oldest)?.expires ?? 0) > now) return
+      this.#entries.delete(oldest)
     }
   }
 }

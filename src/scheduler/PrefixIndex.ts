@@ -2,7 +2,7 @@
  * Who probably has what in its prefix cache: learnt from what was routed, forgotten as an engine forgets, the least
  * recently used first. One table for all holders, so that looking up a prompt does not cost more with more of them.
  */
-import { RecencyMap } from "../domain/RecencyMap.ts"
+import { LRUCache } from "lru-cache"
 import type { PromptBlocks } from "./PromptBlocks.ts"
 
 /** Who can hold blocks: one whose generation has changed has restarted, and has nothing any more. */
@@ -10,7 +10,7 @@ export interface Holder {
   readonly generation: number
 }
 
-/** What the table may cost: blocks over all holders (up to 200 bytes each), and over one of them. */
+/** What the table may cost: blocks over all holders (some 230 bytes each), and over one of them. */
 export interface PrefixBounds {
   readonly total: number
   readonly each: number
@@ -24,14 +24,15 @@ const shardCount = 256
 
 interface Holding {
   readonly generation: number
-  readonly blocks: RecencyMap<number, true>
+  /** Each under itself. */
+  readonly blocks: LRUCache<number, number>
 }
 
 /** Mutable by design: it is written with every choice. */
 export class PrefixIndex<H extends Holder> {
   readonly #bounds: PrefixBounds
-  /** Its use is to learn. */
-  readonly #holdings = new RecencyMap<H, Holding>()
+  /** Their use is to learn. Bounded by the blocks, since there is nobody without any. */
+  readonly #holdings = new LRUCache<H, Holding>({ maxSize: Number.MAX_SAFE_INTEGER, sizeCalculation: () => 1 })
   /** Which holders have a block. */
   readonly #holders: ReadonlyArray<Map<number, Array<H>>> = Array.from({ length: shardCount }, () => new Map())
   #size = 0
@@ -64,29 +65,33 @@ export class PrefixIndex<H extends Holder> {
 
   /** The prompt goes to this holder, which will have it. */
   learn(holder: H, prompt: PromptBlocks): void {
+    if (prompt.length === 0) return
     const { blocks } = this.#holdingOf(holder)
     // From the end to the beginning: what many prompts have in common is the last to be forgotten.
     for (let depth = prompt.length; depth > 0; depth--) {
       const block = prompt[depth - 1] ?? 0
       if (blocks.get(block) !== undefined) continue
-      blocks.set(block, true)
       this.#credit(holder, block)
+      blocks.set(block, block)
     }
-    this.#trim(holder, this.#bounds.each)
     while (this.#size > this.#bounds.total) {
-      const stalest = this.#holdings.oldest
-      if (stalest === undefined) return
-      const has = this.#holdings.peek(stalest)?.blocks.size ?? 0
-      this.#trim(stalest, has - (this.#size - this.#bounds.total))
+      const { value: stalest } = this.#holdings.rkeys().next()
+      const holding = stalest && this.#holdings.peek(stalest)
+      if (stalest === undefined || holding === undefined) return
+      this.#trim(stalest, holding.blocks, holding.blocks.size - (this.#size - this.#bounds.total))
     }
   }
 
   #holdingOf(holder: H): Holding {
-    const known = this.#holdings.peek(holder)
-    const isCurrent = known?.generation === holder.generation
-    if (known !== undefined && !isCurrent) this.#trim(holder, 0)
-    const holding: Holding =
-      known !== undefined && isCurrent ? known : { generation: holder.generation, blocks: new RecencyMap() }
+    const known = this.#holdings.get(holder)
+    if (known?.generation === holder.generation) return known
+    if (known !== undefined) this.#trim(holder, known.blocks, 0)
+    const blocks = new LRUCache<number, number>({
+      maxSize: this.#bounds.each,
+      sizeCalculation: () => 1,
+      dispose: (block) => this.#discredit(holder, block)
+    })
+    const holding = { generation: holder.generation, blocks }
     this.#holdings.set(holder, holding)
     return holding
   }
@@ -99,24 +104,21 @@ export class PrefixIndex<H extends Holder> {
     else holders.push(holder)
   }
 
+  #discredit(holder: H, block: number): void {
+    this.#size--
+    const shard = this.#shardOf(block)
+    const holders = shard?.get(block)
+    if (holders === undefined || holders.length === 1) shard?.delete(block)
+    else holders.splice(holders.indexOf(holder), 1)
+  }
+
   #shardOf(block: number): Map<number, Array<H>> | undefined {
     return this.#holders[block & (shardCount - 1)]
   }
 
   /** Takes from a holder what it used least recently; one that has nothing left is no holder any more. */
-  #trim(holder: H, limit: number): void {
-    const blocks = this.#holdings.peek(holder)?.blocks
-    if (blocks === undefined) return
-    while (blocks.size > limit) {
-      const block = blocks.oldest
-      if (block === undefined) break
-      blocks.delete(block)
-      this.#size--
-      const shard = this.#shardOf(block)
-      const holders = shard?.get(block)
-      if (holders === undefined || holders.length === 1) shard?.delete(block)
-      else holders.splice(holders.indexOf(holder), 1)
-    }
+  #trim(holder: H, blocks: Holding["blocks"], limit: number): void {
+    while (blocks.size > Math.max(0, limit)) blocks.pop()
     if (blocks.size === 0) this.#holdings.delete(holder)
   }
 }
