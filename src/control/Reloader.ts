@@ -46,6 +46,7 @@ export class Reloader extends Context.Service<
           // A file that has gone is no wish to go on with the environment alone.
           if (first.file !== undefined && loaded.file === undefined) return yield* gone(first.file)
           const source = loaded.file ?? "environment"
+          // In turns, as it was read: what has many backends takes long to compare.
           yield* Effect.yieldNow
           const snapshot = yield* registry
             .apply(loaded.config)

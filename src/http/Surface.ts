@@ -113,8 +113,8 @@ export const makeSurface = (
       payload.body = body
       const { rawHeaders } = incoming.message
       const address = clientAddress(incoming, listener)
-      const request = { id, snapshot, listener, key, address, method, path, query, rawHeaders, header, report }
-      return proxy.handle(Object.assign(request, { payload: payload }), onAnswer)
+      const request = { id, snapshot, listener, key, address, method, path, query, rawHeaders, header, payload, report }
+      return proxy.handle(request, onAnswer)
     })
   }
 

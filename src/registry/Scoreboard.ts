@@ -36,8 +36,4 @@ export class Scoreboard {
   }
 }
 
-const doubled = (column: Column): Column => {
-  const larger = new Float64Array(column.length * 2)
-  larger.set(column)
-  return larger
-}
+const doubled = ({ buffer }: Column): Column => new Float64Array(buffer.transfer(buffer.byteLength * 2))

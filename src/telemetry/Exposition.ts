@@ -69,7 +69,6 @@ const part = (metric: MetricData, from: number): MetricData => {
   const to = from + seriesAtOnce
   switch (metric.dataPointType) {
     case DataPointType.SUM:
-      return { ...metric, dataPoints: metric.dataPoints.slice(from, to) }
     case DataPointType.GAUGE:
       return { ...metric, dataPoints: metric.dataPoints.slice(from, to) }
     case DataPointType.HISTOGRAM:

@@ -791,6 +791,16 @@ describe("a long request body", () => {
 
   const isWhole = (received: string) => received.endsWith(long.toString("latin1"))
 
+  /** More than fits on the way to a backend that does not read on after the head. */
+  const heldUp = Effect.fnUntraced(function* ({ origin, send }: Line) {
+    const body = Buffer.concat(Array.from({ length: 32 }, () => long))
+    const sending = yield* Effect.forkChild(send({ method: "POST", body }))
+    const peer = yield* origin.next
+    yield* peer.head
+    peer.socket.pause()
+    return { body, peer, sending }
+  })
+
   it.live("arrives whole and with its length, one after another on the same connection", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
@@ -829,13 +839,9 @@ describe("a long request body", () => {
   )
 
   it.live("that the backend does not take is given up with its request", () =>
-    onLine(({ origin, send }) =>
+    onLine((line) =>
       Effect.gen(function* () {
-        const body = Buffer.concat(Array.from({ length: 32 }, () => long))
-        const sending = yield* Effect.forkChild(send({ method: "POST", body }))
-        const peer = yield* origin.next
-        yield* peer.head
-        peer.socket.pause()
+        const { body, peer, sending } = yield* heldUp(line)
         yield* Fiber.interrupt(sending)
         peer.socket.resume()
         yield* peer.closed
@@ -845,13 +851,9 @@ describe("a long request body", () => {
   )
 
   it.live("need not be taken whole before the answer arrives", () =>
-    onLine(({ origin, send }) =>
+    onLine((line) =>
       Effect.gen(function* () {
-        const body = Buffer.concat(Array.from({ length: 32 }, () => long))
-        const sending = yield* Effect.forkChild(send({ method: "POST", body }))
-        const peer = yield* origin.next
-        yield* peer.head
-        peer.socket.pause()
+        const { peer, sending } = yield* heldUp(line)
         peer.send("HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig")
         const response = yield* Fiber.join(sending)
         assert.strictEqual(response.status, 413)
