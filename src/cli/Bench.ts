@@ -1,6 +1,6 @@
 /** `weir bench`: how much an endpoint does, and how fast. */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Clock, Console, Duration, Effect, FileSystem, Layer, Option, Schema, SchemaGetter } from "effect"
+import { Clock, Console, Duration, Effect, FileSystem, Layer, Option, Path, Result, Schema, SchemaGetter } from "effect"
 import { Command, Flag } from "effect/cli"
 import {
   barChart,
@@ -84,6 +84,7 @@ const run = Command.make(
     output: output("output", "Every figure, as JSON, to a file")
   },
   Effect.fnUntraced(function* (given) {
+    yield* checkPlaces([given.output])
     const target = yield* reachable(given)
     const settings = { ...given, baseUrl: given.url.href.replace(/\/$/, "") }
     const measured = (title: string, concurrency: number) => measure(title, target, { ...given, concurrency })
@@ -92,8 +93,8 @@ const run = Command.make(
       ...(given.mode !== "sequential" && { concurrent: yield* measured("concurrent", given.concurrency) })
     }
     const timestamp = new Date(yield* Clock.currentTimeMillis).toISOString()
-    yield* write(given.output, () => json(runsJson(runs, settings, timestamp)))
     yield* Console.log(printRuns(runs, settings, given.logNode))
+    yield* write([[given.output, () => json(runsJson(runs, settings, timestamp))]])
     yield* insistOnAnswers([runs.sequential, runs.concurrent].filter((one) => one !== undefined))
   })
 ).pipe(Command.withDescription("Ask so often, and measure the answers"))
@@ -113,6 +114,7 @@ const sweep = Command.make(
     outputSvg: output("output-svg", "The chart, as SVG, to a file")
   },
   Effect.fnUntraced(function* (given) {
+    yield* checkPlaces([given.outputJson, given.outputCsv, given.outputSvg])
     const target = yield* reachable(given)
     const steps: ReadonlyArray<Step> = yield* Effect.forEach(given.concurrencies, (concurrency) =>
       Effect.map(measure(`${concurrency} at a time`, target, { ...given, concurrency }), (run) => ({
@@ -120,10 +122,12 @@ const sweep = Command.make(
         run
       }))
     )
-    yield* write(given.outputJson, () => json(sweepJson(steps)))
-    yield* write(given.outputCsv, () => sweepCsv(steps))
-    yield* write(given.outputSvg, () => svgChart(steps, `${given.model} at ${given.url.host}`))
     yield* Console.log(`${sweepTable(steps)}\n\n${barChart(steps)}`)
+    yield* write([
+      [given.outputJson, () => json(sweepJson(steps))],
+      [given.outputCsv, () => sweepCsv(steps)],
+      [given.outputSvg, () => svgChart(steps, `${given.model} at ${given.url.host}`)]
+    ])
     yield* insistOnAnswers(steps.map(({ run }) => run))
   })
 ).pipe(Command.withDescription("Run with more and more requests at a time, and chart what that brings"))
@@ -158,13 +162,28 @@ const measure = Effect.fnUntraced(function* (
 
 const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`
 
-const write = (file: Option.Option<string>, content: () => string) =>
+/** Before anything is measured: it may take minutes. */
+const checkPlaces = (files: ReadonlyArray<Option.Option<string>>) =>
   Effect.gen(function* () {
-    if (Option.isNone(file)) return
     const fs = yield* FileSystem.FileSystem
-    yield* fs
-      .writeFileString(file.value, content())
-      .pipe(Effect.catch(({ message }) => fail(`cannot write ${file.value}: ${message}`)))
+    const path = yield* Path.Path
+    for (const file of files.flatMap(Option.toArray)) {
+      const exists = yield* fs.exists(path.dirname(file)).pipe(Effect.orElseSucceed(() => false))
+      if (!exists) return yield* fail(`cannot write ${file}: there is no such folder`)
+    }
+  })
+
+/** What was measured is shown already; and where one file cannot be written, the others are. */
+const write = (files: ReadonlyArray<readonly [file: Option.Option<string>, content: () => string]>) =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const problems: Array<string> = []
+    for (const [file, content] of files) {
+      if (Option.isNone(file)) continue
+      const written = yield* Effect.result(fs.writeFileString(file.value, content()))
+      if (Result.isFailure(written)) problems.push(`cannot write ${file.value}: ${written.failure.message}`)
+    }
+    if (problems.length > 0) yield* fail(problems.join("\n"))
   })
 
 /** A benchmark in which nothing was answered has measured nothing. */

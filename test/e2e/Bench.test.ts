@@ -149,9 +149,28 @@ describe("weir bench with something wrong", () => {
       assert.strictEqual(nobody.stderr, "cannot reach http://127.0.0.1:1: connection refused")
       const url = yield* engine()
       const file = path.join(yield* folder, "nowhere", "r.json")
-      const lost = yield* bench(`run --url ${url} --model m --requests 1 --mode sequential --output ${file}`)
-      assert.strictEqual(lost.status, 1)
-      assert.include(lost.stderr, `cannot write ${file}`)
+      const early = yield* bench(`run --url ${url} --model m --requests 1 --mode sequential --output ${file}`)
+      assert.deepStrictEqual([early.status, early.stdout], [1, ""], "before anybody waits for the measurement")
+      assert.strictEqual(early.stderr, `cannot write ${file}: there is no such folder`)
+    })
+  )
+
+  it.live("loses nothing of what was measured where a file turns out not to be writable", () =>
+    Effect.gen(function* () {
+      const url = yield* engine()
+      const place = yield* folder
+      const run = yield* bench(`run --url ${url} --model m --requests 1 --mode sequential --output ${place}`)
+      assert.strictEqual(run.status, 1)
+      assert.include(run.stdout, "1 of 1 answered")
+      assert.include(run.stderr, `cannot write ${place}`)
+      const svg = path.join(place, "s.svg")
+      const sweep = yield* bench(
+        `sweep --url ${url} --model m --requests 1 --concurrencies 1 --output-csv ${place} --output-svg ${svg}`
+      )
+      assert.strictEqual(sweep.status, 1)
+      assert.match(sweep.stdout, /^1 .* 100 %$/m)
+      assert.include(sweep.stderr, `cannot write ${place}`)
+      assert.match(yield* contentOf(svg), /^<svg /, "the other file is written all the same")
     })
   )
 })
