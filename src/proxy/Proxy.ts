@@ -8,8 +8,8 @@ import type { Snapshot } from "../registry/Registry.ts"
 import type { Remaining } from "../resilience/RateLimiter.ts"
 import { makeAttempts } from "./Attempts.ts"
 import type { Flight } from "./Flight.ts"
-import type { Payload } from "./Payload.ts"
 import { makePlanner, Plan } from "./Plan.ts"
+import type { ProxyRequest } from "./ProxyRequest.ts"
 import { gatherServices, type ProxyServices } from "./ProxyServices.ts"
 import { makeRelay, type ProxyResponse } from "./Relay.ts"
 import type { RequestReport } from "./RequestReport.ts"
@@ -18,30 +18,9 @@ import { callsForStandIn } from "./StandIn.ts"
 export { type BodySink, type UpstreamBody, UpstreamFailed } from "../backend/UpstreamTransport.ts"
 export { bodyTooLarge, bodyTooSlow } from "./Ask.ts"
 export { type Endpoint, endpointAt, endpointRoutes } from "./Endpoint.ts"
-export type { Payload } from "./Payload.ts"
+export type { Payload, ProxyRequest } from "./ProxyRequest.ts"
 export type { ProxyResponse, Relayed } from "./Relay.ts"
 export { RequestReport, type StreamEnd } from "./RequestReport.ts"
-
-export interface ProxyRequest {
-  readonly id: string
-  readonly snapshot: Snapshot
-  readonly listener: Listener
-  /** Whose request it is; `undefined` on a listener that asks for no key. */
-  readonly key: ApiKey | undefined
-  /** Whose address it came from. */
-  readonly address: string
-  readonly method: string
-  /** Without the query. */
-  readonly path: string
-  /** With its question mark, or empty. */
-  readonly query: string
-  /** Names and values in turn, as they were sent. */
-  readonly rawHeaders: ReadonlyArray<string>
-  /** One header by its name in lower case. */
-  readonly header: (name: string) => string | undefined
-  readonly payload: Payload
-  readonly report: RequestReport
-}
 
 export class Proxy extends Context.Service<
   Proxy,

@@ -1,0 +1,35 @@
+/** A request as it comes in to the data plane. */
+import type { UpstreamBody } from "../backend/UpstreamTransport.ts"
+import type { ApiKey } from "../domain/ApiKey.ts"
+import type { Listener } from "../domain/Listener.ts"
+import type { Snapshot } from "../registry/Registry.ts"
+import type { RequestReport } from "./RequestReport.ts"
+
+export interface ProxyRequest {
+  readonly id: string
+  readonly snapshot: Snapshot
+  readonly listener: Listener
+  /** Whose request it is; `undefined` on a listener that asks for no key. */
+  readonly key: ApiKey | undefined
+  /** Whose address it came from. */
+  readonly address: string
+  readonly method: string
+  /** Without the query. */
+  readonly path: string
+  /** With its question mark, or empty. */
+  readonly query: string
+  /** Names and values in turn, as they were sent. */
+  readonly rawHeaders: ReadonlyArray<string>
+  /** One header by its name in lower case. */
+  readonly header: (name: string) => string | undefined
+  readonly payload: Payload
+  readonly report: RequestReport
+}
+
+/** What a client has sent, for as long as it may have to be sent on. */
+export interface Payload {
+  /** All of it for what is routed by model; else it may come while it is sent on. `undefined`: nothing, or no more. */
+  readonly body: UpstreamBody
+  /** It is not needed any more. Calling it again is harmless. */
+  letGo(): void
+}
