@@ -183,7 +183,7 @@ const write = (files: ReadonlyArray<readonly [file: Option.Option<string>, conte
       const written = yield* Effect.result(fs.writeFileString(file.value, content()))
       if (Result.isFailure(written)) problems.push(`cannot write ${file.value}: ${written.failure.message}`)
     }
-    if (problems.length > 0) yield* fail(problems.join("\n"))
+    if (problems.length > 0) return yield* fail(problems.join("\n"))
   })
 
 /** A benchmark in which nothing was answered has measured nothing. */
