@@ -37,9 +37,9 @@ export class HealthProber extends Context.Service<
         (effect, backend) =>
           effect.pipe(
             Effect.timeout(backend.probing.timeout),
-            Effect.catch(() => noAnswer),
+            Effect.orElseSucceed(() => undefined),
             // A bug of ours while asking is no answer either: nobody is called healthy because we cannot look.
-            Effect.catchDefect((defect) => Effect.andThen(logDefect(backend.name, Cause.die(defect)), noAnswer))
+            Effect.catchDefect((defect) => Effect.as(logDefect(backend.name, Cause.die(defect)), undefined))
           )
       )
 
@@ -147,8 +147,6 @@ const probeSettings = ({ config, probing }: BackendEntry): unknown => {
   const { breaker: _breaker, maxConcurrency: _limit, timeouts: _timeouts, weight: _weight, ...asked } = config
   return { asked, probing }
 }
-
-const noAnswer = Effect.succeed(undefined)
 
 const logDefect = (backend: string, cause: Cause.Cause<unknown>) =>
   Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.logError("probe failed", { backend }, cause)

@@ -98,8 +98,8 @@ export const makeAttempts = (services: ProxyServices) => {
   const settle = (mission: Mission, failed: AttemptFailed): Effect.Effect<Answer, GatewayError> =>
     failed.response === undefined
       ? Effect.fail(noAnswer(failed.failure))
-      : Effect.catch(readAnswer(mission, failed.attempt, failed.response), (error) =>
-          Effect.fail(error instanceof AttemptFailed ? noAnswer(error.failure) : error)
+      : Effect.mapError(readAnswer(mission, failed.attempt, failed.response), (error) =>
+          error instanceof AttemptFailed ? noAnswer(error.failure) : error
         )
 
   /** What follows a first attempt that failed: others, as the pool's schedule has them, until there is nothing more to try. */
@@ -125,7 +125,7 @@ export const makeAttempts = (services: ProxyServices) => {
         schedule: retry.schedule(mission.flight.pool),
         while: (error) => error instanceof AttemptFailed && error.again
       }),
-      Effect.catch((error) => (error instanceof AttemptFailed ? settle(mission, error) : Effect.fail(error)))
+      Effect.catchTag("AttemptFailed", (failed) => settle(mission, failed))
     )
   }
 
@@ -133,9 +133,7 @@ export const makeAttempts = (services: ProxyServices) => {
     const { flight } = mission
     const entry = entryFor(mission)
     const once = Effect.suspend(() => attempt(mission, entry))
-    const answer = Effect.catch(once, (error) =>
-      error instanceof AttemptFailed ? orElse(mission, once, error) : Effect.fail(error)
-    )
+    const answer = Effect.catchTag(once, "AttemptFailed", (failed) => orElse(mission, once, failed))
     // The time between two attempts is nobody else's to watch.
     return flight.deadline === Number.POSITIVE_INFINITY
       ? answer

@@ -58,7 +58,7 @@ export const makeEngine = Effect.fnUntraced(function* (settings: BatchSettings) 
     wake.closeUnsafe()
     if (at === undefined) return wake.await
     const wait = Math.ceil(at - now())
-    return wait <= 0 ? Effect.yieldNow : Effect.raceFirst(Effect.sleep(wait), wake.await)
+    return wait <= 0 ? Effect.yieldNow : Effect.timeoutOrElse(wake.await, { duration: wait, orElse: () => Effect.void })
   })
   yield* Effect.forkScoped(Effect.forever(turn))
 

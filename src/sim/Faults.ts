@@ -12,7 +12,7 @@ const parseMillis = (input: string | number): number | undefined => {
 }
 
 /** A number of milliseconds, or text such as `500ms`, `2s`, `1m`. */
-const Span = Schema.Union([Schema.String, Schema.Number]).pipe(
+const Span = Schema.Union([Schema.String, Schema.Finite]).pipe(
   Schema.decodeTo(Schema.Duration, {
     decode: SchemaGetter.transformEffect((input) => {
       const millis = parseMillis(input)
@@ -27,14 +27,14 @@ const Span = Schema.Union([Schema.String, Schema.Number]).pipe(
 )
 
 const between = (minimum: number, maximum: number) =>
-  Schema.Number.pipe(
+  Schema.Finite.pipe(
     Schema.check(
       Schema.isBetween({ minimum, maximum }, { message: `expected a number between ${minimum} and ${maximum}` })
     )
   )
 
 const whole = (minimum: number, maximum: number) =>
-  Schema.Number.pipe(
+  Schema.Finite.pipe(
     Schema.check(
       Schema.makeFilter((value) =>
         Number.isInteger(value) && value >= minimum && value <= maximum
@@ -69,7 +69,7 @@ const kind = <const K extends string, const F extends Schema.Struct.Fields>(name
 export const Fault = Schema.Union([
   kind("status", {
     status: whole(200, 599),
-    retryAfter: Schema.optionalKey(Schema.Union([Schema.String, Schema.Number])),
+    retryAfter: Schema.optionalKey(Schema.Union([Schema.String, Schema.Finite])),
     code: Schema.optionalKey(Schema.String),
     message: Schema.optionalKey(Schema.String),
     ...selectionByBody

@@ -43,11 +43,10 @@ export const receive = Effect.fnUntraced(function* (exchange: Exchange["Service"
 
 /** The JSON, or the answer to what is none. */
 export const jsonOf = ({ json }: Received): Effect.Effect<unknown, Refusal> =>
-  Option.match(json, {
-    onNone: () =>
-      Effect.fail(new Refusal({ status: 400, code: "invalid_json", message: "the body is not valid JSON" })),
-    onSome: Effect.succeed
-  })
+  Effect.fromOption(
+    json,
+    () => new Refusal({ status: 400, code: "invalid_json", message: "the body is not valid JSON" })
+  )
 
 /** Fails for a model that is not served. */
 export const checkModel = (settings: Settings, model: string): Effect.Effect<void, Refusal> =>

@@ -23,7 +23,7 @@ const TokenizeBody = Schema.Struct({
   )
 )
 
-const DetokenizeBody = Schema.Struct({ model: maybe(Schema.String), tokens: Schema.Array(Schema.Number) })
+const DetokenizeBody = Schema.Struct({ model: maybe(Schema.String), tokens: Schema.Array(Schema.Finite) })
 
 const readTokenize = reading(Schema.decodeUnknownEffect(TokenizeBody))
 const readDetokenize = reading(Schema.decodeUnknownEffect(DetokenizeBody))

@@ -16,7 +16,7 @@ const oneOrMany = <S extends Schema.Constraint>(schema: S) => Schema.Union([sche
 
 const EmbeddingsBody = Schema.Struct({
   model: Schema.String,
-  input: Schema.Union([oneOrMany(Schema.String), oneOrMany(Schema.Array(Schema.Number))]),
+  input: Schema.Union([oneOrMany(Schema.String), oneOrMany(Schema.Array(Schema.Finite))]),
   encoding_format: maybe(Schema.Literals(["float", "base64"])),
   dimensions: SmallAmount
 })

@@ -16,8 +16,8 @@ import {
 const Prompts = Schema.Union([
   Schema.String,
   Schema.Array(Schema.String),
-  Schema.Array(Schema.Number),
-  Schema.Array(Schema.Array(Schema.Number))
+  Schema.Array(Schema.Finite),
+  Schema.Array(Schema.Array(Schema.Finite))
 ])
 
 const Body = Schema.Struct({
