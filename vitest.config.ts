@@ -16,6 +16,8 @@ const project = (name: string, include: ReadonlyArray<string>, exclude: Readonly
 
 export default defineConfig({
   test: {
+    // Most files wait for a process of their own: as many at a time as there are cores, not one fewer.
+    maxWorkers: "100%",
     projects: [
       project(
         "weir",
