@@ -33,7 +33,7 @@ const measure = Effect.gen(function* () {
   const bare = yield* startBare(upstream.port)
   const weir = yield* startWeir("weir", "Weir, default configuration", { upstream: upstream.port })
   const both = [bare, weir]
-  yield* warmUp(both, wholePlan.warmingRequests)
+  yield* warmUp(both, { requests: wholePlan.warmingRequests, streams: true })
   const usual = { bodyBytes: usualPrompt, connections: usualConnections }
   const paced = { streams: pacedStreams, chunks: usualChunks, pace: usualPace }
   const shown = "cpuMicros"

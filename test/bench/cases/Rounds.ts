@@ -46,19 +46,26 @@ export const settle = (pids: ReadonlyArray<number>): Effect.Effect<void> =>
     }
   })
 
-/** A piece of the warming, in milliseconds; every third piece is streams. */
+/** A piece of the warming, in milliseconds. */
 const warmingWindow = 500
-const mostPieces = 24
+const mostPieces = 40
+
+/** What a subject is warmed with. */
+export interface Warming {
+  readonly requests: number
+  /** Whether every third piece of the time is streams. */
+  readonly streams: boolean
+}
 
 /**
  * Requests and streams that count nowhere. The compiler works on the subject's own core, and a large program is only
- * compiled as it will stay after some ten thousand requests: a cold subject would look almost twice as dear.
+ * compiled as it will stay after more than twenty thousand requests: a cold subject would look twice as dear.
  */
-export const warmUp = Effect.fnUntraced(function* (subjects: ReadonlyArray<Subject>, requests: number) {
+export const warmUp = Effect.fnUntraced(function* (subjects: ReadonlyArray<Subject>, { requests, streams }: Warming) {
   for (const subject of subjects) {
     let done = 0
     for (let piece = 0; piece < mostPieces && done < requests; piece++) {
-      const { cpuMicros = 0, requestsPerSecond = 0 } = yield* warmingPiece(subject, piece % 3 === 2)
+      const { cpuMicros = 0, requestsPerSecond = 0 } = yield* warmingPiece(subject, streams && piece % 3 === 2)
       done += (requestsPerSecond * warmingWindow) / 1000
       yield* progress(`warming up ${subject.name}: ${cpuMicros.toFixed(0)} µs`)
     }

@@ -32,7 +32,7 @@ export const measureScale = Effect.fnUntraced(function* (upstream: number) {
     for (const rules of plan.scale.rules) yield* start(rules, "rules", { upstream, rules })
   } else book.remark("scale: no case for model rules, this version of Weir refuses `models`")
   // Long enough for every backend to have been connected to.
-  yield* warmUp(subjects, plan.scaleWarmingRequests)
+  yield* warmUp(subjects, { requests: plan.warmingRequests, streams: false })
   yield* measureRounds(subjects, {
     section: "scale",
     id: caseId.scale,

@@ -47,7 +47,7 @@ const measureLoaded = Effect.fnUntraced(function* (chosen: ReadonlyArray<Part>, 
   if (nginx === undefined) book.remark(noNginx)
   const always = [bare, ...(nginx === undefined ? [] : [nginx]), weir]
   const cast = { always, ceiling: upstream, configured: [full, ...traced] }
-  yield* warmUp([...always, upstream, full], warmingRequests)
+  yield* warmUp([...always, upstream, full], { requests: warmingRequests, streams: true })
   if (chosen.includes("unary")) {
     yield* measureUnary(cast)
     yield* measureOpenLoop(cast, bare)

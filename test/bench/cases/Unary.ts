@@ -57,6 +57,7 @@ const calmRate = 2000
  */
 export const measureOpenLoop = Effect.fnUntraced(function* (cast: Cast, bare: Subject) {
   const plan = yield* CurrentPlan
+  if (!plan.fixedRates) return
   const half = Math.floor((yield* bareMaximum(bare)) / 2)
   const usual = { bodyBytes: usualPrompt, connections: usualConnections, warmup: 200, window: plan.window * 2 }
   const shown = { section: "open", shown: "p50" } as const
@@ -66,7 +67,6 @@ export const measureOpenLoop = Effect.fnUntraced(function* (cast: Cast, bare: Su
     rounds: plan.rounds,
     job: unaryJob({ ...usual, rate: half })
   })
-  if (!plan.calm) return
   yield* measureRounds(cast.always, {
     ...shown,
     id: caseId.calm,

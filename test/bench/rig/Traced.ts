@@ -28,7 +28,7 @@ export const startTraced = Effect.fnUntraced(function* (upstream: number) {
       traces: { sink: sink.port, ratio }
     })
   )
-  yield* warmUp(subjects, warmingRequests)
+  yield* warmUp(subjects, { requests: warmingRequests, streams: true })
   const arrived = yield* tracesAt(sink.port).pipe(
     Effect.flatMap(({ traces }) => (traces > 0 ? Effect.void : Effect.fail("none" as const))),
     Effect.retry(Schedule.spaced("200 millis").pipe(Schedule.upTo({ duration: patience }))),
