@@ -5,7 +5,7 @@ import type { Job } from "../load/Job.ts"
 import { Book, type CaseNote } from "../report/Book.ts"
 import { Generator } from "../rig/Generator.ts"
 import type { Subject } from "../rig/Subjects.ts"
-import { caseId, usualChunks, usualConnections, usualPrompt } from "./Plan.ts"
+import { caseId, usualConnections, usualPrompt } from "./Plan.ts"
 import { progress } from "./Progress.ts"
 
 export interface RoundsOptions {
@@ -49,6 +49,8 @@ export const settle = (pids: ReadonlyArray<number>): Effect.Effect<void> =>
 /** A piece of the warming, in milliseconds. */
 const warmingWindow = 500
 const mostPieces = 40
+/** So many that passing them on is compiled, and so few that opening a stream is, too. */
+const warmingChunks = 500
 
 /** What a subject is warmed with. */
 export interface Warming {
@@ -78,7 +80,7 @@ const warmingPiece = Effect.fnUntraced(function* ({ headers, pids, port }: Subje
   const target = { port, headers, pids, warmup: 0, window: warmingWindow }
   return yield* generator.run(
     streams
-      ? { kind: "streams", ...target, streams: usualConnections, chunks: usualChunks, pace: 0 }
+      ? { kind: "streams", ...target, streams: usualConnections, chunks: warmingChunks, pace: 0 }
       : { kind: "unary", ...target, connections: usualConnections, bodyBytes: usualPrompt }
   )
 })
