@@ -75,6 +75,17 @@ export const warmUp = Effect.fnUntraced(function* (subjects: ReadonlyArray<Subje
   }
 })
 
+/**
+ * Some streams that count nowhere, for subjects that have had none for a minute: meanwhile their idle connections were
+ * closed, and the first time that happens V8 throws away a good part of what it had compiled of Node's sockets.
+ */
+export const rouse = Effect.fnUntraced(function* (subjects: ReadonlyArray<Subject>) {
+  for (const subject of subjects) {
+    for (let piece = 0; piece < 2; piece++) yield* warmingPiece(subject, true)
+    yield* settle(subject.pids)
+  }
+})
+
 const warmingPiece = Effect.fnUntraced(function* ({ headers, pids, port }: Subject, streams: boolean) {
   const generator = yield* Generator
   const target = { port, headers, pids, warmup: 0, window: warmingWindow }

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import type { StreamsJob } from "../load/Job.ts"
 import type { Subject } from "../rig/Subjects.ts"
 import { CurrentPlan, caseId, usualChunks, usualPace } from "./Plan.ts"
-import { measureRounds } from "./Rounds.ts"
+import { measureRounds, rouse } from "./Rounds.ts"
 import { type Cast, everybody } from "./Unary.ts"
 
 /** The number at which the verdicts look. */
@@ -24,7 +24,7 @@ export const streamsJob =
   ({ headers, pids, port }: Subject): StreamsJob => ({ kind: "streams", port, headers, pids, ...load })
 
 export const measureStreams = Effect.fnUntraced(function* (cast: Cast) {
-  const { always, ceiling } = cast
+  const { always, ceiling, configured } = cast
   const plan = yield* CurrentPlan
   const window = plan.streamWindow
   for (const streams of plan.streams) {
@@ -43,6 +43,7 @@ export const measureStreams = Effect.fnUntraced(function* (cast: Cast) {
       })
     })
   }
+  yield* rouse(configured)
   yield* measureRounds(everybody(cast), {
     section: "flat",
     id: caseId.flatOut,
