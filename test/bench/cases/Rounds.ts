@@ -81,7 +81,7 @@ export const warmUp = Effect.fnUntraced(function* (subjects: ReadonlyArray<Subje
  */
 export const rouse = Effect.fnUntraced(function* (subjects: ReadonlyArray<Subject>) {
   for (const subject of subjects) {
-    for (let piece = 0; piece < 2; piece++) yield* warmingPiece(subject, true)
+    for (let piece = 0; piece < 3; piece++) yield* warmingPiece(subject, true)
     yield* settle(subject.pids)
   }
 })

@@ -14,11 +14,7 @@ export interface Cast {
   readonly configured: ReadonlyArray<Subject>
 }
 
-export const everybody = ({ always, ceiling, configured }: Cast): ReadonlyArray<Subject> => [
-  ...always,
-  ceiling,
-  ...configured
-]
+const everybody = ({ always, ceiling, configured }: Cast): ReadonlyArray<Subject> => [...always, ceiling, ...configured]
 
 /**
  * Sizes at the usual number of connections and connections at the usual size: the two have little to do with each
