@@ -38,7 +38,7 @@ const KB = 1024
 export const wholePlan: Plan = {
   rounds: 3,
   otherRounds: 2,
-  warmingRequests: 18_000,
+  warmingRequests: 16_000,
   traces: true,
   fixedRates: true,
   window: 400,

@@ -48,7 +48,7 @@ export const settle = (pids: ReadonlyArray<number>): Effect.Effect<void> =>
 
 /** A piece of the warming, in milliseconds. */
 const warmingWindow = 500
-const mostPieces = 40
+const mostPieces = 16
 /** So many that passing them on is compiled, and so few that opening a stream is, too. */
 const warmingChunks = 500
 
