@@ -163,28 +163,28 @@ const measure = Effect.fnUntraced(function* (
 const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`
 
 /** Before anything is measured: it may take minutes. */
-const checkPlaces = (files: ReadonlyArray<Option.Option<string>>) =>
-  Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    const path = yield* Path.Path
-    for (const file of files.flatMap(Option.toArray)) {
-      const exists = yield* fs.exists(path.dirname(file)).pipe(Effect.orElseSucceed(() => false))
-      if (!exists) return yield* fail(`cannot write ${file}: there is no such folder`)
-    }
-  })
+const checkPlaces = Effect.fnUntraced(function* (files: ReadonlyArray<Option.Option<string>>) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  for (const file of files.flatMap(Option.toArray)) {
+    const exists = yield* fs.exists(path.dirname(file)).pipe(Effect.orElseSucceed(() => false))
+    if (!exists) return yield* fail(`cannot write ${file}: there is no such folder`)
+  }
+})
 
 /** What was measured is shown already; and where one file cannot be written, the others are. */
-const write = (files: ReadonlyArray<readonly [file: Option.Option<string>, content: () => string]>) =>
-  Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    const problems: Array<string> = []
-    for (const [file, content] of files) {
-      if (Option.isNone(file)) continue
-      const written = yield* Effect.result(fs.writeFileString(file.value, content()))
-      if (Result.isFailure(written)) problems.push(`cannot write ${file.value}: ${written.failure.message}`)
-    }
-    if (problems.length > 0) return yield* fail(problems.join("\n"))
-  })
+const write = Effect.fnUntraced(function* (
+  files: ReadonlyArray<readonly [file: Option.Option<string>, content: () => string]>
+) {
+  const fs = yield* FileSystem.FileSystem
+  const problems: Array<string> = []
+  for (const [file, content] of files) {
+    if (Option.isNone(file)) continue
+    const written = yield* Effect.result(fs.writeFileString(file.value, content()))
+    if (Result.isFailure(written)) problems.push(`cannot write ${file.value}: ${written.failure.message}`)
+  }
+  if (problems.length > 0) return yield* fail(problems.join("\n"))
+})
 
 /** A benchmark in which nothing was answered has measured nothing. */
 const insistOnAnswers = (runs: ReadonlyArray<Measurement>) =>

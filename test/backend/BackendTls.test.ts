@@ -1,10 +1,10 @@
 /** TLS with a backend, over real connections. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { createServer, type TLSSocket, type TlsOptions } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
+import { folderWith } from "../Folder.ts"
 import * as certificates from "./Certificates.ts"
 import { configFor, type Line, nextTurn, ok, onLine, readAll } from "./Line.ts"
 import { listen } from "./Origin.ts"
@@ -41,14 +41,7 @@ const pems = {
   "client.key": certificates.client.key
 }
 
-const folder = Effect.acquireRelease(
-  Effect.sync(() => {
-    const made = mkdtempSync(path.join(tmpdir(), "weir-tls-"))
-    for (const [name, text] of Object.entries(pems)) writeFileSync(path.join(made, name), text)
-    return made
-  }),
-  (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-)
+const folder = folderWith(pems)
 
 interface Scene extends Line {
   readonly at: string

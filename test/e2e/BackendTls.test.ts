@@ -1,24 +1,17 @@
 /** Backends behind TLS, from the configuration to the engine, through the built program. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
 import { anotherCa, ca, client, elsewhere, server } from "../backend/Certificates.ts"
+import { folderWith } from "../Folder.ts"
 import { ask, chat, errorOf } from "./Ask.ts"
 import { eventually, run, serve } from "./Program.ts"
 
 const files = { "ca.pem": ca, "other.pem": anotherCa, "weir.pem": client.cert, "weir.key": client.key }
 
-const folder = Effect.acquireRelease(
-  Effect.sync(() => {
-    const made = mkdtempSync(path.join(tmpdir(), "weir-backend-tls-"))
-    for (const [name, text] of Object.entries(files)) writeFileSync(path.join(made, name), text)
-    return made
-  }),
-  (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-)
+const folder = folderWith(files)
 
 describe("a backend behind TLS", () => {
   it.live("answers where its CA is configured; its probes find it healthy", () =>

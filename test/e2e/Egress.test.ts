@@ -1,27 +1,20 @@
 /** Where the gateway connects to, and where it does not. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { writeFileSync } from "node:fs"
 import * as http from "node:http"
 import { createSecureServer } from "node:http2"
 import type { Socket } from "node:net"
-import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
 import { ca, server as certificate } from "../backend/Certificates.ts"
 import { listen } from "../backend/Origin.ts"
+import { folderWith } from "../Folder.ts"
 import { ask, chat, errorOf } from "./Ask.ts"
 import { forwardProxy } from "./ForwardProxy.ts"
 import { run, serve } from "./Program.ts"
 
-const caFile = Effect.acquireRelease(
-  Effect.sync(() => {
-    const folder = mkdtempSync(path.join(tmpdir(), "weir-egress-"))
-    writeFileSync(path.join(folder, "ca.pem"), ca)
-    return { folder, file: path.join(folder, "ca.pem") }
-  }),
-  ({ folder }) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-).pipe(Effect.map(({ file }) => file))
+const caFile = Effect.map(folderWith({ "ca.pem": ca }), (folder) => path.join(folder, "ca.pem"))
 
 const quick = { ttft: Duration.millis(2), itl: Duration.millis(2), tokens: 4 }
 

@@ -1,26 +1,17 @@
 /** A listener that speaks TLS: HTTP/1.1 and HTTP/2 to the built program. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { writeFileSync } from "node:fs"
 import * as http2 from "node:http2"
 import * as https from "node:https"
-import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Schema } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
 import { ca, renewed, server } from "../backend/Certificates.ts"
+import { folderWith } from "../Folder.ts"
 import { ask } from "./Ask.ts"
 import { eventually, run, serve } from "./Program.ts"
 
-const folder = Effect.acquireRelease(
-  Effect.sync(() => {
-    const made = mkdtempSync(path.join(tmpdir(), "weir-listener-"))
-    writeFileSync(path.join(made, "cert.pem"), server.cert)
-    writeFileSync(path.join(made, "key.pem"), server.key)
-    writeFileSync(path.join(made, "other.pem"), renewed.key)
-    return made
-  }),
-  (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-)
+const folder = folderWith({ "cert.pem": server.cert, "key.pem": server.key, "other.pem": renewed.key })
 
 const scene = Effect.gen(function* () {
   const at = yield* folder

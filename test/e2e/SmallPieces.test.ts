@@ -6,14 +6,14 @@
  * connection here. Every piece is sent when the one before it has arrived, so that the waits add up: to four seconds and
  * more, where without any of them all is done in a fraction of one. What is promised lies between.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { Agent, type ClientRequest, createServer, type IncomingMessage, request, type ServerResponse } from "node:http"
 import * as https from "node:https"
-import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect } from "effect"
 import { ca, server as pair } from "../backend/Certificates.ts"
+import { listen } from "../backend/Origin.ts"
+import { folderWith } from "../Folder.ts"
 import { serve } from "./Program.ts"
 
 const exchanges = 100
@@ -24,41 +24,25 @@ const tolerable = 2500
 type Exchange = (asked: IncomingMessage, answer: ServerResponse) => void
 
 /** An engine that leaves what it is asked to the test of the moment. */
-const engine = Effect.acquireRelease(
-  Effect.callback<{ readonly url: string; play: Exchange; readonly close: () => void }>((resume) => {
-    const server = createServer({ noDelay: true }, (asked, answer) => {
-      if (asked.method === "POST") return made.play(asked, answer)
-      answer.setHeader("content-type", "application/json")
-      answer.end('{"object":"list","data":[{"id":"m","object":"model"}]}')
-    })
-    const made = {
-      url: "",
-      play: (() => {}) as Exchange,
-      close: () => {
-        server.closeAllConnections()
-        server.close()
-      }
-    }
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      made.url = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`
-      resume(Effect.succeed(made))
-    })
-  }),
-  ({ close }) => Effect.sync(close)
-)
+interface Engine {
+  readonly url: string
+  play: Exchange
+}
+
+const startEngine = Effect.gen(function* () {
+  const server = createServer({ noDelay: true }, (asked, answer) => {
+    if (asked.method === "POST") return engine.play(asked, answer)
+    answer.setHeader("content-type", "application/json")
+    answer.end('{"object":"list","data":[{"id":"m","object":"model"}]}')
+  })
+  const port = yield* listen(server, () => server.closeAllConnections())
+  const engine: Engine = { url: `http://127.0.0.1:${port}`, play: () => {} }
+  return engine
+})
 
 const scene = Effect.gen(function* () {
-  const folder = yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      const made = mkdtempSync(path.join(tmpdir(), "weir-pieces-"))
-      writeFileSync(path.join(made, "cert.pem"), pair.cert)
-      writeFileSync(path.join(made, "key.pem"), pair.key)
-      return made
-    }),
-    (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-  )
-  const backend = yield* engine
+  const folder = yield* folderWith({ "cert.pem": pair.cert, "key.pem": pair.key })
+  const backend = yield* startEngine
   const tls = { cert: path.join(folder, "cert.pem"), key: path.join(folder, "key.pem") }
   const gateway = yield* serve({
     listeners: [
@@ -94,7 +78,7 @@ const lineTo = (origin: string): Line => {
 const event = 'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
 
 /** An answer of which each event is sent when its forerunner has come to the client; how many did. */
-const answerInPieces = (backend: { play: Exchange }, line: Line) =>
+const answerInPieces = (backend: Engine, line: Line) =>
   Effect.callback<number, Error>((resume) => {
     let sent = 0
     let come = ""
@@ -122,7 +106,7 @@ const answerInPieces = (backend: { play: Exchange }, line: Line) =>
   })
 
 /** An upload of which each piece is sent when its forerunner has come to the engine; how many did. */
-const uploadInPieces = (backend: { play: Exchange }, line: Line) =>
+const uploadInPieces = (backend: Engine, line: Line) =>
   Effect.callback<number, Error>((resume) => {
     let sent = 0
     let come = 0

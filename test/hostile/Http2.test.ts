@@ -1,8 +1,6 @@
 /** The same distrust of HTTP/2: streams without end, streams that are given up at once, and heads that only it can have. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import * as http2 from "node:http2"
 import * as net from "node:net"
-import { tmpdir } from "node:os"
 import * as path from "node:path"
 import * as tls from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
@@ -10,18 +8,11 @@ import { Effect, Schema } from "effect"
 import { ca, server } from "../backend/Certificates.ts"
 import { ask } from "../e2e/Ask.ts"
 import { eventually } from "../e2e/Program.ts"
+import { folderWith } from "../Folder.ts"
 import { completion } from "./Recorder.ts"
 import { setUp } from "./Rig.ts"
 
-const certificate = Effect.acquireRelease(
-  Effect.sync(() => {
-    const folder = mkdtempSync(path.join(tmpdir(), "weir-hostile-"))
-    writeFileSync(path.join(folder, "cert.pem"), server.cert)
-    writeFileSync(path.join(folder, "key.pem"), server.key)
-    return folder
-  }),
-  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-)
+const certificate = folderWith({ "cert.pem": server.cert, "key.pem": server.key })
 
 /** Longer than a client has for its head, where it is asked to be. */
 const slowly = (socket: net.Socket, heard: string) => {
