@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import type { Outgoing } from "../backend/BackendAdapter.ts"
-import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
+import { UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
 import {
   DeadlineExceeded,
   type GatewayError,
@@ -13,25 +13,11 @@ import {
   RequestTooLarge
 } from "../domain/Errors.ts"
 import type { Attempt } from "./Attempt.ts"
-import { EndJudge } from "./EndJudge.ts"
 import { withTraceparent } from "./HeaderHygiene.ts"
 import type { Mission } from "./Mission.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
+import { readAnswer } from "./ReadAnswer.ts"
 import { restFor } from "./RetryAfter.ts"
-
-/** A head, and as much of the body as was read before anything had to be decided. */
-export interface Answer {
-  /** Who gave it. */
-  readonly attempt: Attempt
-  readonly response: UpstreamResponse
-  readonly held: ReadonlyArray<Uint8Array>
-  /** Whether `held` is all of it. */
-  readonly complete: boolean
-  /** Whether its silence counts, and not how long it takes as a whole. */
-  readonly streams: boolean
-  /** For an answer that is a stream of events. */
-  readonly judge: EndJudge | undefined
-}
 
 /** An attempt that is not worth keeping, if another one can be made. */
 export class AttemptFailed {
@@ -57,9 +43,6 @@ export class AttemptFailed {
     this.response = response
   }
 }
-
-/** An answer of at most this many bytes is read to its end before the client gets any of it. */
-const holdBytes = 1024 * 1024
 
 export const makeAsk = (services: ProxyServices) => {
   const { adapters, hedging, metrics, registry, transport } = services
@@ -88,6 +71,7 @@ export const makeAsk = (services: ProxyServices) => {
       return yield* Effect.fail(new AttemptFailed(attempt, String(response.status), undefined, response))
     }
     const answer = yield* readAnswer(mission, attempt, response)
+    if (answer instanceof UpstreamFailed) return yield* broken(mission, attempt, answer)
     state.health.delivered(flight.now())
     metrics.upstreamDuration(flight.pool.name, state.name)((attempt.headAt - attempt.sentAt) / 1000)
     // A refusal of the request shows that the backend lives, and nothing of how well or how fast it does its work.
@@ -124,36 +108,13 @@ export const makeAsk = (services: ProxyServices) => {
     return new RequestTooLarge({ message: `The body is larger than the limit of ${limit} bytes.` })
   }
 
-  /** Events until the first output, other bodies to their end if that is near; what has no known form not at all. */
-  const readAnswer = Effect.fnUntraced(function* (mission: Mission, attempt: Attempt, response: UpstreamResponse) {
-    const { passedThrough } = mission
-    const events = isEventStream(response)
-    const streams = events || (passedThrough && !isShort(mission, response))
-    const judge = events ? new EndJudge(mission.dialect, mission.choices) : undefined
-    const held: Array<Uint8Array> = []
-    if (streams) attempt.awaitOutput()
-    if (streams && passedThrough) return { attempt, response, held, complete: false, streams, judge }
-    let size = 0
-    for (;;) {
-      const read = yield* response.read
-      if (read instanceof BodyEnd) {
-        const cut = read.failure ?? (events && judge?.outputs === 0 ? nothingSaid : undefined)
-        return cut === undefined
-          ? { attempt, response, held, complete: true, streams, judge }
-          : yield* broken(mission, attempt, cut)
-      }
-      for (const piece of read) {
-        held.push(piece)
-        size += piece.length
-        judge?.push(piece)
-      }
-      if (size >= holdBytes || (judge !== undefined && judge.outputs > 0)) {
-        return { attempt, response, held, complete: false, streams, judge }
-      }
-    }
+  /** The same for an answer whose head was judged already. */
+  const readOn = Effect.fnUntraced(function* (mission: Mission, attempt: Attempt, response: UpstreamResponse) {
+    const answer = yield* readAnswer(mission, attempt, response)
+    return answer instanceof UpstreamFailed ? yield* broken(mission, attempt, answer) : answer
   })
 
-  return { ask, readAnswer }
+  return { ask, readOn }
 }
 
 /** The same request as part of a trace. */
@@ -165,17 +126,5 @@ export const bodyTooLarge = new UpstreamFailed({ kind: "request_body", detail: "
 
 /** What ends an exchange whose client lets it wait. */
 export const bodyTooSlow = new UpstreamFailed({ kind: "request_body", detail: "too slow" })
-
-/** What is no success is passed on as it is, whatever its form. */
-const isEventStream = ({ headers, status }: UpstreamResponse): boolean => {
-  const type = headers["content-type"]
-  return status < 300 && typeof type === "string" && /^text\/event-stream/i.test(type)
-}
-
-/** Whether the end of an answer is near, so that it can be waited for; else it may be a stream of any kind. */
-const isShort = ({ flight: { method } }: Mission, { headers, status }: UpstreamResponse): boolean =>
-  method === "HEAD" || status === 204 || status === 304 || Number(headers["content-length"] ?? Number.NaN) <= holdBytes
-
-const nothingSaid = new UpstreamFailed({ kind: "reset", detail: "the stream ended before its first event" })
 
 export const pastDeadline = () => new DeadlineExceeded({ message: "The request's deadline has passed." })

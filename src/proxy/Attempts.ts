@@ -7,17 +7,18 @@ import type { UpstreamFailed } from "../backend/UpstreamTransport.ts"
 import { type GatewayError, NoHealthyBackend, UpstreamError, UpstreamTimeout } from "../domain/Errors.ts"
 import type { Attempted, Entry } from "../resilience/Admission.ts"
 import { Lease, type NoLease } from "../scheduler/Scheduler.ts"
-import { type Answer, AttemptFailed, makeAsk, pastDeadline } from "./Ask.ts"
+import { AttemptFailed, makeAsk, pastDeadline } from "./Ask.ts"
 import type { Attempt } from "./Attempt.ts"
 import type { Flight } from "./Flight.ts"
 import { makeHedged } from "./Hedged.ts"
 import type { Mission } from "./Mission.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
+import type { Answer } from "./ReadAnswer.ts"
 import { isOverload } from "./StandIn.ts"
 
 export const makeAttempts = (services: ProxyServices) => {
   const { admission, deadlines, hedging, metrics, retry, scheduler } = services
-  const { ask, readAnswer } = makeAsk(services)
+  const { ask, readOn } = makeAsk(services)
   const hedged = makeHedged(services)
 
   /** Where all who could be were asked: who has come back since, then anybody but the one that has just failed. */
@@ -98,7 +99,7 @@ export const makeAttempts = (services: ProxyServices) => {
   const settle = (mission: Mission, failed: AttemptFailed): Effect.Effect<Answer, GatewayError> =>
     failed.response === undefined
       ? Effect.fail(noAnswer(failed.failure))
-      : Effect.mapError(readAnswer(mission, failed.attempt, failed.response), (error) =>
+      : Effect.mapError(readOn(mission, failed.attempt, failed.response), (error) =>
           error instanceof AttemptFailed ? noAnswer(error.failure) : error
         )
 

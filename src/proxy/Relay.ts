@@ -11,11 +11,11 @@ import {
   type UpstreamResponse
 } from "../backend/UpstreamTransport.ts"
 import type { BackendEntry } from "../registry/Registry.ts"
-import type { Answer } from "./Ask.ts"
 import type { EndJudge } from "./EndJudge.ts"
 import { downwardHeaders } from "./HeaderHygiene.ts"
 import type { Mission } from "./Mission.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
+import type { Answer } from "./ReadAnswer.ts"
 import type { RequestReport, StreamEnd } from "./RequestReport.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
 import { errorEvent } from "./StreamError.ts"

@@ -1,6 +1,6 @@
 /** When another model is asked in place of the one that was named. */
 import type { GatewayError } from "../domain/Errors.ts"
-import type { Answer } from "./Ask.ts"
+import type { Answer } from "./ReadAnswer.ts"
 
 const refusals = new Set(["NoHealthyBackend", "QueueFull", "QueueTimeout", "UpstreamError"])
 
