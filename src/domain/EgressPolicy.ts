@@ -9,18 +9,48 @@ import type { Security } from "./GatewayConfig.ts"
 const networks = (...texts: ReadonlyArray<string>): ReadonlyArray<IpNetwork.IpNetwork> =>
   texts.map((text) => IpNetwork.fromStringUnsafe(text))
 
-/** Link-local as a whole (AWS, GCP, Azure, ECS), Alibaba, Oracle, Azure's wire server, and AWS over IPv6. */
+/**
+ * As the clouds' own documentation has them. Over IPv4 link-local as a whole (AWS, ECS, EKS, Google, Azure, Oracle,
+ * Tencent, Huawei, IBM, OpenStack, DigitalOcean, Hetzner, Vultr, Exoscale, Scaleway); the rest has addresses of its own.
+ */
 const metadataNetworks = networks(
   "169.254.0.0/16",
+  // Alibaba.
   "100.100.100.200/32",
+  "fd00:100::100:200/128",
+  // Oracle, its older and its present cloud.
   "192.0.0.192/32",
+  "fd00:c1::a9fe:a9fe/128",
+  // Azure's agent of the host.
   "168.63.129.16/32",
-  "fd00:ec2::254/128",
-  "fd00:ec2::23/128",
+  // AWS: what its machines are given (254), what EKS gives to pods (23), and the other services of the machine.
+  "fd00:ec2::/32",
+  // Google.
+  "fd20:ce::254/128",
+  // Scaleway.
+  "fd00:42::42/128",
+  // Akamai (Linode).
+  "fd00:a9fe:a9fe::1/128",
+  // OpenStack, and the clouds that are made of it.
   "fe80::a9fe:a9fe/128"
 )
 
-const metadataNames = new Set(["metadata.google.internal", "metadata.goog", "instance-data.ec2.internal"])
+/** Names that mean such a service inside of a cloud: known before they are resolved, by a proxy perhaps. */
+const metadataNames = new Set([
+  "metadata.google.internal",
+  "metadata.goog",
+  "metadata",
+  "instance-data",
+  "instance-data.ec2.internal",
+  "metadata.tencentyun.com",
+  "api.metadata.cloud.ibm.com",
+  "metadata.exoscale.com",
+  "metadata.packet.net",
+  "metadata.platformequinix.com"
+])
+
+/** AWS in its regions but the first, whose name is in the list above. */
+const regionalMetadataName = /^instance-data\.[a-z0-9-]+\.compute\.internal$/
 
 const privateNetworks = networks(
   "10.0.0.0/8",
@@ -61,9 +91,9 @@ export const makeEgressPolicy = (security: Security): EgressPolicy => {
   const refuseHost = (host: string): string | undefined => {
     const bare = host
       .replace(/^\[|\]$/g, "")
-      .replace(/\.$/, "")
+      .replace(/\.+$/, "")
       .toLowerCase()
-    if (metadataNames.has(bare)) return "is the metadata service of a cloud"
+    if (metadataNames.has(bare) || regionalMetadataName.test(bare)) return "is the metadata service of a cloud"
     return refuseAddress(bare)
   }
 

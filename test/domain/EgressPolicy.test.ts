@@ -48,9 +48,33 @@ describe("a metadata service", () => {
     "[fd00:ec2::254]",
     "[FD00:0EC2:0:0:0:0:0:254]",
     "[fd00:ec2::23]",
+    // The same over IPv6, in short, at length, in capitals and with leading zeros.
+    "[fd20:ce::254]",
+    "[FD20:00CE:0000:0000:0000:0000:0000:0254]",
+    "[fd20:ce:0:0::254]",
+    "[fd00:c1::a9fe:a9fe]",
+    "[fd00:c1::169.254.169.254]",
+    "[FD00:00C1:0:0:0:0:A9FE:A9FE]",
+    "[fd00:42::42]",
+    "[FD00:42:0:0:0:0:0:42]",
+    "[fd00:a9fe:a9fe::1]",
+    "[fd00:A9FE:a9fe:0:0:0:0:1]",
+    "[fd00:100::100:200]",
+    "[FD00:0100:0:0:0:0:0100:0200]",
+    "[fe80::a9fe:a9fe]",
+    "[FE80:0:0:0:0:0:169.254.169.254]",
     "metadata.google.internal",
     "Metadata.Google.Internal.",
-    "metadata.goog"
+    "metadata.goog",
+    "metadata",
+    "instance-data",
+    "instance-data.us-west-2.compute.internal",
+    "metadata.tencentyun.com",
+    "METADATA.tencentyun.com.",
+    "api.metadata.cloud.ibm.com",
+    "metadata.exoscale.com",
+    "metadata.packet.net",
+    "metadata.platformequinix.com"
   ]
   for (const host of spellings) {
     it(`is refused however it is spelt: ${host}`, () => {
@@ -59,7 +83,16 @@ describe("a metadata service", () => {
   }
 
   it("is refused where a name turns out to mean it, with a zone and without", () => {
-    for (const address of ["169.254.169.254", "::ffff:169.254.169.254", "fe80::a9fe:a9fe%eth0", "fd00:ec2::254"]) {
+    for (const address of [
+      "169.254.169.254",
+      "::ffff:169.254.169.254",
+      "fe80::a9fe:a9fe%eth0",
+      "FE80:0:0:0:0:0:A9FE:A9FE%2",
+      "fd00:ec2::254",
+      "fd20:ce::254",
+      "FD00:C1:0:0::A9FE:A9FE",
+      "fd00:42::42"
+    ]) {
       assert.isDefined(open.refuseAddress(address), address)
     }
   })
