@@ -97,13 +97,15 @@ export const outgoingHeaders = (
 ): ReadonlyArray<string> => {
   const { auth, headers: operations } = backend
   const { adapter, credential } = prepared
+  const signed = auth.type === "apig"
+  const behindApig = signed || backend.adapter === "huawei-apig"
   const asItIs = operations.length === 0 && credential === undefined && adapter.headers.length === 0
-  if (asItIs && auth.type !== "apig") return outgoing.headers
-  const headers = [...outgoing.headers]
+  if (asItIs && !behindApig) return outgoing.headers
+  const headers = behindApig ? withoutApigHeaders(outgoing.headers) : [...outgoing.headers]
   for (const [name, value] of adapter.headers) insert(headers, name, value)
   for (const operation of operations) apply(headers, operation)
   if (credential !== undefined) replace(headers, ...credential)
-  if (auth.type === "apig") addSignature(headers, auth, prepared, outgoing, path, epochMillis)
+  if (signed) addSignature(headers, auth, prepared, outgoing, path, epochMillis)
   return headers
 }
 
@@ -118,6 +120,21 @@ const apply = (headers: Array<string>, operation: HeaderOperation): void => {
   }
 }
 
+/**
+ * What decides at Huawei's gateway which stage, project and account a request is for, and who it is from. The
+ * configuration says that: from a client it would reach another stage of the API, with our signature under it.
+ */
+const apigHeader = /^(x-(stage|project-id|domain-id|security-token|auth-token|subject-token)$|x-(apig|sdk)-)/i
+
+const withoutApigHeaders = (headers: ReadonlyArray<string>): Array<string> => {
+  const kept: Array<string> = []
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? ""
+    if (!apigHeader.test(name)) kept.push(name, headers[i + 1] ?? "")
+  }
+  return kept
+}
+
 /** What Huawei's gateway looks at beyond its own headers, where the request has it. */
 const alsoSigned = ["content-type", "x-stage", "x-project-id", "x-security-token"]
 
@@ -129,9 +146,7 @@ const addSignature = (
   path: string,
   epochMillis: number
 ): void => {
-  remove(headers, "authorization")
-  remove(headers, "x-sdk-date")
-  remove(headers, "x-sdk-content-sha256")
+  for (const name of ["authorization", "x-sdk-date", "x-sdk-content-sha256"]) remove(headers, name)
   const date = signingDate(epochMillis)
   // What goes on the wire: a header operation may have named another host.
   const signed: Array<readonly [string, string]> = [["host", valueOf(headers, "host") ?? host]]

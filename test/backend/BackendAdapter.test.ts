@@ -86,7 +86,8 @@ describe("a signed request", () => {
         outgoing(),
         outgoing({ body: Buffer.from('{"messages":[{"role":"user","content":"你好 😀"}]}') }),
         outgoing({ method: "GET", path: "/v1/models", headers: [], body: undefined }),
-        outgoing({ headers: ["content-type", "application/json", "X-Stage", "RELEASE", "x-project-id", "p"] }),
+        // What a client must not choose is neither sent nor signed.
+        outgoing({ headers: ["content-type", "application/json", "X-Stage", "TEST", "x-project-id", "p"] }),
         outgoing({ path: "/v1/a%20b/c~d/", query: "?limit=2&marker=1&limit=1&c" })
       ]) {
         const request = yield* prepareFor(signed, what)

@@ -157,6 +157,59 @@ describe("header operations", () => {
   )
 })
 
+describe("behind Huawei's gateway", () => {
+  const keys = { type: "apig", accessKey: "ak", secretKey: "sk" }
+  const backends: ReadonlyArray<readonly [string, object]> = [
+    ["signed", { adapter: "huawei-apig", auth: keys }],
+    ["signed, another kind of engine", { adapter: "vllm", auth: keys }],
+    ["with an app code", { adapter: "huawei-apig", auth: { type: "header", name: "X-Apig-AppCode", value: "ours" } }]
+  ]
+  const decisive = [
+    "x-stage",
+    "X-STAGE",
+    "x-project-id",
+    "X-Domain-Id",
+    "x-security-token",
+    "X-Auth-Token",
+    "x-subject-token",
+    "x-apig-appcode",
+    "X-Apig-Mode",
+    "x-sdk-date",
+    "X-Sdk-Content-Sha256"
+  ]
+  const valuesOf = (headers: ReadonlyArray<string>, name: string) =>
+    headers.filter((_, index) => index % 2 === 1 && headers[index - 1]?.toLowerCase() === name.toLowerCase())
+
+  for (const [how, backend] of backends) {
+    it.effect(`a client does not choose stage, project, account or mode: ${how}`, () =>
+      Effect.gen(function* () {
+        for (const name of decisive) {
+          const sent = yield* headersOf(backend, [name, "of the client", "x-stages", "kept", name, "again"])
+          for (const value of ["of the client", "again"]) assert.notInclude(sent, value, name)
+          assert.deepStrictEqual(valuesOf(sent, "x-stages"), ["kept"])
+        }
+      })
+    )
+
+    it.effect(`the configuration does, whatever the client sends: ${how}`, () =>
+      Effect.gen(function* () {
+        for (const name of ["X-Stage", "x-project-id", "X-Security-Token"]) {
+          const headers = [{ op: "insert", name, value: "configured" }]
+          const sent = yield* headersOf({ ...backend, headers }, [name.toLowerCase(), "of the client"])
+          assert.deepStrictEqual(valuesOf(sent, name), ["configured"])
+        }
+      })
+    )
+  }
+
+  it.effect("and nowhere else: other engines get such headers as they were sent", () =>
+    Effect.gen(function* () {
+      const client = decisive.flatMap((name) => [name, "of the client"])
+      assert.deepStrictEqual(yield* headersOf({ adapter: "vllm" }, client), client)
+    })
+  )
+})
+
 describe("whatever a client sends", () => {
   const name = fc.constantFrom("accept", "X-Team", "x-team", "Authorization", "AUTHORIZATION", "x-a")
   const value = fc.string({ minLength: 1, maxLength: 8, unit: "grapheme-ascii" }).filter((text) => text.trim() === text)
