@@ -63,6 +63,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#end !== undefined) return Effect.succeed(this.#end)
     return Effect.callback<Chunks | BodyEnd>((resume) => {
       this.#waiter = resume
+      this.#resume()
       return Effect.sync(() => {
         this.#waiter = undefined
       })
@@ -72,6 +73,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly pour = (sink: BodySink): Effect.Effect<BodyEnd> =>
     Effect.callback<BodyEnd>((resume) => {
       this.#sink = sink
+      this.#sinkIsFull = false
       this.#poured = resume
       this.#pourOut()
       if (this.#end !== undefined) resume(Effect.succeed(this.#end))
@@ -100,7 +102,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
-    if (this.#end !== undefined) return
+    // A parser that is resumed at the end of what it had hands over a piece of no bytes: kept, it would hold up the rest.
+    if (this.#end !== undefined || chunk.length === 0) return
     const waiter = this.#waiter
     if (waiter !== undefined) {
       this.#waiter = undefined
@@ -142,25 +145,26 @@ export class Exchange implements Dispatcher.DispatchHandler {
   /** What waits goes to the sink. What a full one is not ready for waits until it is, or until the body is over. */
   readonly #pourOut = (): void => {
     const sink = this.#sink
-    if (sink === undefined || this.#buffered === 0 || (this.#sinkIsFull && this.#end === undefined)) return
+    if (sink === undefined || (this.#sinkIsFull && this.#end === undefined)) return
+    if (this.#buffered === 0) return this.#resume()
     const piece = joined(this.#buffer)
     this.#buffer = []
     this.#buffered = 0
     try {
       // Only then may more come: a paused socket that is let go on can tell its next pieces, and its end, at once.
       if (sink.take(piece)) return this.#resume()
+      this.#sinkIsFull = true
+      sink.onceReady(() => {
+        // It may have been given up, and another one taken its place.
+        if (this.#sink !== sink) return
+        this.#sinkIsFull = false
+        this.#pourOut()
+      })
     } catch (defect) {
       // Nobody catches what is thrown in a socket's callback: it is the reader's.
       this.#sink = undefined
       this.#poured?.(Effect.die(defect))
-      return
     }
-    this.#sinkIsFull = true
-    sink.onceReady(() => {
-      this.#sinkIsFull = false
-      if (this.#buffered > 0) this.#pourOut()
-      else this.#resume()
-    })
   }
 
   #fail(failure: UpstreamFailed): void {

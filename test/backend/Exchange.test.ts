@@ -367,6 +367,24 @@ describe("a body that is poured out", () => {
     assert.isTrue(controller.aborted)
   })
 
+  it("is not hurried by a client that was given up and is ready only now", async () => {
+    const [former, client] = [new Client(), new Client()]
+    former.isReady = false
+    client.isReady = false
+    const { controller, exchange, fiber } = pouring(former)
+    exchange.onResponseData(controller, text("a"))
+    await Promise.resolve()
+    await Effect.runPromise(Fiber.interrupt(fiber))
+    Effect.runFork(exchange.pour(client))
+    exchange.onResponseData(controller, text("b"))
+    await Promise.resolve()
+    exchange.onResponseData(controller, text("c"))
+    former.drain()
+    assert.deepStrictEqual([former.pieces, client.pieces], [["a"], ["b"]])
+    client.drain()
+    assert.deepStrictEqual(client.pieces, ["b", "c"])
+  })
+
   it("ends its reader, not the program, where a sink fails", async () => {
     const { controller, ended, exchange } = pouring({
       take: () => {
@@ -380,5 +398,18 @@ describe("a body that is poured out", () => {
     assert.isTrue(exit !== undefined && Exit.hasDies(exit))
     exchange.onResponseData(controller, text("b"))
     await Promise.resolve()
+  })
+
+  it("ends its reader, not the program, where a sink cannot say when it is ready again", async () => {
+    const { controller, ended, exchange } = pouring({
+      take: () => false,
+      onceReady: () => {
+        throw new Error("a bug")
+      }
+    })
+    exchange.onResponseData(controller, text("a"))
+    await Promise.resolve()
+    const exit = ended()
+    assert.isTrue(exit !== undefined && Exit.hasDies(exit))
   })
 })

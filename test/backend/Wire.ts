@@ -1,0 +1,75 @@
+/**
+ * A connection as undici steers it: what has arrived is told piece by piece until it is told to stop; resumed at the very
+ * end of what it had, its parser tells of a piece of no bytes, as llhttp does.
+ */
+import type { Dispatcher } from "undici"
+import type { Exchange } from "../../src/backend/Exchange.ts"
+
+export class Wire implements Dispatcher.DispatchController {
+  aborted = false
+  paused = false
+  reason: Error | null = null
+  /** The end was told. */
+  ended = false
+  readonly rawHeaders = null
+  readonly rawTrailers = null
+  readonly #exchange: Exchange
+  readonly #arrived: Array<Uint8Array> = []
+  #ends = false
+  #telling = false
+  /** Stopped by the answer to the last piece, which is told only when its call returns. */
+  #stopped = false
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange
+    exchange.onRequestStart(this)
+    exchange.onResponseStart(this, 200, {})
+  }
+
+  arrive(piece: Uint8Array): void {
+    this.#arrived.push(piece)
+    this.#tell()
+  }
+
+  end(): void {
+    this.#ends = true
+    this.#tell()
+  }
+
+  abort(reason: Error): void {
+    this.aborted = true
+    this.reason = reason
+  }
+
+  pause(): void {
+    this.paused = true
+  }
+
+  resume(): void {
+    if (!this.paused) return
+    this.paused = false
+    if (!this.#stopped) return
+    this.#stopped = false
+    this.#give(new Uint8Array(0))
+    this.#tell()
+  }
+
+  #tell(): void {
+    while (!this.#telling && !this.#stopped && !this.aborted) {
+      const piece = this.#arrived.shift()
+      if (piece === undefined) break
+      this.#give(piece)
+    }
+    if (this.#telling || this.#stopped || this.aborted || !this.#ends || this.#arrived.length > 0) return
+    this.#ends = false
+    this.ended = true
+    this.#exchange.onResponseEnd()
+  }
+
+  #give(piece: Uint8Array): void {
+    this.#telling = true
+    this.#exchange.onResponseData(this, piece)
+    this.#telling = false
+    this.#stopped = this.paused
+  }
+}
