@@ -10,7 +10,7 @@ import { Context, Effect, FileSystem, Layer, Path, Redacted, Result } from "effe
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import type { Listener } from "../domain/Listener.ts"
 import { certificateFiles, checkCertificates } from "./Certificates.ts"
-import { ConfigInvalid, formatPath } from "./ConfigInvalid.ts"
+import { type ConfigInvalid, configInvalid, formatPath } from "./ConfigInvalid.ts"
 import { checkReferences } from "./CrossReferences.ts"
 import { decodeConfig, type Issue } from "./Decoding.ts"
 import { type Overrides, overlay } from "./EnvironmentOverlay.ts"
@@ -20,7 +20,7 @@ import { checkResolution } from "./Resolution.ts"
 import { checkSafety } from "./SafeStart.ts"
 import { parseSource, type Source } from "./Source.ts"
 
-export { ConfigInvalid, formatProblem } from "./ConfigInvalid.ts"
+export { ConfigInvalid, configInvalid, formatProblem } from "./ConfigInvalid.ts"
 export type { Overrides } from "./EnvironmentOverlay.ts"
 export { printYaml, redactConfig } from "./Printer.ts"
 
@@ -57,7 +57,7 @@ export class ConfigLoader extends Context.Service<
           fs.readFileString(file).pipe(
             Effect.mapError((error) => {
               const message = error.reason._tag === "NotFound" ? "no such file" : `cannot be read: ${error.reason._tag}`
-              return new ConfigInvalid({ source: file, problems: [{ path: file, message }] })
+              return configInvalid(file, [{ path: file, message }])
             })
           )
 
@@ -81,7 +81,7 @@ export class ConfigLoader extends Context.Service<
           const config = yield* validate(file ?? "environment", source, env, options.overrides ?? {})
           const unusable = [...(yield* checkCertificates(config, fs)), ...(yield* checkResolution(config))]
           if (unusable.length > 0) {
-            return yield* new ConfigInvalid({ source: file ?? "environment", problems: problemsOf(unusable, source) })
+            return yield* configInvalid(file ?? "environment", problemsOf(unusable, source))
           }
           return { config, file, files: [...(file === undefined ? [] : [file]), ".env", ...certificateFiles(config)] }
         })
@@ -129,7 +129,7 @@ export const validate = Effect.fnUntraced(function* (
     const line = origin === undefined ? source.lineOf(at) : undefined
     return { path: origin ?? formatPath(at), message, ...(line !== undefined && { line }) }
   })
-  return yield* new ConfigInvalid({ source: name, problems })
+  return yield* configInvalid(name, problems)
 })
 
 /** What follows from the rest: a lone pool needs no mention, and an empty token is none. */

@@ -1,7 +1,7 @@
 /** A configuration file's text as plain data, with the line that each value stands on. JSON is YAML. */
 import { Effect } from "effect"
 import * as Yaml from "yaml"
-import { ConfigInvalid } from "./ConfigInvalid.ts"
+import { configInvalid } from "./ConfigInvalid.ts"
 
 export interface Source {
   readonly value: unknown
@@ -23,14 +23,13 @@ export const parseSource = Effect.fnUntraced(function* (name: string, text: stri
     const hint = /[{[]/.test(text.split("\n")[line - 1] ?? "")
       ? "; text with braces or brackets in it needs quotes"
       : ""
-    const message = `not valid YAML: ${first.message.split("\n")[0]}${hint}`
-    return yield* new ConfigInvalid({ source: name, problems: [{ path: "", message, line }] })
+    const message = `not valid YAML: ${withoutSource(first.message)}${hint}`
+    return yield* configInvalid(name, [{ path: "", message, line }])
   }
   yield* Effect.yieldNow
   const value: unknown = yield* Effect.try({
     try: () => document.toJS({ maxAliasCount: 100 }) ?? {},
-    catch: (cause) =>
-      new ConfigInvalid({ source: name, problems: [{ path: "", message: `not usable YAML: ${String(cause)}` }] })
+    catch: (cause) => configInvalid(name, [{ path: "", message: `not usable YAML: ${withoutSource(String(cause))}` }])
   })
   const lineOf = (path: ReadonlyArray<PropertyKey>): number | undefined => {
     for (let length = path.length; length > 0; length--) {
@@ -42,3 +41,9 @@ export const parseSource = Effect.fnUntraced(function* (name: string, text: stri
   const source: Source = { value, lineOf }
   return source
 })
+
+/** The parser quotes the text that it stumbled over, which may be a secret: only what is wrong is told. */
+const withoutSource = (message: string): string =>
+  (message.split("\n")[0] ?? "")
+    .replace(/(Unexpected .+ token in YAML (?:stream|document)): .*$/, "$1")
+    .replace(/((?:extra characters|Not a YAML token|Unresolved tag|Unresolved alias[^:]*)):? .*$/, "$1")

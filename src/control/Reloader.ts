@@ -4,7 +4,7 @@
  * for the next request. A signal, a change of the file and the admin API all come this way.
  */
 import { Context, Effect, Layer, Semaphore } from "effect"
-import { ConfigInvalid, type Loaded } from "../config/ConfigLoader.ts"
+import { type ConfigInvalid, configInvalid, type Loaded } from "../config/ConfigLoader.ts"
 import { Registry, type Snapshot } from "../registry/Registry.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import { awaitingRestart, differences } from "./Differences.ts"
@@ -50,7 +50,7 @@ export class Reloader extends Context.Service<
           yield* Effect.yieldNow
           const snapshot = yield* registry
             .apply(loaded.config)
-            .pipe(Effect.mapError(({ problems }) => new ConfigInvalid({ source, problems })))
+            .pipe(Effect.mapError(({ problems }) => configInvalid(source, problems)))
           files = loaded.files
           yield* Effect.yieldNow
           const reloaded: Reloaded = {
@@ -81,8 +81,7 @@ export class Reloader extends Context.Service<
     )
 }
 
-const gone = (file: string) =>
-  new ConfigInvalid({ source: file, problems: [{ path: file, message: "no such file any more" }] })
+const gone = (file: string) => configInvalid(file, [{ path: file, message: "no such file any more" }])
 
 const report = Effect.fnUntraced(function* (trigger: Trigger, { awaitingRestart, changes, snapshot }: Reloaded) {
   const { version } = snapshot

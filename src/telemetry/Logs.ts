@@ -4,7 +4,8 @@
  */
 import { Cause, Context, Effect, Layer, Logger, LogLevel, Option, References, Tracer } from "effect"
 import type { LogLevel as Level, Telemetry } from "../domain/GatewayConfig.ts"
-import { isSecretName, redact, scrub } from "./Redaction.ts"
+import { isSecretName, scrub } from "./Credentials.ts"
+import { redact } from "./Redaction.ts"
 
 type Fields = Readonly<Record<string, unknown>>
 type FlatFields = Readonly<Record<string, string | number | undefined>>

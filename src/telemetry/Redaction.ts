@@ -1,7 +1,7 @@
 /** What must never be written anywhere: values whose key says that they are secret. */
 import { Redacted } from "effect"
+import { isSecretName, scrub } from "./Credentials.ts"
 
-const secretKey = /authorization|bearer|api[-_]?key|token|secret|password|cookie|credential/i
 /** Counts of tokens, by kind: no secrets, unless there is text behind them. */
 const countsKey = /tokens$|token_seconds|tokens_total/i
 
@@ -22,28 +22,7 @@ export const redact = (value: unknown, depth = 0): unknown => {
   )
 }
 
-/** Whether a text behind this key is a secret. */
-export const isSecretName = (key: string): boolean => secretKey.test(key)
-
 const isSecret = (key: string, value: unknown): boolean => {
   if (typeof value === "number" || !isSecretName(key)) return false
   return !countsKey.test(key) || typeof value !== "object" || Array.isArray(value)
 }
-
-const credential = /\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{4,}/gi
-const userinfo = /:\/\/[^/\s]+@/g
-const assignment =
-  /((?:authorization|api[-_]?key|token|secret|password)["']?\s*[=:]\s*["']?)(?!(?:bearer|basic)\s)[^\s"'&,;{}[\]]+/gi
-
-/**
- * Credentials that stand in running text: `Bearer …`, `Basic …`, user and password in an address, and what is assigned
- * to a telling name. Linear in the length of the text, which may come from anybody.
- */
-export const scrub = (text: string): string =>
-  // None of them is without one of these, and most texts are names and paths.
-  mayHoldOne.test(text) ? replaceAll(text) : text
-
-const mayHoldOne = /[\s=:]/
-
-const replaceAll = (text: string): string =>
-  text.replace(credential, "$1 <redacted>").replace(userinfo, "://<redacted>@").replace(assignment, "$1<redacted>")

@@ -1,8 +1,10 @@
 /** The face of the room: traces, metrics, logs. Every other room may use what is named here. */
 
+export { scrub } from "./Credentials.ts"
 export { Exposition } from "./Exposition.ts"
 export { AccessLog, defaultLogs, LogSettings, layerLogs, layerStderr, writeToStderr } from "./Logs.ts"
 export { Metrics } from "./Metrics.ts"
+export { escapeActing } from "./PlainText.ts"
 export { layerProcessFigures } from "./ProcessFigures.ts"
-export { redact, scrub } from "./Redaction.ts"
+export { redact } from "./Redaction.ts"
 export { type ActiveSpan, type SpanDescription, Tracing, traceIdOf } from "./Tracing.ts"

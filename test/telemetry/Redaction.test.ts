@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Redacted } from "effect"
-import { redact, scrub } from "../../src/telemetry/Redaction.ts"
+import { scrub } from "../../src/telemetry/Credentials.ts"
+import { redact } from "../../src/telemetry/Redaction.ts"
 import { fc } from "../registry/Properties.ts"
 
 const secret = "s3cr3t-V4lue"
@@ -105,12 +106,46 @@ describe("a credential in running text", () => {
     ["token=abc", "token=<redacted>"],
     ["secret: abc", "secret: <redacted>"]
   ]
-  for (const [text, told] of cases) {
+  const inAddresses: ReadonlyArray<readonly [text: string, told: string]> = [
+    ["redis://:pw@h:6379/0", "redis://<redacted>@h:6379/0"],
+    ["rediss://user:p%40w@h/0?x=1", "rediss://<redacted>@h/0?x=1"],
+    ["http://u:pa/s?s#w@proxy:8080/x", "http://<redacted>@proxy:8080/x"],
+    ["http://a/x?next=http://u:pw@h/", "http://a/x?next=http://<redacted>@h/"],
+    ["http://a/?next=http%3A%2F%2Fu%3Apw%40h", "http://a/?next=<redacted>"],
+    ["http://a/?api_key=abc&b=1#top", "http://a/?api_key=<redacted>&b=1#top"],
+    ["http://a/?api%5Fkey=abc&b=1", "http://a/?api%5Fkey=<redacted>&b=1"],
+    ["http://a/?b=1&sig=a%2Fb%3D", "http://a/?b=1&sig=<redacted>"],
+    [
+      "http://a/?X-Amz-Credential=a&X-Amz-Signature=b",
+      "http://a/?X-Amz-Credential=<redacted>&X-Amz-Signature=<redacted>"
+    ],
+    [
+      "http://a/?subscription-key=abc&subscriptionKey=abc",
+      "http://a/?subscription-key=<redacted>&subscriptionKey=<redacted>"
+    ],
+    ["http://a/?code=abc;pwd=abc", "http://a/?code=<redacted>;pwd=<redacted>"],
+    ["http://a/#access_token=abc", "http://a/#access_token=<redacted>"],
+    ["see http://u:pw@a/ and http://v:pw@b/", "see http://<redacted>@a/ and http://<redacted>@b/"]
+  ]
+  for (const [text, told] of [...cases, ...inAddresses]) {
     it(`is replaced: ${text}`, () => assert.strictEqual(scrub(text), told))
   }
 
   it("is looked for in no longer a time than the text is long, whoever wrote it", () => {
-    for (const piece of ["a", "a:", "://", "bearer ", "token", "token = ", "x@", " "]) {
+    for (const piece of [
+      "a",
+      "a:",
+      "://",
+      "bearer ",
+      "token",
+      "token = ",
+      "x@",
+      " ",
+      "://u:p/",
+      "&a=%",
+      "?",
+      "?key=%25"
+    ]) {
       const text = piece.repeat(200_000)
       assert.isAtLeast(scrub(text).length, 10)
     }
@@ -120,6 +155,10 @@ describe("a credential in running text", () => {
     "the bearer of bad news",
     "mail a@b.c",
     "http://host/path@x",
+    "http://host:8000/path@x?mail=a@b.c",
+    "http://[::1]:8000/x@y",
+    "http://host/?max_tokens=16&status_code=500&monkey=1&api-version=2024-10-21",
+    "http://host/?%zz=%zz&next=http%3A%2F%2Fh",
     "completion_tokens: 5, total tokens: 12",
     "max_tokens=16",
     "a token was unexpected"

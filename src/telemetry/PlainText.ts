@@ -1,0 +1,24 @@
+/** Text from outside for a terminal or a log: short, and without characters that act instead of being seen. */
+
+/**
+ * C0 with line breaks, DEL, C1, marks that change the direction of text, the separators of lines and paragraphs, and
+ * halves of surrogate pairs.
+ */
+const acting = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\p{Cs}]/gu
+
+const escapeOne = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
+
+/** The same text with each such character as `\uXXXX`; in JSON it means the same as before. */
+export const escapeActing = (text: string): string => text.replace(acting, escapeOne)
+
+/** The longest text of one value in a log line. */
+export const maxValueChars = 2048
+
+/** At most `max` characters, and how many were left out. Never the half of a surrogate pair. */
+export const cut = (text: string, max: number = maxValueChars): string => {
+  if (text.length <= max) return text
+  const end = isHighSurrogate(text.charCodeAt(max - 1)) ? max - 1 : max
+  return `${text.slice(0, end)}… (${text.length - end} more)`
+}
+
+const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff
