@@ -4,6 +4,7 @@
  */
 import { Result } from "effect"
 import { IpNetwork, NetAddress } from "effect/net"
+import { networkUnsafe } from "./Addresses.ts"
 import type { Security } from "./GatewayConfig.ts"
 
 const networks = (...texts: ReadonlyArray<string>): ReadonlyArray<IpNetwork.IpNetwork> =>
@@ -73,9 +74,7 @@ export interface EgressPolicy {
 }
 
 export const makeEgressPolicy = (security: Security): EgressPolicy => {
-  const denied = security.denyNetworks.map((text) =>
-    IpNetwork.fromStringUnsafe(text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`)
-  )
+  const denied = security.denyNetworks.map(networkUnsafe)
 
   const refuseAddress = (address: string): string | undefined => {
     const meant = addressesIn(address)

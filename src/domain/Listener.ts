@@ -1,6 +1,6 @@
 /** A listener: one address on which clients reach Weir; it can be a tenant of its own. */
 import { Result, Schema } from "effect"
-import { IpNetwork } from "effect/net"
+import { parseNetwork } from "./Addresses.ts"
 import { Name } from "./Names.ts"
 import { parsePathPattern } from "./PathPattern.ts"
 import { between, flag, orElse } from "./Settings.ts"
@@ -15,8 +15,7 @@ export const Network = Schema.String.pipe(
   )
 )
 
-const isNetwork = (text: string): boolean =>
-  IpNetwork.fromString(text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`)._tag === "Success"
+const isNetwork = (text: string): boolean => Result.isSuccess(parseNetwork(text))
 
 const problemOf = (path: string): string | undefined => {
   const parsed = parsePathPattern(path)

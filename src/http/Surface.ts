@@ -25,7 +25,7 @@ import type { Metrics, Tracing } from "../telemetry/Telemetry.ts"
 import { failure } from "./Answer.ts"
 import { asksForKey, authenticate, authenticateAdmin } from "./Authentication.ts"
 import { corsHeaders, isPreflight, preflightHeaders, refuseBrowser } from "./BrowserGuard.ts"
-import type { makeClientAddress } from "./ClientAddress.ts"
+import type { ClientAddress } from "./ClientAddress.ts"
 import { deliver } from "./Delivery.ts"
 import { type Incoming, readIncoming } from "./Incoming.ts"
 import type { Threshold } from "./Listeners.ts"
@@ -43,7 +43,7 @@ export interface SurfaceServices {
   readonly metrics: Metrics["Service"]
   readonly tracing: Tracing["Service"]
   readonly reporter: Reporter
-  readonly clientAddress: ReturnType<typeof makeClientAddress>
+  readonly clientAddress: ClientAddress
   readonly bodies: HeldBodies
 }
 
@@ -100,6 +100,7 @@ export const makeSurface = (
     snapshot: Snapshot,
     listener: Listener,
     key: ApiKey | undefined,
+    address: string,
     { payload, report }: Visit
   ): Effect.Effect<Response, GatewayError> => {
     const { header, id, method, path, query } = incoming
@@ -112,7 +113,6 @@ export const makeSurface = (
     return Effect.flatMap(bodyOf(incoming, snapshot, listener, payload), (body) => {
       payload.body = body
       const { rawHeaders } = incoming.message
-      const address = clientAddress(incoming, listener)
       const request = { id, snapshot, listener, key, address, method, path, query, rawHeaders, header, payload, report }
       return proxy.handle(request, onAnswer)
     })
@@ -136,8 +136,9 @@ export const makeSurface = (
       const headers = { ...preflightHeaders(incoming), ...headersOfAll(incoming, listener) }
       return Effect.succeed(HttpServerResponse.empty({ headers }))
     }
+    const address = clientAddress.of(incoming, listener)
     if (access !== "public") {
-      const limited = limiter.takeAddress(listener, clientAddress(incoming, listener))
+      const limited = limiter.takeAddress(listener, address)
       if (limited !== undefined) {
         metrics.rateLimited(listener.name, "ip")(1)
         return Effect.fail(limited)
@@ -154,7 +155,7 @@ export const makeSurface = (
       return Effect.map(answered, HttpServerResponse.setHeaders(headersOfAll(incoming, listener)))
     }
     if (late) return Effect.fail(stopping())
-    return answerProxied(incoming, snapshot, listener, key, visit)
+    return answerProxied(incoming, snapshot, listener, key, address, visit)
   }
 
   return Effect.gen(function* () {

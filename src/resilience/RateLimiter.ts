@@ -7,6 +7,7 @@
  */
 import { Context, Effect, Layer } from "effect"
 import { LRUCache } from "lru-cache"
+import { clientNetwork } from "../domain/Addresses.ts"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { RateLimitExceeded } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
@@ -34,7 +35,7 @@ const rememberedAddresses = 100_000
 export class RateLimiter extends Context.Service<
   RateLimiter,
   {
-    /** One request of an address on a listener; `undefined`: it may pass. */
+    /** One request of an address on a listener; all of an IPv6 /64 count as one. `undefined`: it may pass. */
     readonly takeAddress: (listener: Listener, address: string) => RateLimitExceeded | undefined
     /** One request of a key that will use about `tokens`. */
     readonly takeKey: (key: ApiKey, tokens: number) => KeyUse | RateLimitExceeded
@@ -50,7 +51,7 @@ export class RateLimiter extends Context.Service<
       const takeAddress = (listener: Listener, address: string): RateLimitExceeded | undefined => {
         const limit = listener.rateLimit
         if (limit === undefined) return undefined
-        const id = `${listener.name} ${address}`
+        const id = `${listener.name} ${clientNetwork(address)}`
         let bucket = addresses.get(id)
         if (bucket?.capacity !== limit.burst || bucket.perSecond !== limit.perSecond) {
           bucket = new TokenBucket(limit.burst, limit.perSecond, now())

@@ -74,6 +74,21 @@ describe("an address", () => {
     )
   )
 
+  it.effect("shares its limit with all of its IPv6 /64, and with no other", () =>
+    withLimiter((limiter) =>
+      Effect.gen(function* () {
+        const one = yield* listenerWith({ perSecond: 1, burst: 3 })
+        for (const host of [":1", ":2", "ffff:0:0:1"]) {
+          assert.isUndefined(limiter.takeAddress(one, `2001:db8:0:7:${host}`))
+        }
+        refused(limiter.takeAddress(one, "2001:db8:0:7:1:2:3:4"))
+        assert.isUndefined(limiter.takeAddress(one, "2001:db8:0:8::1"))
+        assert.isUndefined(limiter.takeAddress(one, "10.0.0.1"))
+        assert.isUndefined(limiter.takeAddress(one, "10.0.0.2"))
+      })
+    )
+  )
+
   for (const [what, changed] of [
     ["burst", { perSecond: 1, burst: 20 }],
     ["rate", { perSecond: 10, burst: 10 }]
