@@ -7,7 +7,7 @@
  */
 import type { Dialect } from "./Endpoint.ts"
 import { KeptBytes } from "./KeptBytes.ts"
-import { readFirstUsage, readUsage, type Usage } from "./Usage.ts"
+import { readEvalCounts, readFirstUsage, readUsage, type Usage } from "./Usage.ts"
 
 export type Verdict =
   | "complete"
@@ -17,13 +17,15 @@ export type Verdict =
 
 const doneLine = /^data: ?\[DONE\]/
 const errorData = /^data: ?\{ ?"(?:error" ?: ?(?!null)[^ ]|type" ?: ?"error")/
+const errorLine = /^\{ ?"error" ?: ?(?!null)[^ ]/
 const errorName = /^event: ?error\s*$/
 
 /** What tells the end from inside of a data line. An empty reason, as some engines send all the time, is none. */
 const endings: Record<Exclude<Dialect, "none">, RegExp> = {
   chat: /"finish_reason" ?: ?"[^"]/g,
   responses: /"type" ?: ?"response\.(?:completed|incomplete|failed)"/g,
-  messages: /"type" ?: ?"message_stop"/g
+  messages: /"type" ?: ?"message_stop"/g,
+  ollama: /"done" ?: ?true/g
 }
 
 /** Longer than any mark inside a line: so much of what passed is looked at again together with what follows. */
@@ -114,6 +116,7 @@ export class EndJudge {
 
   /** What the backend counted, where it told. */
   usage(): Usage | undefined {
+    if (this.#dialect === "ollama") return readEvalCounts(this.#last.latest())
     const end = readUsage(this.#last.latest())
     if (this.#dialect !== "messages") return end
     // Anthropic's dialect tells the prompt's size at the beginning and the answer's at the end.
@@ -128,7 +131,7 @@ export class EndJudge {
   /** Some more of a line. What reaches into it from before counts, what lay before as a whole was counted then. */
   #read(part: string): void {
     if (this.#head.length < headSize) this.#head += part.slice(0, headSize - this.#head.length)
-    if (!this.#isData && this.#head.startsWith("data:")) {
+    if (!this.#isData && this.#head.startsWith(this.#dialect === "ollama" ? "{" : "data:")) {
       this.#isData = true
       this.#outputs++
     }
@@ -145,7 +148,8 @@ export class EndJudge {
     if (this.#isData) {
       this.#finished += this.#found
       if (this.#hasDone ? doneLine.test(this.#head) : this.#found > 0) this.#done = true
-      else if (this.#inError || errorData.test(this.#head)) this.#errorSent = true
+      else if (this.#inError || (this.#dialect === "ollama" ? errorLine : errorData).test(this.#head))
+        this.#errorSent = true
     } else if (this.#head.startsWith("event:")) this.#inError = errorName.test(this.#head)
     else if (this.#head === "" || this.#head === "\r") this.#inError = false
     this.#head = ""

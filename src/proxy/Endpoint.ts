@@ -1,7 +1,10 @@
 /** The paths that are routed by model, and how each of them speaks. Everything else is passed through by path. */
 
-/** How a stream of this endpoint looks, and with it how its end is told from a cut. */
-export type Dialect = "chat" | "responses" | "messages" | "none"
+/**
+ * How a stream of this endpoint looks, and with it how its end is told from a cut. `ollama` is lines of JSON
+ * (`application/x-ndjson`), all others are Server-Sent Events; of `none` nothing but that is known.
+ */
+export type Dialect = "chat" | "responses" | "messages" | "ollama" | "none"
 
 export interface Endpoint {
   /** The path itself: a label for metrics. */

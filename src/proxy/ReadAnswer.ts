@@ -32,7 +32,7 @@ export const readAnswer = Effect.fnUntraced(function* (
   response: UpstreamResponse
 ): Effect.fn.Return<Answer | UpstreamFailed> {
   const { passedThrough } = mission
-  const events = isEventStream(response)
+  const events = isEventStream(mission, response)
   const streams = events || (passedThrough && !isShort(mission, response))
   const judge = events ? new EndJudge(mission.dialect, mission.choices) : undefined
   const held: Array<Uint8Array> = []
@@ -57,9 +57,10 @@ export const readAnswer = Effect.fnUntraced(function* (
 })
 
 /** What is no success is passed on as it is, whatever its form. */
-const isEventStream = ({ headers, status }: UpstreamResponse): boolean => {
+const isEventStream = ({ dialect }: Mission, { headers, status }: UpstreamResponse): boolean => {
   const type = headers["content-type"]
-  return status < 300 && typeof type === "string" && /^text\/event-stream/i.test(type)
+  const pattern = dialect === "ollama" ? /^application\/(?:x-)?ndjson/i : /^text\/event-stream/i
+  return status < 300 && typeof type === "string" && pattern.test(type)
 }
 
 /** Whether the end of an answer is near, so that it can be waited for; else it may be a stream of any kind. */

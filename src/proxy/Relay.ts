@@ -19,7 +19,7 @@ import type { Answer } from "./ReadAnswer.ts"
 import type { RequestReport, StreamEnd } from "./RequestReport.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
 import { errorEvent } from "./StreamError.ts"
-import { readUsage } from "./Usage.ts"
+import { readEvalCounts, readUsage } from "./Usage.ts"
 
 export interface ProxyResponse {
   readonly status: number
@@ -57,8 +57,9 @@ export const makeRelay =
     }
     const model = labelOf(backend, mission.model)
 
+    const read = mission.dialect === "ollama" ? readEvalCounts : readUsage
     const observed = (judge: EndJudge | undefined, whole: Uint8Array | undefined) => {
-      flight.usage = judge?.usage() ?? (whole && readUsage(Buffer.from(whole.buffer, whole.byteOffset, whole.length)))
+      flight.usage = judge?.usage() ?? (whole && read(Buffer.from(whole.buffer, whole.byteOffset, whole.length)))
       const completion = flight.usage?.completion ?? judge?.outputs ?? 0
       if (flight.usage !== undefined) metrics.tokens(flight.pool.name, model, "prompt")(flight.usage.prompt)
       if (completion > 0) metrics.tokens(flight.pool.name, model, "completion")(completion)

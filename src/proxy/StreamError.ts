@@ -10,6 +10,8 @@ const messages: Record<Exclude<StreamEnd, "complete" | "client_gone">, string> =
 
 /** `atLineEnd`: whether the stream stands at the start of a line; else the broken one is closed first. */
 export const errorEvent = (dialect: Dialect, code: keyof typeof messages, atLineEnd: boolean): Uint8Array => {
+  if (dialect === "ollama")
+    return Buffer.from(`${atLineEnd ? "" : "\n"}${JSON.stringify({ error: messages[code] })}\n`, "utf8")
   const error = { message: messages[code], type: "server_error", param: null, code }
   const lead = atLineEnd ? "\n" : "\n\n"
   const data =

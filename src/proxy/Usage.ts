@@ -30,6 +30,14 @@ export const readFirstUsage = (bytes: Buffer): Usage | undefined => {
   return undefined
 }
 
+/** As Ollama tells it at the end of an answer; `undefined` where it does not. */
+export const readEvalCounts = (bytes: Buffer): Usage | undefined => {
+  const text = bytes.toString("latin1", Math.max(0, bytes.length - span))
+  const completion = evalCount.exec(text)?.[1]
+  if (completion === undefined) return undefined
+  return { prompt: read(text, promptEvalCount), completion: Number(completion), cached: 0 }
+}
+
 const usageAt = (bytes: Buffer, at: number): Usage | undefined => {
   const text = bytes.toString("latin1", at + needle.length, at + needle.length + span)
   if (!isObject.test(text)) return undefined
@@ -43,6 +51,8 @@ const usageAt = (bytes: Buffer, at: number): Usage | undefined => {
 const isObject = /^\s*:\s*\{/
 const promptTokens = /"(?:prompt|input)_tokens"\s*:\s*(\d+)(?=\s*[,}])/
 const completionTokens = /"(?:completion|output)_tokens"\s*:\s*(\d+)(?=\s*[,}])/
+const promptEvalCount = /"prompt_eval_count"\s*:\s*(\d+)(?=\s*[,}])/
+const evalCount = /"eval_count"\s*:\s*(\d+)(?=\s*[,}])/
 const cachedTokens = /"(?:cached_tokens|cache_read_input_tokens)"\s*:\s*(\d+)(?=\s*[,}])/
 
 /** A number that is cut off is none. */

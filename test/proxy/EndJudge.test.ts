@@ -7,6 +7,7 @@ import {
   chatEvents,
   event,
   messagesEvents,
+  ollamaLines,
   readPlainly,
   responsesEvents,
   type Streamed,
@@ -87,7 +88,13 @@ describe.each(whole)("a stream in the dialect %s", (dialect, make) => {
   })
 
   it("is one that said what went wrong when the backend sent an error", () => {
-    const error = { chat: chatEvents.error, messages: messagesEvents.error, responses: responsesEvents.error, none: {} }
+    const error = {
+      chat: chatEvents.error,
+      messages: messagesEvents.error,
+      responses: responsesEvents.error,
+      ollama: {},
+      none: {}
+    }
     for (const writing of styles) {
       const first = make(writing).slice(
         0,
@@ -188,6 +195,23 @@ describe("where a stream stands", () => {
     assert.isFalse(standsAtStart("data: x"))
     assert.isFalse(standsAtStart("data: x\r"))
     assert.isFalse(standsAtStart("data: x\n\ndata"))
+  })
+})
+
+describe("a stream of Ollama's lines", () => {
+  const line = (value: unknown) => `${JSON.stringify(value)}\n`
+  const first = line(ollamaLines.content("Hello"))
+
+  it("is complete with a line that says so, and tells what was counted", () => {
+    const judge = judged({ bytes: Buffer.from(first + line(ollamaLines.done)), dialect: "ollama", choices: 1 }, [7])
+    assert.deepStrictEqual([judge.verdict(), judge.saidAll, judge.outputs], ["complete", true, 2])
+    assert.deepStrictEqual(judge.usage(), { prompt: 26, completion: 12, cached: 0 })
+  })
+
+  it("is cut without one, and failed with an error", () => {
+    assert.strictEqual(verdictOf(first, "ollama"), "truncated")
+    assert.strictEqual(verdictOf(first + line(ollamaLines.done).slice(0, -2), "ollama"), "truncated")
+    assert.strictEqual(verdictOf(first + line(ollamaLines.error), "ollama"), "error_sent")
   })
 })
 

@@ -64,6 +64,30 @@ export const messagesEvents = {
   error: { type: "error", error: { type: "overloaded_error", message: "x" } }
 }
 
+const ollamaLine = (more: object): object => ({ model: "m", created_at: "2026-01-01T00:00:00Z", ...more })
+
+export const ollamaLines = {
+  content: (text: string) => ollamaLine({ message: { role: "assistant", content: text }, done: false }),
+  tool: (text: string) =>
+    ollamaLine({
+      message: {
+        role: "assistant",
+        content: "",
+        tool_calls: [{ function: { name: "f", arguments: { text, done: true } } }]
+      },
+      done: false
+    }),
+  done: ollamaLine({
+    message: { role: "assistant", content: "" },
+    done: true,
+    done_reason: "stop",
+    total_duration: 9,
+    prompt_eval_count: 26,
+    eval_count: 12
+  }),
+  error: { error: "the runner has died" }
+}
+
 /** As Python's `json.dumps` has it, with a space behind every colon and comma; or without. */
 const dump = (value: unknown, spaced: boolean): string => {
   if (!spaced) return JSON.stringify(value)
@@ -104,6 +128,7 @@ const vocabulary: Record<Dialect, ReadonlyArray<Make>> = {
     ...asIs(messagesEvents.start, messagesEvents.ended, messagesEvents.stop, messagesEvents.error),
     messagesEvents.delta
   ],
+  ollama: [...asIs(ollamaLines.done, ollamaLines.error), ollamaLines.content],
   none: [...asIs("[DONE]", "free text", chatEvents.error), chatEvents.content]
 }
 

@@ -40,6 +40,19 @@ describe("the event that says that a stream was cut", () => {
     assert.nestedPropertyVal(data, "error.code", "upstream_truncated")
   })
 
+  it("is a line of its own in Ollama's form", () => {
+    for (const [before, atLineEnd] of [
+      ["", true],
+      ['{"a":1}\n', true],
+      ['{"a":', false]
+    ] as const) {
+      const lines = (before + textOf("ollama", atLineEnd)).split("\n")
+      assert.strictEqual(lines.pop(), "")
+      assert.deepStrictEqual(JSON.parse(lines.pop() ?? ""), { error: message })
+      assert.notInclude(lines, "")
+    }
+  })
+
   it.each<Dialect>(["chat", "responses", "messages", "none"])(
     "is never followed by a [DONE] in the dialect %s",
     (dialect) => {
