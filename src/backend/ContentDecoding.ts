@@ -1,21 +1,31 @@
 /** An answer that came compressed although nobody asked for it, made readable again as it comes. */
 
 import type { Transform } from "node:stream"
-import { createBrotliDecompress, createUnzip, createZstdDecompress } from "node:zlib"
+import { createBrotliDecompress, createInflateRaw, createUnzip, createZstdDecompress } from "node:zlib"
 import { Effect } from "effect"
 import { pourByReading } from "./Pour.ts"
-import { BodyEnd, type Chunks, UpstreamFailed, type UpstreamResponse } from "./UpstreamTransport.ts"
+import { BodyEnd, type Chunks, joined, UpstreamFailed, type UpstreamResponse } from "./UpstreamTransport.ts"
 
-const makeDecoder = (encoding: string): Transform | undefined => {
+/** By the first byte of what is to be decoded. */
+type MakeDecoder = (first: number) => Transform
+
+/**
+ * What servers call deflate is that with the wrapping of zlib, as HTTP has it, or without. Deflate itself never begins
+ * with these bits: they would be a stored block with padding that is not zero (8), or a kind of block that there is not.
+ */
+const inflate: MakeDecoder = (first) => ((first & 0x0f) === 8 || first === 0x1f ? createUnzip() : createInflateRaw())
+
+const decoderFor = (encoding: string): MakeDecoder | undefined => {
   switch (encoding.trim().toLowerCase()) {
     case "gzip":
     case "x-gzip":
+      return () => createUnzip()
     case "deflate":
-      return createUnzip()
+      return inflate
     case "br":
-      return createBrotliDecompress()
+      return () => createBrotliDecompress()
     case "zstd":
-      return createZstdDecompress()
+      return () => createZstdDecompress()
     default:
       return undefined
   }
@@ -24,66 +34,110 @@ const makeDecoder = (encoding: string): Transform | undefined => {
 /** The same response without its content coding; one that has none, or one that we do not know, is left as it is. */
 export const decodeContent = (response: UpstreamResponse): UpstreamResponse => {
   const encoding = response.headers["content-encoding"]
-  const decoder = typeof encoding === "string" ? makeDecoder(encoding) : undefined
-  if (decoder === undefined) return response
+  const makeDecoder = typeof encoding === "string" ? decoderFor(encoding) : undefined
+  if (makeDecoder === undefined) return response
   const { "content-encoding": _coding, "content-length": _length, ...headers } = response.headers
-  const read = decodedRead(response, decoder)
-  return {
-    status: response.status,
-    headers,
-    read,
-    pour: pourByReading(read),
-    cancel: () => {
-      decoder.destroy()
-      response.cancel()
-    }
-  }
+  const body = new DecodedBody(response, makeDecoder)
+  return { status: response.status, headers, read: body.read, pour: pourByReading(body.read), cancel: body.cancel }
 }
 
 const nobodyWaits = () => {}
 
 /**
  * Decodes as much as is asked for: what was not read waits compressed, so that a small answer that would become a huge
- * one costs no memory.
+ * one costs no memory. Mutable by nature: one fiber reads, the decoder's callbacks write.
  */
-const decodedRead = (response: UpstreamResponse, decoder: Transform): Effect.Effect<Chunks | BodyEnd> => {
-  // Mutable: one fiber reads, the decoder's callbacks write.
-  let begun = false
-  let writing = false
-  let phase: "decoding" | "ended" | "corrupt" | "closed" = "decoding"
-  let upstream: BodyEnd | undefined
-  let end: BodyEnd | undefined
-  let wake = nobodyWaits
-  const becomes = (next: typeof phase) => () => {
-    if (phase === "decoding") phase = next
-    wake()
-  }
-  decoder.on("readable", () => wake())
-  decoder.on("end", becomes("ended"))
-  decoder.on("error", becomes("corrupt"))
-  decoder.on("close", becomes("closed"))
+class DecodedBody {
+  readonly #response: UpstreamResponse
+  readonly #makeDecoder: MakeDecoder
+  /** From the first byte on. */
+  #decoder: Transform | undefined
+  #writing = false
+  #phase: "decoding" | "ended" | "corrupt" | "closed" = "decoding"
+  #upstream: BodyEnd | undefined
+  #end: BodyEnd | undefined
+  #wake = nobodyWaits
 
-  const isIdle = () => decoder.readableLength === 0 && (writing || upstream !== undefined) && phase === "decoding"
-  const untilSomethingHappens = Effect.callback<void>((resume) => {
-    wake = () => resume(Effect.void)
-    if (!isIdle()) wake()
-    return Effect.sync(() => {
-      wake = nobodyWaits
-    })
+  constructor(response: UpstreamResponse, makeDecoder: MakeDecoder) {
+    this.#response = response
+    this.#makeDecoder = makeDecoder
+  }
+
+  readonly cancel = (): void => {
+    this.#decoder?.destroy()
+    this.#response.cancel()
+  }
+
+  readonly read: Effect.Effect<Chunks | BodyEnd> = Effect.gen({ self: this }, function* () {
+    for (;;) {
+      if (this.#end !== undefined) return this.#end
+      const piece: Uint8Array | null = this.#decoder?.read() ?? null
+      if (piece !== null) return [piece] as const
+      this.#end = this.#endNow()
+      if (this.#end !== undefined) {
+        this.#decoder?.destroy()
+        return this.#end
+      }
+      if (this.#phase === "decoding" && (this.#writing || this.#upstream !== undefined)) {
+        yield* this.#untilSomethingHappens()
+        continue
+      }
+      const read = yield* this.#response.read
+      if (read instanceof BodyEnd) {
+        this.#upstream = read
+        if (read.failure === undefined) this.#decoder?.end()
+      } else if (this.#phase === "decoding") this.#feed(joined(read))
+    }
   })
-  const feed = (pieces: Chunks): void => {
-    begun = true
-    writing = true
-    decoder.write(Buffer.concat(pieces), () => {
-      writing = false
-      wake()
+
+  #untilSomethingHappens(): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      this.#wake = () => resume(Effect.void)
+      if (!this.#isIdle()) this.#wake()
+      return Effect.sync(() => {
+        this.#wake = nobodyWaits
+      })
     })
   }
+
+  #isIdle(): boolean {
+    return (
+      (this.#decoder?.readableLength ?? 0) === 0 &&
+      (this.#writing || this.#upstream !== undefined) &&
+      this.#phase === "decoding"
+    )
+  }
+
+  #feed(piece: Uint8Array): void {
+    const [first] = piece
+    if (first === undefined) return
+    this.#decoder ??= this.#begin(first)
+    this.#writing = true
+    this.#decoder.write(piece, () => {
+      this.#writing = false
+      this.#wake()
+    })
+  }
+
+  #begin(first: number): Transform {
+    const decoder = this.#makeDecoder(first)
+    const becomes = (next: "ended" | "corrupt" | "closed") => () => {
+      if (this.#phase === "decoding") this.#phase = next
+      this.#wake()
+    }
+    decoder.on("readable", () => this.#wake())
+    decoder.on("end", becomes("ended"))
+    decoder.on("error", becomes("corrupt"))
+    decoder.on("close", becomes("closed"))
+    return decoder
+  }
+
   /** Nothing is left to be read; `undefined`: something may still come of it. */
-  const endNow = (): BodyEnd | undefined => {
-    switch (phase) {
+  #endNow(): BodyEnd | undefined {
+    const upstream = this.#upstream
+    switch (this.#phase) {
       case "corrupt":
-        response.cancel()
+        this.#response.cancel()
         return new BodyEnd(new UpstreamFailed({ kind: "protocol", detail: "content coding" }))
       case "ended":
         // More than the coding's own end says is nobody's.
@@ -91,29 +145,7 @@ const decodedRead = (response: UpstreamResponse, decoder: Transform): Effect.Eff
       case "closed":
         return upstream ?? new BodyEnd(undefined)
       case "decoding":
-        return upstream !== undefined && !writing && (upstream.failure !== undefined || !begun) ? upstream : undefined
+        return !this.#writing && (upstream?.failure !== undefined || this.#decoder === undefined) ? upstream : undefined
     }
   }
-
-  return Effect.gen(function* () {
-    for (;;) {
-      if (end !== undefined) return end
-      const piece: Uint8Array | null = decoder.read()
-      if (piece !== null) return [piece] as const
-      end = endNow()
-      if (end !== undefined) {
-        decoder.destroy()
-        return end
-      }
-      if (phase === "decoding" && (writing || upstream !== undefined)) {
-        yield* untilSomethingHappens
-        continue
-      }
-      const read = yield* response.read
-      if (read instanceof BodyEnd) {
-        upstream = read
-        if (begun && read.failure === undefined) decoder.end()
-      } else if (phase === "decoding") feed(read)
-    }
-  })
 }

@@ -3,8 +3,10 @@ import {
   constants,
   createBrotliCompress,
   createDeflate,
+  createDeflateRaw,
   createGzip,
   createZstdCompress,
+  deflateRawSync,
   deflateSync,
   gzipSync,
   zstdCompressSync
@@ -61,24 +63,44 @@ const split = (bytes: Uint8Array, cuts: ReadonlyArray<number>): ReadonlyArray<Ui
 }
 
 const codings = [
-  { name: "gzip", compress: gzipSync, stream: () => createGzip(), flush: constants.Z_SYNC_FLUSH },
-  { name: "deflate", compress: deflateSync, stream: () => createDeflate(), flush: constants.Z_SYNC_FLUSH },
+  { name: "gzip", as: "gzip", compress: gzipSync, stream: () => createGzip(), flush: constants.Z_SYNC_FLUSH },
+  {
+    name: "deflate",
+    as: "deflate",
+    compress: deflateSync,
+    stream: () => createDeflate(),
+    flush: constants.Z_SYNC_FLUSH
+  },
+  {
+    name: "deflate without the wrapping of zlib",
+    as: "deflate",
+    compress: deflateRawSync,
+    stream: () => createDeflateRaw(),
+    flush: constants.Z_SYNC_FLUSH
+  },
   {
     name: "br",
+    as: "br",
     compress: brotliCompressSync,
     stream: () => createBrotliCompress(),
     flush: constants.BROTLI_OPERATION_FLUSH
   },
-  { name: "zstd", compress: zstdCompressSync, stream: () => createZstdCompress(), flush: constants.ZSTD_e_flush }
+  {
+    name: "zstd",
+    as: "zstd",
+    compress: zstdCompressSync,
+    stream: () => createZstdCompress(),
+    flush: constants.ZSTD_e_flush
+  }
 ]
 
 const text = Buffer.from('data: {"choices":[{"delta":{"content":"Grüße, 世界 😀"}}]}\n\n'.repeat(40))
 
-for (const { compress, flush, name, stream } of codings) {
+for (const { as, compress, flush, name, stream } of codings) {
   describe(`an answer in ${name}`, () => {
     it.live("comes readable, and says nothing of its coding any more", () =>
       Effect.gen(function* () {
-        const decoded = decodeContent(responseOf(name, [compress(text)], inOrder, { etag: "x" }).response)
+        const decoded = decodeContent(responseOf(as, [compress(text)], inOrder, { etag: "x" }).response)
         assert.deepStrictEqual(decoded.headers, { "content-type": "text/plain", etag: "x" })
         const { bytes, end } = yield* readAll(decoded)
         assert.deepStrictEqual([bytes.toString(), end.failure], [text.toString(), undefined])
@@ -92,7 +114,7 @@ for (const { compress, flush, name, stream } of codings) {
           fc.oneof(fc.uint8Array({ maxLength: 5000, size: "max" }), fc.constant(new Uint8Array(300_000).fill(65))),
           fc.array(fc.nat(), { maxLength: 30 }),
           async (payload, cuts) => {
-            const decoded = decodeContent(responseOf(name, split(compress(payload), cuts)).response)
+            const decoded = decodeContent(responseOf(as, split(compress(payload), cuts)).response)
             const { bytes, end } = await Effect.runPromise(readAll(decoded))
             assert.isUndefined(end.failure)
             assert.isTrue(bytes.equals(payload))
@@ -104,7 +126,7 @@ for (const { compress, flush, name, stream } of codings) {
     it.live("comes whole when it comes byte by byte", () =>
       Effect.gen(function* () {
         const bytesApart = Array.from(compress(text), (byte) => Uint8Array.of(byte))
-        const { bytes } = yield* readAll(decodeContent(responseOf(name, bytesApart).response))
+        const { bytes } = yield* readAll(decodeContent(responseOf(as, bytesApart).response))
         assert.strictEqual(bytes.toString(), text.toString())
       })
     )
@@ -129,7 +151,7 @@ for (const { compress, flush, name, stream } of codings) {
         )
         const response: UpstreamResponse = {
           status: 200,
-          headers: { "content-encoding": name },
+          headers: { "content-encoding": as },
           read,
           pour: pourByReading(read),
           cancel: () => {}
@@ -155,7 +177,7 @@ for (const { compress, flush, name, stream } of codings) {
       Effect.gen(function* () {
         const whole = compress(text)
         const { bytes, end } = yield* readAll(
-          decodeContent(responseOf(name, [whole.subarray(0, whole.length - 12)]).response)
+          decodeContent(responseOf(as, [whole.subarray(0, whole.length - 12)]).response)
         )
         assert.strictEqual(end.failure?.kind, "protocol")
         assert.isTrue(text.toString().startsWith(bytes.toString()))
@@ -164,7 +186,7 @@ for (const { compress, flush, name, stream } of codings) {
 
     it.live("that is none ends in a failure that says so, and is not read further", () =>
       Effect.gen(function* () {
-        const { response, seen } = responseOf(name, [
+        const { response, seen } = responseOf(as, [
           Buffer.from("<html>this is no such thing</html>".repeat(10)),
           text,
           text,
@@ -190,14 +212,14 @@ for (const { compress, flush, name, stream } of codings) {
           compressor.flush(flush, () => resume(Effect.sync(() => Buffer.concat(pieces))))
         })
         compressor.destroy()
-        const { bytes, end } = yield* readAll(decodeContent(responseOf(name, [begun], broken).response))
+        const { bytes, end } = yield* readAll(decodeContent(responseOf(as, [begun], broken).response))
         assert.deepStrictEqual([bytes.toString(), end], ["data: 1\n\n", broken])
       })
     )
 
     it.live("that has no body at all, as to a HEAD, ends in order", () =>
       Effect.gen(function* () {
-        const { bytes, end } = yield* readAll(decodeContent(responseOf(name, []).response))
+        const { bytes, end } = yield* readAll(decodeContent(responseOf(as, []).response))
         assert.deepStrictEqual([bytes.length, end.failure], [0, undefined])
       })
     )
@@ -205,7 +227,7 @@ for (const { compress, flush, name, stream } of codings) {
     it.live("that would fill the memory is decoded only as it is read", () =>
       Effect.gen(function* () {
         const size = 64 * 1024 * 1024
-        const decoded = decodeContent(responseOf(name, [compress(new Uint8Array(size))]).response)
+        const decoded = decodeContent(responseOf(as, [compress(new Uint8Array(size))]).response)
         let total = 0
         let largest = 0
         for (;;) {
@@ -222,7 +244,7 @@ for (const { compress, flush, name, stream } of codings) {
 
     it.live("that is given up in the middle gives up the exchange, and whoever reads on is told of the end", () =>
       Effect.gen(function* () {
-        const { response, seen } = responseOf(name, split(compress(new Uint8Array(1024 * 1024)), [10, 20, 30]))
+        const { response, seen } = responseOf(as, split(compress(new Uint8Array(1024 * 1024)), [10, 20, 30]))
         const decoded = decodeContent(response)
         assert.notInstanceOf(yield* decoded.read, BodyEnd)
         decoded.cancel()
@@ -235,7 +257,7 @@ for (const { compress, flush, name, stream } of codings) {
 
     it.live("is the same poured out, to a sink that is not always ready", () =>
       Effect.gen(function* () {
-        const { response } = responseOf(name, split(compress(text), [5, 50, 100]))
+        const { response } = responseOf(as, split(compress(text), [5, 50, 100]))
         const pieces: Array<Uint8Array> = []
         let isReady = true
         const end = yield* decodeContent(response).pour({
@@ -260,7 +282,7 @@ for (const { compress, flush, name, stream } of codings) {
     it.live("loses nothing when a reader is interrupted and another one goes on", () =>
       Effect.gen(function* () {
         const waits = yield* Deferred.make<void>()
-        const { response } = responseOf(name, split(compress(text), [5, 50, 100]))
+        const { response } = responseOf(as, split(compress(text), [5, 50, 100]))
         let asked = 0
         const stalling: UpstreamResponse = {
           ...response,
@@ -280,6 +302,62 @@ for (const { compress, flush, name, stream } of codings) {
     )
   })
 }
+
+describe("an answer in deflate, of whatever make", () => {
+  const levels = [0, 1, 6, 9]
+  const strategies = [constants.Z_DEFAULT_STRATEGY, constants.Z_HUFFMAN_ONLY, constants.Z_RLE, constants.Z_FIXED]
+  const windows = [9, 12, 15]
+  const makes = levels.flatMap((level) =>
+    strategies.flatMap((strategy) => windows.map((windowBits) => ({ level, strategy, windowBits })))
+  )
+  const payloads = [Buffer.from("a"), text, Buffer.alloc(100_000)]
+  const asked = (of: Buffer) => readAll(decodeContent(responseOf("deflate", split(of, [1])).response))
+
+  for (const [kind, compress] of [
+    ["with the wrapping of zlib", deflateSync],
+    ["without it", deflateRawSync]
+  ] as const) {
+    it.live(`comes whole, its first byte alone: ${kind}`, () =>
+      Effect.gen(function* () {
+        for (const make of makes) {
+          for (const payload of payloads) {
+            const { bytes, end } = yield* asked(compress(payload, make))
+            assert.isUndefined(end.failure, JSON.stringify(make))
+            assert.isTrue(bytes.equals(payload), JSON.stringify(make))
+          }
+        }
+      })
+    )
+
+    it.live(`is not taken for a whole one wherever it is cut off: ${kind}`, () =>
+      Effect.gen(function* () {
+        const whole = compress(Buffer.from("a short answer, cut off at every byte"))
+        for (let length = 1; length < whole.length; length++) {
+          const { end } = yield* asked(whole.subarray(0, length))
+          assert.strictEqual(end.failure?.kind, "protocol", `${length} of ${whole.length} bytes`)
+        }
+      })
+    )
+
+    it.live(`of nothing is nothing: ${kind}`, () =>
+      Effect.gen(function* () {
+        const { bytes, end } = yield* asked(compress(Buffer.alloc(0)))
+        assert.deepStrictEqual([bytes.length, end.failure], [0, undefined])
+      })
+    )
+  }
+
+  it("that is none comes to an end, and where it is not by chance the right form, that end says so", () =>
+    fc.assert(
+      fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 400 }), fc.nat(), async (garbage, cut) => {
+        const { end } = await Effect.runPromise(
+          readAll(decodeContent(responseOf("deflate", split(garbage, [cut])).response))
+        )
+        assert.isTrue(end.failure === undefined || end.failure.kind === "protocol")
+      }),
+      { numRuns: 200 }
+    ))
+})
 
 describe("an answer", () => {
   for (const encoding of ["GZIP", " gzip ", "x-gzip", "X-GZip"]) {
