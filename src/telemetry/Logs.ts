@@ -1,11 +1,15 @@
 /**
  * Logs: one line for each event, on stderr, as JSON or for a person to read. Lines are gathered for a tenth of a second
- * and written together; what is a warning or worse is written at once, after all that came before it.
+ * and written together; what is a warning or worse is written at once, after all that came before it. A line is bounded,
+ * and so is what waits to be read.
  */
 import { Cause, Context, Effect, Layer, Logger, LogLevel, Option, References, Tracer } from "effect"
 import type { LogLevel as Level, Telemetry } from "../domain/GatewayConfig.ts"
-import { isSecretName, scrub } from "./Credentials.ts"
-import { redact } from "./Redaction.ts"
+import { isSecretName } from "./Credentials.ts"
+import { jsonLine, prettyLine } from "./LogLine.ts"
+import { type LogOutput, makeLogSink, stderrOutput } from "./LogSink.ts"
+import { maxValueChars } from "./PlainText.ts"
+import { maxLineChars, redact, shortened } from "./Redaction.ts"
 
 type Fields = Readonly<Record<string, unknown>>
 type FlatFields = Readonly<Record<string, string | number | undefined>>
@@ -42,23 +46,32 @@ const effectLevels: Record<Level, LogLevel.LogLevel> = {
   none: "None"
 }
 
+/** The longest cause of a defect: its stack is what it is read for. */
+const maxCauseChars = 8192
+
 /**
- * Replaces the default logger and provides the access log; `write` gets whole lines. What was gathered is written when
+ * Replaces the default logger and provides the access log; `output` gets whole lines. What was gathered is written when
  * the layer's scope closes: the last words of a program are the ones that tell how it ended.
  */
-export const layerLogs = (first: Settings, write: (text: string) => void): Layer.Layer<AccessLog | LogSettings> =>
+export const layerLogs = (first: Settings, output: LogOutput): Layer.Layer<AccessLog | LogSettings> =>
   Layer.unwrap(
     Effect.gen(function* () {
       // Mutable on purpose: the level can be changed while the program runs, and a fiber keeps the one it began with.
       let current = describe(first)
-      const sink = makeSink(write)
+      const sink = makeLogSink(output, (count) =>
+        current.format(Date.now(), "warn", "log lines were dropped because nothing read them", { dropped: count })
+      )
       const scrubbed = makeScrubbed()
       // Last words: at an orderly end, and where a defect ends the process.
       yield* Effect.acquireRelease(
-        Effect.sync(() => process.on("exit", sink.flush)),
-        () =>
+        Effect.sync(() => {
+          process.on("exit", sink.flush)
+          return output.onRoom(sink.flush)
+        }),
+        (endOnRoom) =>
           Effect.sync(() => {
             process.off("exit", sink.flush)
+            endOnRoom()
             sink.flush()
           })
       )
@@ -68,17 +81,14 @@ export const layerLogs = (first: Settings, write: (text: string) => void): Layer
         const level = logLevel.toLowerCase()
         const { fields, text } = splitMessage(message)
         const span = Context.getOption(fiber.context, Tracer.ParentSpan)
-        const line = format(
-          date.getTime(),
-          level,
-          text,
-          redacted({
+        const line = format(date.getTime(), level, text, {
+          ...redacted({
             ...fiber.getRef(References.CurrentLogAnnotations),
             ...fields,
-            ...(Option.isSome(span) && { traceId: span.value.traceId }),
-            ...(cause.reasons.length > 0 && { cause: scrub(Cause.pretty(cause)) })
-          })
-        )
+            ...(Option.isSome(span) && { traceId: span.value.traceId })
+          }),
+          ...(cause.reasons.length > 0 && { cause: shortened(Cause.pretty(cause), maxCauseChars) })
+        })
         sink.add(line, logLevel === "Warn" || logLevel === "Error" || logLevel === "Fatal")
       })
       return Layer.mergeAll(
@@ -142,75 +152,28 @@ const makeScrubbed = () => {
   }
   return (fields: FlatFields): FlatFields => {
     const clean: Record<string, string | number | undefined> = {}
+    let left = maxLineChars
     for (const name in fields) {
       const value = fields[name]
-      clean[name] = typeof value !== "string" ? value : isSecret(name) ? "<redacted>" : scrub(value)
+      if (typeof value !== "string") {
+        clean[name] = value
+        continue
+      }
+      const told = isSecret(name) ? "<redacted>" : shortened(value, Math.max(0, Math.min(maxValueChars, left)))
+      left -= told.length
+      clean[name] = told
     }
     return clean
   }
 }
 
-const own = ["timestamp", "level", "message"]
-
-const jsonLine = (at: number, level: string, message: string, fields: object): string => {
-  // No field takes the place of the line's own.
-  const others = own.some((name) => name in fields)
-    ? Object.fromEntries(Object.entries(fields).filter(([name]) => !own.includes(name)))
-    : fields
-  const rest = JSON.stringify(others)
-  const head = `{"timestamp":"${new Date(at).toISOString()}","level":"${level}","message":${JSON.stringify(scrub(message))}`
-  return rest === "{}" ? `${head}}\n` : `${head},${rest.slice(1)}\n`
-}
-
-const prettyLine = (at: number, level: string, message: string, fields: object): string => {
-  const pairs = Object.entries(fields)
-    .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => ` ${key}=${typeof value === "string" && !/\s/.test(value) ? value : JSON.stringify(value)}`)
-  return `${new Date(at).toISOString().slice(11, 23)} ${level.toUpperCase().padEnd(5)} ${scrub(message)}${pairs.join("")}\n`
-}
-
-/** Milliseconds that a line may wait for others. */
-const gathering = 100
-
-/** So many lines are written without waiting for more. */
-const mostGathered = 512
-
-/**
- * Gathers lines until their time has come, or until `urgent`. A line may be handed over unwritten: made together, lines
- * cost a fraction of what each costs between two parts of a request.
- */
-const makeSink = (write: (text: string) => void) => {
-  let pending: Array<string | (() => string)> = []
-  let timer: NodeJS.Timeout | undefined
-  const flush = () => {
-    clearTimeout(timer)
-    timer = undefined
-    if (pending.length === 0) return
-    const gathered = pending
-    pending = []
-    write(gathered.map((line) => (typeof line === "string" ? line : line())).join(""))
-  }
-  const add = (line: string | (() => string), urgent: boolean): void => {
-    pending.push(line)
-    if (urgent || pending.length >= mostGathered) flush()
-    // Unreferenced: what is still to be said keeps no program alive, it is said at its end.
-    else timer ??= setTimeout(flush, gathering).unref()
-  }
-  return { add, flush }
-}
-
 /** Where nothing is configured yet: what goes wrong before the configuration is read is told in the same form. */
 export const defaultLogs: Settings = { level: "info", format: "json" }
-
-/** Writes to stderr. A reader that has gone away must not bring the gateway down. */
-export const writeToStderr = (text: string): void => {
-  if (process.stderr.writable) process.stderr.write(text)
-}
 
 export const layerStderr = (settings: Settings): Layer.Layer<AccessLog | LogSettings> =>
   Layer.unwrap(
     Effect.sync(() => {
       process.stderr.on("error", () => {})
-      return layerLogs(settings, writeToStderr)
+      return layerLogs(settings, stderrOutput)
     })
   )

@@ -11,14 +11,14 @@ const escapeOne = (character: string): string => `\\u${character.charCodeAt(0).t
 /** The same text with each such character as `\uXXXX`; in JSON it means the same as before. */
 export const escapeActing = (text: string): string => text.replace(acting, escapeOne)
 
-/** The longest text of one value in a log line. */
+/** The longest text of one value in a log line, in characters before they are escaped. */
 export const maxValueChars = 2048
 
-/** At most `max` characters, and how many were left out. Never the half of a surrogate pair. */
-export const cut = (text: string, max: number = maxValueChars): string => {
-  if (text.length <= max) return text
+/** At most `max` characters, and how many there were. Never the half of a surrogate pair. */
+export const cut = (text: string, max: number, length: number = text.length): string => {
+  if (length <= max) return text
   const end = isHighSurrogate(text.charCodeAt(max - 1)) ? max - 1 : max
-  return `${text.slice(0, end)}… (${text.length - end} more)`
+  return `${text.slice(0, end)}… (${length} characters)`
 }
 
 const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff

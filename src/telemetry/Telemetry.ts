@@ -2,7 +2,7 @@
 
 export { scrub } from "./Credentials.ts"
 export { Exposition } from "./Exposition.ts"
-export { AccessLog, defaultLogs, LogSettings, layerLogs, layerStderr, writeToStderr } from "./Logs.ts"
+export { AccessLog, defaultLogs, LogSettings, layerLogs, layerStderr } from "./Logs.ts"
 export { Metrics } from "./Metrics.ts"
 export { escapeActing } from "./PlainText.ts"
 export { layerProcessFigures } from "./ProcessFigures.ts"

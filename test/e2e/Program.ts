@@ -15,6 +15,8 @@ export interface Program {
   /** Lines so far; they grow as the program runs. */
   readonly stdout: ReadonlyArray<string>
   readonly stderr: ReadonlyArray<string>
+  /** Whether its stderr is read: it is, if not said otherwise. */
+  readonly readStderr: (isRead: boolean) => Effect.Effect<void>
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
   /** The exit status; a program that a signal ended has 128. */
   readonly ended: Effect.Effect<number>
@@ -50,19 +52,25 @@ const start = (args: ReadonlyArray<string>, { cwd, env, flags = [], node }: RunO
     env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", ...env },
     stdio: ["ignore", "pipe", "pipe"]
   })
+  const stderr = linesOf(child.stderr)
   const program: Omit<Program, "ended"> = {
-    stdout: linesOf(child.stdout),
-    stderr: linesOf(child.stderr),
+    stdout: linesOf(child.stdout).lines,
+    stderr: stderr.lines,
+    readStderr: (isRead) =>
+      Effect.sync(() => {
+        if (isRead) stderr.reader.resume()
+        else stderr.reader.pause()
+      }),
     signal: (signal) => Effect.sync(() => child.kill(signal)),
     pid: child.pid ?? -1
   }
   return { child, program }
 }
 
-const linesOf = (stream: Readable): ReadonlyArray<string> => {
+const linesOf = (stream: Readable) => {
   const lines: Array<string> = []
-  createInterface({ input: stream }).on("line", (line) => lines.push(line))
-  return lines
+  const reader = createInterface({ input: stream }).on("line", (line) => lines.push(line))
+  return { lines, reader }
 }
 
 /** After `close`, not `exit`: then everything that was written has been read. */

@@ -2,9 +2,17 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Fiber, Layer, Redacted, Schedule, Schema, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import type { Telemetry } from "../../src/domain/GatewayConfig.ts"
+import type { LogOutput } from "../../src/telemetry/LogSink.ts"
 import { AccessLog, LogSettings, layerLogs } from "../../src/telemetry/Logs.ts"
 
 type Settings = Telemetry["logs"]
+
+/** An output that is always read. */
+const into = (texts: Array<string>): LogOutput => ({
+  write: (text) => texts.push(text),
+  hasRoom: () => true,
+  onRoom: () => () => {}
+})
 
 const Line = Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown))
 
@@ -12,7 +20,7 @@ const Line = Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown))
 const written = <A>(settings: Partial<Settings>, program: Effect.Effect<A, never, AccessLog>) =>
   Effect.suspend(() => {
     const texts: Array<string> = []
-    const layer = layerLogs({ level: "info", format: "json", ...settings }, (text) => texts.push(text))
+    const layer = layerLogs({ level: "info", format: "json", ...settings }, into(texts))
     return Effect.as(Effect.provide(program, layer), texts)
   })
 
@@ -194,7 +202,7 @@ it.effect(
         yield* Deferred.succeed(gate, undefined)
         yield* Fiber.join(early)
         yield* Effect.logDebug("four")
-      }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, (text) => texts.push(text))))
+      }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, into(texts))))
       const told = texts.join("").trimEnd().split("\n")
       assert.deepStrictEqual(
         told.map((line) => /one|two|three|from before|four/.exec(line)?.[0]),
@@ -219,7 +227,7 @@ describe("writing", () => {
         )
         assert.lengthOf(texts, 1)
         assert.lengthOf((texts[0] ?? "").trimEnd().split("\n"), 5)
-      }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, (text) => texts.push(text))))
+      }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, into(texts))))
     })
   )
 
@@ -238,7 +246,7 @@ describe("writing", () => {
             texts.map((text) => text.trimEnd().split("\n").length),
             [2]
           )
-        }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, (text) => texts.push(text))))
+        }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, into(texts))))
       })
     )
   }
@@ -250,7 +258,7 @@ describe("writing", () => {
         const access = yield* AccessLog
         for (let i = 0; i < 1000; i++) access.write(`request ${i}`, {})
         assert.lengthOf(texts, 1)
-      }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, (text) => texts.push(text))))
+      }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, into(texts))))
     })
   )
 
@@ -281,7 +289,7 @@ describe("writing", () => {
         const added = process.listeners("exit").filter((listener) => !before.includes(listener))
         for (const listener of added) Reflect.apply(listener, process, [1])
         assert.include(texts.join(""), "the last")
-      }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, (text) => texts.push(text))))
+      }).pipe(Effect.provide(layerLogs({ level: "info", format: "json" }, into(texts))))
       assert.lengthOf(process.listeners("exit"), before.length)
     })
   )
