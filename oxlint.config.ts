@@ -6,7 +6,7 @@ import { defineConfig } from "oxlint"
  */
 const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly knows: ReadonlyArray<string> }> = {
   domain: { faces: ["*"], knows: [] },
-  telemetry: { faces: ["Telemetry"], knows: ["domain"] },
+  telemetry: { faces: ["Telemetry", "Shortages"], knows: ["domain"] },
   config: { faces: ["ConfigLoader"], knows: ["domain", "telemetry"] },
   control: { faces: ["Reloader", "Triggers"], knows: ["domain", "telemetry", "config", "registry"] },
   registry: { faces: ["Registry", "BackendGauges"], knows: ["domain", "telemetry"] },

@@ -3,6 +3,8 @@ import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { Option } from "effect"
 import type { BackendTls } from "../domain/Backend.ts"
+import { lacksDescriptors } from "../telemetry/Shortages.ts"
+import { lackOfDescriptors } from "./TransportFailure.ts"
 import { UpstreamFailed } from "./UpstreamTransport.ts"
 
 export interface TlsMaterial {
@@ -23,7 +25,7 @@ const nothing: TlsMaterial = { options: {}, fingerprint: "" }
 export const readTls = (tls: BackendTls | undefined): TlsMaterial | UpstreamFailed => {
   if (tls === undefined) return nothing
   const texts = Option.all({ ca: read(tls.ca), cert: read(tls.cert), key: read(tls.key) })
-  if (Option.isNone(texts)) return new UpstreamFailed({ kind: "tls", detail: "a file of its tls cannot be read" })
+  if (Option.isNone(texts)) return lacksDescriptors() ? lackOfDescriptors : unreadable
   const { ca, cert, key } = texts.value
   const options = {
     ...(ca !== undefined && { ca }),
@@ -33,6 +35,8 @@ export const readTls = (tls: BackendTls | undefined): TlsMaterial | UpstreamFail
   }
   return { options, fingerprint: createHash("sha256").update(JSON.stringify(options)).digest("base64") }
 }
+
+const unreadable = new UpstreamFailed({ kind: "tls", detail: "a file of its tls cannot be read" })
 
 const readText = Option.liftThrowable((file: string) => readFileSync(file, "utf8"))
 

@@ -1,4 +1,6 @@
 /** What went wrong on a connection, by the code that Node and undici give it. */
+import { isShortage } from "../domain/Shortage.ts"
+import { lacksDescriptors } from "../telemetry/Shortages.ts"
 import { UpstreamFailed } from "./UpstreamTransport.ts"
 
 const connectCodes = new Set([
@@ -8,7 +10,6 @@ const connectCodes = new Set([
   "EHOSTUNREACH",
   "ENETUNREACH",
   "EHOSTDOWN",
-  "EADDRNOTAVAIL",
   "ETIMEDOUT",
   "UND_ERR_CONNECT_TIMEOUT",
   // A proxy that cannot be reached, that is not trusted, or that will not open a tunnel.
@@ -33,10 +34,15 @@ export const toUpstreamFailed = (error: unknown): UpstreamFailed => {
   if (error instanceof UpstreamFailed) return error
   const { code, syscall } = rootOf(error)
   const detail = code === "" ? (error instanceof Error ? error.name : "unknown") : code
+  // Resolvers that can open no socket say that a name is not known, or that they may know it later.
+  if (syscall === "getaddrinfo" && !isShortage(code, syscall) && lacksDescriptors()) return lackOfDescriptors
   return new UpstreamFailed({ kind: kindOf(detail, syscall), detail })
 }
 
+export const lackOfDescriptors = new UpstreamFailed({ kind: "local", detail: "EMFILE" })
+
 const kindOf = (code: string, syscall: string): UpstreamFailed["kind"] => {
+  if (isShortage(code, syscall)) return "local"
   // The same codes on a connection that is there mean that it broke, with a request that may have arrived.
   if (connectCodes.has(code)) return syscall === "read" || syscall === "write" ? "reset" : "connect"
   if (code.startsWith("HPE_") || protocolCodes.has(code)) return "protocol"
@@ -54,9 +60,20 @@ const nothing: Root = { code: "", syscall: "" }
 /** Several addresses of one name that all fail come as one error around many. */
 const rootOf = (error: unknown, depth = 0): Root => {
   if (typeof error !== "object" || error === null || depth > 8) return nothing
+  if (error instanceof AggregateError) {
+    const roots = error.errors.map((each) => rootOf(each, depth + 1))
+    const [first = nothing] = roots
+    // Where one of the addresses could be asked, what came of it counts.
+    if (roots.some(isOwn)) return roots.find((root) => !isOwn(root)) ?? first
+    if (!("code" in error)) return first
+  }
   if ("code" in error && typeof error.code === "string") {
+    // A proxy's agent says the like around the error of its connection.
+    const inner = error instanceof Error ? rootOf(error.cause, depth + 1) : nothing
+    if (isOwn(inner)) return inner
     return { code: error.code, syscall: "syscall" in error && typeof error.syscall === "string" ? error.syscall : "" }
   }
-  if (error instanceof AggregateError) return rootOf(error.errors[0], depth + 1)
   return error instanceof Error && error.cause !== undefined ? rootOf(error.cause, depth + 1) : nothing
 }
+
+const isOwn = ({ code, syscall }: Root): boolean => isShortage(code, syscall)

@@ -5,6 +5,7 @@ import { Duration, Effect, Exit, Layer, Stream } from "effect"
 import { type Dispatcher, Pool, ProxyAgent } from "undici"
 import { type EgressPolicy, makeEgressPolicy, makeProxyPolicy } from "../domain/EgressPolicy.ts"
 import { Registry } from "../registry/Registry.ts"
+import { makeTellShortage } from "../telemetry/Shortages.ts"
 import type { TlsMaterial } from "./BackendTls.ts"
 import { guardedLookup, makeConnector, refused } from "./Connector.ts"
 import { decodeContent } from "./ContentDecoding.ts"
@@ -40,17 +41,22 @@ export const layerUndici = Layer.effect(
       })
     )
 
+    const tellShortage = yield* makeTellShortage
+    const tellFailure = ({ detail, kind }: UpstreamFailed) =>
+      kind === "local" ? tellShortage(detail, "connections to backends") : Effect.void
+
     return UpstreamTransport.of({
       send: (request, started) =>
         Effect.callback<UpstreamResponse, UpstreamFailed>((resume) => {
-          const exchange = new Exchange(headReader(request.readable, resume))
+          const tell = headReader(request.readable, resume, tellFailure)
+          const exchange = new Exchange(tell)
           started(exchange.abort)
           const line = lines.get(request)
-          if (line instanceof UpstreamFailed) return resume(Exit.fail(line))
+          if (line instanceof UpstreamFailed) return tell(Exit.fail(line))
           const { dispatcher, host, origin, proxied } = line
           // Behind a proxy nobody here resolves the name; what it says by itself is looked at each time.
           const reason = proxied ? policies.backends().refuseHost(host) : undefined
-          if (reason !== undefined) return resume(Exit.fail(refused(reason)))
+          if (reason !== undefined) return tell(Exit.fail(refused(reason)))
           dispatcher.dispatch(
             {
               origin,
@@ -69,11 +75,19 @@ export const layerUndici = Layer.effect(
   })
 )
 
-type HeadReader = (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void
+type Head = Exit.Exit<UpstreamResponse, UpstreamFailed>
 
 /** Out here, so that it keeps nothing of the request: it lives as long as the answer. */
-const headReader = (readable: boolean, tell: HeadReader): HeadReader =>
-  readable ? (head) => tell(Exit.map(head, decodeContent)) : tell
+const headReader =
+  (
+    readable: boolean,
+    resume: (head: Effect.Effect<UpstreamResponse, UpstreamFailed>) => void,
+    tellFailure: (failure: UpstreamFailed) => Effect.Effect<void>
+  ) =>
+  (head: Head): void => {
+    if (Exit.isFailure(head)) return resume(Effect.tapError(head, tellFailure))
+    resume(readable ? Exit.map(head, decodeContent) : head)
+  }
 
 interface Policies {
   readonly backends: () => EgressPolicy

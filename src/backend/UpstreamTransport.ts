@@ -17,9 +17,20 @@ export class UpstreamFailed extends Schema.TaggedError<UpstreamFailed>()("Upstre
    * `connect`: no connection; `tls`: no trust; `reset`: the connection broke; `stale`: one that had
    * served before broke ahead of any answer, as kept connections do when their other end has had enough of them; `protocol`: no HTTP that we understand;
    * `timeout`: ended by us because it took too long; `refused`: the address is one that we do not connect to;
-   * `request_body`: what the client sent broke off.
+   * `local`: we lack descriptors, ports or memory for it, and learned nothing of the backend; `request_body`: what the
+   * client sent broke off.
    */
-  kind: Schema.Literals(["connect", "tls", "reset", "stale", "protocol", "timeout", "refused", "request_body"]),
+  kind: Schema.Literals([
+    "connect",
+    "tls",
+    "reset",
+    "stale",
+    "protocol",
+    "timeout",
+    "refused",
+    "local",
+    "request_body"
+  ]),
   detail: Schema.String
 }) {
   override get message(): string {

@@ -37,7 +37,9 @@ export class HealthProber extends Context.Service<
         (effect, backend) =>
           effect.pipe(
             Effect.timeout(backend.probing.timeout),
-            Effect.orElseSucceed(() => undefined),
+            Effect.catch((failure) =>
+              Effect.succeed(failure._tag === "UpstreamFailed" && failure.kind === "local" ? unasked : undefined)
+            ),
             // A bug of ours while asking is no answer either: nobody is called healthy because we cannot look.
             Effect.catchDefect((defect) => Effect.as(logDefect(backend.name, Cause.die(defect)), undefined))
           )
@@ -59,14 +61,15 @@ export class HealthProber extends Context.Service<
       const lookAtModels = Effect.fnUntraced(function* (backend: BackendEntry, health: ProbeAnswer | undefined) {
         if (backend.models !== undefined || health === undefined) return
         const answer = modelsAreHealth(backend) ? health : yield* ask(backend, "models")
-        if (answer === undefined || answer.status !== 200) return
+        if (answer === undefined || answer === unasked || answer.status !== 200) return
         const models = adapters.of(backend.config).models(answer)
         if (models !== undefined && backend.state.setModels(byId(models))) registry.modelsChanged()
       })
 
       const lookAtLoad = Effect.fnUntraced(function* (backend: BackendEntry) {
         const answer = yield* ask(backend, "load")
-        const reading = answer && adapters.of(backend.config).load(answer)
+        if (answer === undefined || answer === unasked) return
+        const reading = adapters.of(backend.config).load(answer)
         if (reading !== undefined) backend.state.reported(reading, now())
       })
 
@@ -75,6 +78,7 @@ export class HealthProber extends Context.Service<
         if (backend === undefined || !backend.config.enabled) return
         const before = backend.state.health.status
         const health = yield* ask(backend, "health")
+        if (health === unasked) return
         // Nobody is told that it is healthy before it is known what it has: it would get requests for other models.
         const isNew = backend.state.models === undefined
         if (isNew) yield* lookAtModels(backend, health)
@@ -134,6 +138,9 @@ export class HealthProber extends Context.Service<
     })
   )
 }
+
+/** We lacked descriptors or ports for the question: what was known of the backend stays as it is. */
+const unasked = Symbol("the backend could not be asked")
 
 /** A backend as its watch last saw it, and how to wake that. */
 interface Watched {

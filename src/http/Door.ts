@@ -102,6 +102,8 @@ export const openDoor = Effect.fnUntraced(function* (
     Effect.mapError(({ cause }) => failed(cause)),
     Effect.onError(() => Scope.close(scope, Exit.void))
   )
+  // A connection that could not be accepted is lost, and the next one can be: it must not end the process.
+  server.on("error", () => {})
 
   const door: Door = {
     port: opened.address._tag === "UnixPathAddress" ? 0 : opened.address.port,

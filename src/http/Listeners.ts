@@ -6,6 +6,7 @@ import { type Duration, Effect, Latch, Schedule } from "effect"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import type { Listener } from "../domain/Listener.ts"
 import { ChangeRefused, type Prepared, type Registry, type Snapshot } from "../registry/Registry.ts"
+import { lacksDescriptors, makeTellShortage } from "../telemetry/Shortages.ts"
 import { Connections } from "./Connections.ts"
 import { type CannotListen, type Door, openDoor, type Pems, readPems, type Surface } from "./Door.ts"
 import { type Place, placesOf } from "./Places.ts"
@@ -159,8 +160,19 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
   yield* Effect.sync(() => {
     for (const { connections } of [...doors.values(), ...retiring]) connections.cutStalled(stallPatience)
   }).pipe(Effect.repeat(Schedule.spaced("5 seconds")), Effect.forkScoped)
+  yield* Effect.forkScoped(watchDescriptors)
   yield* Effect.addFinalizer(() => end)
   yield* registry.takePart(prepare)
+})
+
+/**
+ * While a process lacks descriptors the system makes connections for it, and they are closed unread: nothing in here is
+ * told of them. So it is looked at, and told in the log.
+ */
+const watchDescriptors = Effect.gen(function* () {
+  const tell = yield* makeTellShortage
+  const look = Effect.suspend(() => (lacksDescriptors() ? tell("EMFILE", "connections from clients") : Effect.void))
+  yield* Effect.repeat(look, Schedule.spaced("1 second"))
 })
 
 /** Milliseconds for which a client may take nothing of its answer. */

@@ -92,8 +92,9 @@ export const makeAsk = (services: ProxyServices) => {
       if (failure.kind === "request_body") return Effect.fail(brokenRequest(failure))
       metrics.upstreamErrors(flight.pool.name, backend.name, failure.kind)(1)
       attempt.tell({}, failure.kind)
-      // Connections that were kept too long break by the dozen at once: each of them is nobody's fault.
-      if (failure.kind !== "stale") {
+      // Connections that were kept too long break by the dozen at once, and what we lack ourselves is lacking for all
+      // backends: neither says anything of this one.
+      if (failure.kind !== "stale" && failure.kind !== "local") {
         if (failure.kind !== "timeout") backend.state.health.broke(backend.probing)
         attempt.judge("failure")
       }

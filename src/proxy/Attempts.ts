@@ -4,7 +4,7 @@
  */
 import { Duration, Effect } from "effect"
 import type { UpstreamFailed } from "../backend/UpstreamTransport.ts"
-import { type GatewayError, NoHealthyBackend, UpstreamError, UpstreamTimeout } from "../domain/Errors.ts"
+import { type GatewayError, NoHealthyBackend, QueueFull, UpstreamError, UpstreamTimeout } from "../domain/Errors.ts"
 import type { Attempted, Entry } from "../resilience/Admission.ts"
 import { Lease, type NoLease } from "../scheduler/Scheduler.ts"
 import { AttemptFailed, makeAsk, pastDeadline } from "./Ask.ts"
@@ -147,12 +147,21 @@ export const makeAttempts = (services: ProxyServices) => {
 
 /** Another model can be asked at once; who has this one would have to be waited for. */
 const isBetterStoodIn = ({ hasStandIn }: Mission, { failure, response }: AttemptFailed): boolean =>
-  (response === undefined ? failure?.kind !== "timeout" : isOverload(response.status)) && hasStandIn()
+  (response === undefined ? isElsewhereBetter(failure?.kind) : isOverload(response.status)) && hasStandIn()
 
-const noAnswer = (failure: UpstreamFailed | undefined): GatewayError =>
-  failure?.kind === "timeout"
-    ? new UpstreamTimeout({ message: "The backend did not answer in time." })
-    : new UpstreamError({ message: "The backend could not be reached, or broke off before it answered." })
+/** A silent backend may have been about to answer; what this process lacks is lacking for every model. */
+const isElsewhereBetter = (kind: UpstreamFailed["kind"] | undefined): boolean => kind !== "timeout" && kind !== "local"
+
+const noAnswer = (failure: UpstreamFailed | undefined): GatewayError => {
+  switch (failure?.kind) {
+    case "timeout":
+      return new UpstreamTimeout({ message: "The backend did not answer in time." })
+    case "local":
+      return new QueueFull({ message: "This gateway has too many connections open. Please try again.", retryAfter: 1 })
+    default:
+      return new UpstreamError({ message: "The backend could not be reached, or broke off before it answered." })
+  }
+}
 
 const nobody = ({ reason, until }: NoLease, now: number): NoHealthyBackend => {
   const seconds = reason === "resting" ? Math.ceil((until - now) / 1000) : 5

@@ -47,6 +47,64 @@ describe("what went wrong on a connection", () => {
     }
   }
 
+  const shortages: ReadonlyArray<readonly [code: string, syscall: string]> = [
+    ["EMFILE", "connect"],
+    ["EMFILE", "getaddrinfo"],
+    ["EMFILE", "open"],
+    ["ENFILE", "connect"],
+    ["EADDRNOTAVAIL", "connect"],
+    ["EADDRNOTAVAIL", "bind"],
+    ["EAGAIN", "connect"],
+    ["ENOBUFS", "connect"],
+    ["ENOBUFS", "write"],
+    ["ENOMEM", "connect"],
+    ["ENOMEM", "read"],
+    ["EAI_MEMORY", "getaddrinfo"]
+  ]
+  for (const [code, syscall] of shortages) {
+    it(`is our own shortage, bare or behind what wraps it: ${code} of ${syscall}`, () => {
+      const bare = failure(code, { syscall })
+      const cases: ReadonlyArray<Error> = [
+        bare,
+        new Error("x", { cause: bare }),
+        failure("UND_ERR_PRX_CONN", { cause: bare }),
+        new AggregateError([bare, failure("EMFILE", { syscall: "connect" })]),
+        Object.assign(new AggregateError([bare, bare]), { code })
+      ]
+      for (const error of cases) {
+        const { detail, kind } = toUpstreamFailed(error)
+        assert.deepStrictEqual([kind, detail], ["local", code])
+      }
+    })
+  }
+
+  it("is the backend's where one of its addresses could be asked, though others could not", () => {
+    const noIpv6 = failure("EADDRNOTAVAIL", { syscall: "connect" })
+    for (const [code, kind] of [
+      ["ECONNREFUSED", "connect"],
+      ["ETIMEDOUT", "connect"],
+      ["ECONNRESET", "reset"]
+    ] as const) {
+      const theirs = failure(code, { syscall: "connect" })
+      for (const errors of [
+        [noIpv6, theirs],
+        [theirs, noIpv6]
+      ]) {
+        const error = Object.assign(new AggregateError(errors), { code: "EADDRNOTAVAIL" })
+        const failed = toUpstreamFailed(error)
+        assert.deepStrictEqual([failed.kind, failed.detail], [kind, code])
+      }
+    }
+  })
+
+  it("is not our own because a socket is not ready or an address is taken elsewhere", () => {
+    for (const syscall of ["read", "write", "getaddrinfo", ""]) {
+      for (const code of ["EAGAIN", "EADDRNOTAVAIL"]) {
+        assert.notStrictEqual(toUpstreamFailed(failure(code, { syscall })).kind, "local")
+      }
+    }
+  })
+
   it("is told by its code and never by its message, which may name addresses", () => {
     assert.notInclude(toUpstreamFailed(failure("ECONNREFUSED")).message, "10.0.0.1")
     assert.strictEqual(toUpstreamFailed(failure("ECONNREFUSED")).message, "connect: ECONNREFUSED")

@@ -30,6 +30,8 @@ export interface RunOptions {
   readonly node?: string
   /** What it is told before the program. */
   readonly flags?: ReadonlyArray<string>
+  /** How many file descriptors it may have open. */
+  readonly descriptors?: number
   /** How long a start may take: ten seconds, if not said. */
   readonly patience?: Duration.Input
 }
@@ -45,15 +47,18 @@ export const run = (args: ReadonlyArray<string>, options: RunOptions = {}) =>
       )
   ).pipe(Effect.map(({ child, program }) => ({ ...program, ended: exitOf(child) })))
 
-const start = (args: ReadonlyArray<string>, { cwd, env, flags = [], node }: RunOptions) => {
+const start = (args: ReadonlyArray<string>, { cwd, descriptors, env, flags = [], node }: RunOptions) => {
+  const command = [node ?? process.execPath, ...flags, entry, ...args]
+  const limited = ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh", ...command]
+  const [program = "", ...rest] = descriptors === undefined ? command : limited
   // Nothing of the surroundings reaches the program: a test says what it is given.
-  const child = spawn(node ?? process.execPath, [...flags, entry, ...args], {
+  const child = spawn(program, rest, {
     cwd: cwd ?? path.join(root, "test"),
     env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", ...env },
     stdio: ["ignore", "pipe", "pipe"]
   })
   const stderr = linesOf(child.stderr)
-  const program: Omit<Program, "ended"> = {
+  const started: Omit<Program, "ended"> = {
     stdout: linesOf(child.stdout).lines,
     stderr: stderr.lines,
     readStderr: (isRead) =>
@@ -64,7 +69,7 @@ const start = (args: ReadonlyArray<string>, { cwd, env, flags = [], node }: RunO
     signal: (signal) => Effect.sync(() => child.kill(signal)),
     pid: child.pid ?? -1
   }
-  return { child, program }
+  return { child, program: started }
 }
 
 const linesOf = (stream: Readable) => {

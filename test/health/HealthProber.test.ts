@@ -612,3 +612,51 @@ it.effect("probing ends with the gateway, and a probe under way is given up", ()
     assert.deepStrictEqual([scripted?.released, scripted?.asked.length], [1, 1])
   })
 )
+
+describe("a probe for which we lack descriptors or ports", () => {
+  const mixed: ReadonlyArray<object> = [
+    { name: "generic" },
+    { name: "vllm", adapter: "vllm" },
+    { name: "configured", models: ["m"] }
+  ]
+  for (const backend of mixed) {
+    const { name } = { name: "", ...backend }
+    it.effect(`says nothing: who was well stays well, however long it lasts (${name})`, () =>
+      probing([backend], ({ backends, registry, status }) =>
+        Effect.gen(function* () {
+          yield* TestClock.adjust(10_000)
+          assert.strictEqual(status(name), "healthy")
+          const { outcomes } = backendOf(registry.current(), name).state
+          const rate = outcomes.failureRate(10_000)
+          backends.answer(() => "shortage")
+          yield* TestClock.adjust("5 minutes")
+          assert.isAbove(backends.times(name).length, 40)
+          assert.strictEqual(status(name), "healthy")
+          assert.strictEqual(outcomes.failureRate(10_000), rate)
+        })
+      )
+    )
+  }
+
+  it.effect("makes nobody well: who was down stays down until it can be asked", () =>
+    probing([a], ({ backends, status }) =>
+      Effect.gen(function* () {
+        backends.answer(() => "refuse")
+        yield* TestClock.adjust(30_000)
+        assert.strictEqual(status("a"), "unhealthy")
+        backends.answer(() => "shortage")
+        yield* TestClock.adjust(30_000)
+        assert.strictEqual(status("a"), "unhealthy")
+        backends.answer(() => ok)
+        yield* TestClock.adjust(10_000)
+        assert.strictEqual(status("a"), "healthy")
+      })
+    )
+  )
+
+  it.effect("leaves a backend that was never asked unknown", () =>
+    probing([a], ({ status }) => Effect.sync(() => assert.strictEqual(status("a"), "unknown")), {
+      answer: () => "shortage"
+    })
+  )
+})

@@ -11,8 +11,17 @@ import {
 } from "../../src/backend/UpstreamTransport.ts"
 import { monotonicMillis } from "../../src/domain/Time.ts"
 
-/** `silence`: no head, ever; `stall`: a head and no body; `refuse`: nobody listens; `bug`: something breaks in us. */
-export type Reply = "silence" | "stall" | "refuse" | "bug" | { readonly status: number; readonly body?: unknown }
+/**
+ * `silence`: no head, ever; `stall`: a head and no body; `refuse`: nobody listens; `shortage`: we lack descriptors to
+ * ask; `bug`: something breaks in us.
+ */
+export type Reply =
+  | "silence"
+  | "stall"
+  | "refuse"
+  | "shortage"
+  | "bug"
+  | { readonly status: number; readonly body?: unknown }
 
 export interface Asked {
   readonly at: number
@@ -52,6 +61,7 @@ export class ScriptedBackends {
           const reply = Effect.isEffect(answer) ? yield* Effect.onInterrupt(answer, () => Effect.sync(release)) : answer
           if (reply === "silence") return yield* Effect.onInterrupt(Effect.never, () => Effect.sync(release))
           if (reply === "refuse") return yield* new UpstreamFailed({ kind: "connect", detail: "ECONNREFUSED" })
+          if (reply === "shortage") return yield* new UpstreamFailed({ kind: "local", detail: "EMFILE" })
           if (reply === "bug") return yield* Effect.die(new Error("a bug"))
           let read = false
           const body = reply === "stall" ? undefined : textOf(reply.body)
