@@ -47,6 +47,8 @@ export class BackendAdapter extends Context.Service<
     readonly of: (backend: Backend) => Adapter
     /** A client's request as it goes to a member of a pool; signed anew each time it is called. */
     readonly prepare: (member: Member, client: ClientSettings, outgoing: Outgoing) => UpstreamRequest
+    /** What a client's path becomes at a backend; `undefined`: the same, or the same below `/v1`. */
+    readonly otherPath: (backend: Backend, path: string) => string | undefined
     /** The request of a probe, with the backend's own credentials; `undefined`: this kind is not asked for that. */
     readonly probe: (backend: Backend, kind: ProbeKind) => Outgoing | undefined
     /** The backend as such a probe reaches it: another one where it is watched at a port of its own. */
@@ -83,6 +85,10 @@ export class BackendAdapter extends Context.Service<
             readable: outgoing.readable
           }
         },
+        otherPath: (backend, path) => {
+          const ready = preparedFor(backend)
+          return isPlain(ready) ? undefined : target(ready, path, "")
+        },
         probe: (backend, kind) => {
           const asked = probePath(adapterOf(backend), backend, kind)
           if (asked === undefined) return undefined
@@ -95,6 +101,8 @@ export class BackendAdapter extends Context.Service<
     })
   )
 }
+
+const isPlain = ({ apiPath, rootPath }: Prepared): boolean => (apiPath === "" || apiPath === "/v1") && rootPath === ""
 
 const withPort = (address: string, port: number): string => {
   const url = new URL(address)

@@ -68,13 +68,14 @@ export const checkReferences = (value: unknown): ReadonlyArray<Issue> => {
       (members ?? []).map((name, i) => [name, ["pools", p, "backends", i]])
     )
   }
-  for (const [l, { pool, routes }] of outline.listeners.entries()) {
+  for (const [l, { passThrough, pool, routes }] of outline.listeners.entries()) {
     known("pool", pools, [[pool, ["listeners", l, "pool"]]])
     unique(
       "path",
       routes.map(({ path }) => shapeOfPath(path)),
       (i) => ["listeners", l, "routes", i, "path"]
     )
+    unique("path", passThrough.map(shapeOfPath), (i) => ["listeners", l, "passThrough", i])
     known(
       "pool",
       pools,

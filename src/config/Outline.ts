@@ -31,6 +31,7 @@ export const outlineOf = (value: unknown) => {
       name: text(listener["name"]) ?? "public",
       address: address(listener),
       pool: text(listener["pool"]),
+      passThrough: texts(listener["passThrough"]),
       routes: trees(listener["routes"]).map((route) => ({ path: text(route["path"]), pool: text(route["pool"]) }))
     })),
     models: trees(root["models"]).map((rule) => ({

@@ -37,6 +37,10 @@ export type ApiKey = typeof ApiKey.Type
 export const allows = (patterns: ReadonlyArray<string>, name: string): boolean =>
   patterns.some((pattern) => pattern === "*" || pattern === name || (pattern.includes("*") && globs(pattern, name)))
 
+/** Whether some names are not allowed: what cannot be checked is then not allowed either. */
+export const isLimited = (patterns: ReadonlyArray<string>): boolean =>
+  !patterns.some((pattern) => /^\*+$/.test(pattern))
+
 /** Piece by piece, so that no name can make a pattern run long. */
 const globs = (pattern: string, name: string): boolean => {
   const pieces = pattern.split("*")

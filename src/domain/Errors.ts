@@ -54,6 +54,12 @@ export class PoolNotAllowed extends Schema.TaggedError<PoolNotAllowed>()("PoolNo
   readonly status = 403
 }
 
+/** The listener does not pass this path through to an engine. */
+export class PathNotAllowed extends Schema.TaggedError<PathNotAllowed>()("PathNotAllowed", fields) {
+  readonly code = "path_not_allowed"
+  readonly status = 403
+}
+
 /** A browser's page, or a rebound name, that has no business here. */
 export class OriginNotAllowed extends Schema.TaggedError<OriginNotAllowed>()("OriginNotAllowed", fields) {
   readonly code = "origin_not_allowed"
@@ -150,6 +156,7 @@ export type GatewayError =
   | InvalidApiKey
   | ModelNotAllowed
   | PoolNotAllowed
+  | PathNotAllowed
   | OriginNotAllowed
   | ModelNotFound
   | NotFound

@@ -2,7 +2,7 @@
 import { Result, Schema } from "effect"
 import { parseNetwork } from "./Addresses.ts"
 import { Name } from "./Names.ts"
-import { parsePathPattern } from "./PathPattern.ts"
+import { PassThrough, PathText } from "./PassThrough.ts"
 import { between, flag, orElse } from "./Settings.ts"
 import { Span } from "./Units.ts"
 
@@ -17,18 +17,9 @@ export const Network = Schema.String.pipe(
 
 const isNetwork = (text: string): boolean => Result.isSuccess(parseNetwork(text))
 
-const problemOf = (path: string): string | undefined => {
-  const parsed = parsePathPattern(path)
-  return Result.isFailure(parsed) ? parsed.failure : undefined
-}
-
 /** Requests whose path matches go to `pool`; the patterns and their order are the path router's. */
 export const PathRoute = Schema.Struct({
-  path: Schema.String.pipe(
-    Schema.check(
-      Schema.makeFilter((path) => (path.startsWith("/") ? problemOf(path) : "expected a path that begins with /"))
-    )
-  ),
+  path: PathText,
   pool: Name
 })
 export type PathRoute = typeof PathRoute.Type
@@ -54,6 +45,7 @@ export const Listener = Schema.Struct({
   maxConnections: between(1, 1_000_000).pipe(orElse(16_384)),
   auth: Schema.optionalKey(flag),
   trustedProxies: Schema.Array(Network).pipe(orElse([])),
+  passThrough: PassThrough.pipe(orElse("safe")),
   tls: Schema.optionalKey(Schema.Struct({ cert: Schema.NonEmptyString, key: Schema.NonEmptyString })),
   cors: Schema.Struct({ origins: Schema.Array(Schema.NonEmptyString).pipe(orElse([])) }).pipe(orElse({}))
 })

@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import type { HttpServerRequest } from "effect/http"
+import { canonicalPath, type Endpoint, endpointAt } from "../domain/Endpoint.ts"
 
 export interface Incoming {
   readonly id: string
@@ -13,7 +14,10 @@ export interface Incoming {
   readonly message: IncomingMessage | Http2ServerRequest
   readonly response: ServerResponse | Http2ServerResponse
   readonly method: string
+  /** Canonical: what Azure calls `/openai/v1` is `/v1`. */
   readonly path: string
+  /** What is at the path, whatever the method. */
+  readonly endpoint: Endpoint | undefined
   /** With its question mark, or empty. */
   readonly query: string
   readonly header: (name: string) => string | undefined
@@ -26,6 +30,7 @@ export const readIncoming = (request: HttpServerRequest.HttpServerRequest, recei
   const response = NodeHttpServerRequest.toServerResponse(request)
   const { url } = request
   const mark = url.indexOf("?")
+  const path = canonicalPath(mark < 0 ? url : url.slice(0, mark))
   const header = (name: string) => {
     const value = message.headers[name]
     return typeof value === "string" ? value : value?.join(", ")
@@ -38,7 +43,8 @@ export const readIncoming = (request: HttpServerRequest.HttpServerRequest, recei
     message,
     response,
     method: message.method ?? "GET",
-    path: mark < 0 ? url : url.slice(0, mark),
+    path,
+    endpoint: endpointAt(path),
     query: mark < 0 ? "" : url.slice(mark),
     header
   }

@@ -40,5 +40,6 @@ const adminListener = ({ connectTimeout, maxConnections }: Listener, host: strin
   maxConnections,
   auth: false,
   trustedProxies: [],
+  passThrough: "none",
   cors: { origins: [] }
 })

@@ -2,7 +2,7 @@
 import { Cause, Exit } from "effect"
 import type { GatewayError } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
-import { endpointAt, type RequestReport } from "../proxy/Proxy.ts"
+import type { RequestReport } from "../proxy/Proxy.ts"
 import type { Deadlines } from "../resilience/Deadlines.ts"
 import { type AccessLog, type Metrics, traceIdOf } from "../telemetry/Telemetry.ts"
 import type { Incoming } from "./Incoming.ts"
@@ -46,7 +46,7 @@ export const makeReporter = (
     if (left && report.end !== "complete") report.end = "client_gone"
     const { headersSent, statusCode } = incoming.response
     const status = left && !headersSent ? clientGone : statusCode
-    const route = own?.route ?? endpointAt(incoming.path)?.route ?? "other"
+    const route = own?.route ?? incoming.endpoint?.route ?? "other"
     const millis = deadlines.now() - report.receivedAt
     const method = methods.has(incoming.method) ? incoming.method : "other"
     metrics.httpRequests(listener.name, route, method, String(status))(1)

@@ -2,8 +2,9 @@
  * Heads that are valid HTTP and still must not be believed: what we would read in one way and a backend in another.
  * Whoever could make the two disagree would reach what the listener, the key or the model rules keep from them.
  */
+import { canonicalPath, deploymentIn, endpointAt } from "../domain/Endpoint.ts"
 import { InvalidRequest } from "../domain/Errors.ts"
-import { endpointRoutes } from "../proxy/Proxy.ts"
+import { readingsOf } from "../domain/PathSpelling.ts"
 import type { Incoming } from "./Incoming.ts"
 
 /**
@@ -38,9 +39,12 @@ const codingProblem = (version: string, coding: string | undefined): string | un
 /** A path in which nothing of this occurs is what it looks like. */
 const remarkable = /^(?!\/)|[%\\#;A-Z]|\/\.|\/\/|.\/$/
 
+/** What a server may cut off a deployment's name, or take for another separator. */
+const doubtfulDeployment = /^\/openai\/deployments\/[^/]*(?:;|\\|%3b|%5c)/i
+
 /**
  * A path must not mean another one to a backend: no `..` that leaves the backend's prefix, however it is written, and
- * no second spelling of a path that is routed by model. Everything else is left as it is.
+ * no second spelling of an endpoint. Everything else is left as it is.
  */
 export const pathProblem = (path: string): string | undefined => {
   if (!remarkable.test(path)) return undefined
@@ -48,23 +52,18 @@ export const pathProblem = (path: string): string | undefined => {
   if (path.includes("#")) return "The request's target must not have a fragment."
   if (/%(?![0-9a-f]{2})/i.test(path)) return "The path is not valid percent-encoding."
   if (/%(?:[01][0-9a-f]|7f)/i.test(path)) return "The path has control characters in it."
-  for (const read of loosely) {
-    const segments = read(path.toLowerCase()).split(/[/\\]/)
+  if (doubtfulDeployment.test(path)) return "The name of a deployment must not have a semicolon or a backslash in it."
+  for (const segments of readingsOf(path)) {
     if (segments.some((segment) => segment === "." || segment === "..")) return "The path must not have dot segments."
-    const meant = `/${segments.filter((segment) => segment !== "").join("/")}`
-    if (meant !== path && endpointRoutes.has(meant)) return `This path must be written as ${meant}.`
+    const meant = canonicalPath(`/${segments.filter((segment) => segment !== "").join("/")}`)
+    if (meant !== path && isSecondSpelling(path, meant)) return `This path must be written as ${meant}.`
   }
   return undefined
 }
 
-const decoded = (path: string): string =>
-  path.replace(/%([0-7][0-9a-f])/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-
-const withoutParameters = (path: string): string => path.replace(/;[^/\\]*/g, "")
-
-/** What the servers that forgive most take off a path; some do the one first, some the other. */
-const loosely: ReadonlyArray<(path: string) => string> = [
-  (path) => withoutParameters(decoded(path)),
-  (path) => decoded(withoutParameters(path)),
-  (path) => withoutParameters(decoded(path.replace(/;[^/]*/g, "")))
-]
+/** Whether an endpoint is meant that the path as it stands is not known as. */
+const isSecondSpelling = (path: string, meant: string): boolean => {
+  const endpoint = endpointAt(meant)
+  if (endpoint !== undefined) return endpoint !== endpointAt(path)
+  return deploymentIn(meant) !== undefined && deploymentIn(path) === undefined
+}

@@ -1,6 +1,6 @@
 /** The span of a request, in the names of OpenTelemetry's HTTP conventions; the gateway's own pages have none. */
 import type { Listener } from "../domain/Listener.ts"
-import { endpointAt, type RequestReport } from "../proxy/Proxy.ts"
+import type { RequestReport } from "../proxy/Proxy.ts"
 import type { ActiveSpan, SpanDescription, Tracing } from "../telemetry/Telemetry.ts"
 import type { Incoming } from "./Incoming.ts"
 
@@ -13,8 +13,8 @@ export const beginSpan = (
   listener: Listener
 ): ActiveSpan | undefined => tracing.request(incoming.header("traceparent"), () => describe(incoming, listener))
 
-const describe = ({ header, id, message, method, path }: Incoming, listener: Listener): SpanDescription => {
-  const route = endpointAt(path)?.route
+const describe = ({ endpoint, header, id, message, method, path }: Incoming, listener: Listener): SpanDescription => {
+  const route = endpoint?.route
   return {
     name: route === undefined ? method : `${method} ${route}`,
     attributes: {

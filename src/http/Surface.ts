@@ -10,14 +10,7 @@ import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { type GatewayError, InvalidApiKey, ShuttingDown } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
-import {
-  endpointAt,
-  endpointRoutes,
-  type Proxy,
-  type ProxyResponse,
-  RequestReport,
-  type UpstreamBody
-} from "../proxy/Proxy.ts"
+import { type Proxy, type ProxyResponse, RequestReport, refusePath, type UpstreamBody } from "../proxy/Proxy.ts"
 import type { Snapshot } from "../registry/Registry.ts"
 import type { Deadlines } from "../resilience/Deadlines.ts"
 import type { RateLimiter } from "../resilience/RateLimiter.ts"
@@ -75,7 +68,7 @@ export const makeSurface = (
       together: Math.max(limits.maxBufferedBytes, limits.maxBodyBytes),
       patience: Duration.toMillis(connectTimeout) || Number.POSITIVE_INFINITY
     }
-    const routed = incoming.method === "POST" && endpointAt(incoming.path) !== undefined
+    const routed = incoming.method === "POST" && incoming.endpoint?.requiresModel === true
     if (!routed && !hasBody(incoming)) return noBody
     const unreadable = routed ? packed(incoming) : undefined
     if (unreadable !== undefined) return Effect.fail(unreadable)
@@ -105,7 +98,10 @@ export const makeSurface = (
   ): Effect.Effect<Response, GatewayError> => {
     const { header, id, method, path, query } = incoming
     if (echoing.test(method)) return wrongMethod(usual)
-    if (endpointRoutes.has(path) && method !== "POST") return wrongMethod(["POST"])
+    if (incoming.endpoint?.postOnly === true && method !== "POST") return wrongMethod(["POST"])
+    const endpoint = method === "POST" ? incoming.endpoint : undefined
+    const refused = endpoint === undefined ? refusePath(listener, method, path) : undefined
+    if (refused !== undefined) return Effect.fail(refused)
     const onAnswer = (answer: ProxyResponse) => {
       Object.assign(answer.headers, headersOfAll(incoming, listener))
       return deliver(incoming, answer)
@@ -113,7 +109,22 @@ export const makeSurface = (
     return Effect.flatMap(bodyOf(incoming, snapshot, listener, payload), (body) => {
       payload.body = body
       const { rawHeaders } = incoming.message
-      const request = { id, snapshot, listener, key, address, method, path, query, rawHeaders, header, payload, report }
+      const asked = endpoint?.requiresModel === true ? endpoint : undefined
+      const request = {
+        id,
+        snapshot,
+        listener,
+        key,
+        address,
+        method,
+        path,
+        endpoint: asked,
+        query,
+        rawHeaders,
+        header,
+        payload,
+        report
+      }
       return proxy.handle(request, onAnswer)
     })
   }

@@ -5,7 +5,7 @@
  * JSON string every quote is escaped and no line break is bare, so neither the start of a line nor a name with its
  * value can be faked by what a model writes.
  */
-import type { Dialect } from "./Endpoint.ts"
+import type { Dialect } from "../domain/Endpoint.ts"
 import { KeptBytes } from "./KeptBytes.ts"
 import { readEvalCounts, readFirstUsage, readUsage, type Usage } from "./Usage.ts"
 

@@ -3,8 +3,8 @@
  * that has to be renamed is replaced in place, so that nothing else of the body can change on the way.
  */
 import { isUtf8 } from "node:buffer"
+import type { Endpoint } from "../domain/Endpoint.ts"
 import { InvalidJson, InvalidRequest, ModelRequired } from "../domain/Errors.ts"
-import type { Endpoint } from "./Endpoint.ts"
 import { topLevelMember } from "./JsonMember.ts"
 import { type Fields, isFields } from "./RequestFields.ts"
 import { shortened } from "./ShortJson.ts"

@@ -1,8 +1,8 @@
 /** What is to be done for a request, as its plan has it. */
 import type { Outgoing } from "../backend/BackendAdapter.ts"
 import type { UpstreamFailed } from "../backend/UpstreamTransport.ts"
+import type { Dialect } from "../domain/Endpoint.ts"
 import type { Lease } from "../scheduler/Scheduler.ts"
-import type { Dialect } from "./Endpoint.ts"
 import type { Flight } from "./Flight.ts"
 
 /** What is to be sent, and how often that may be done. */

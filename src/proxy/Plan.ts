@@ -2,15 +2,16 @@
 import { Duration, Schema } from "effect"
 import type { Outgoing } from "../backend/BackendAdapter.ts"
 import type { UpstreamFailed } from "../backend/UpstreamTransport.ts"
+import type { Endpoint } from "../domain/Endpoint.ts"
 import { type GatewayError, InvalidRequest, ToolsNotSupported } from "../domain/Errors.ts"
 import { Span } from "../domain/Units.ts"
 import { guidanceFor, type Lease, type Route, type RouteRequest } from "../scheduler/Scheduler.ts"
-import { type Endpoint, endpointAt } from "./Endpoint.ts"
 import { type Envelope, readEnvelope, withMembers, withModel } from "./Envelope.ts"
 import { Flight } from "./Flight.ts"
 import { gptOssMembers } from "./GptOss.ts"
 import { upwardHeaders } from "./HeaderHygiene.ts"
 import type { Mission } from "./Mission.ts"
+import { refuseTargets } from "./PassThrough.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import { makeRequestTrace } from "./RequestTrace.ts"
@@ -51,6 +52,8 @@ export const makePlanner = (services: ProxyServices) => {
   const planFor = (inquiry: Inquiry, route: Route): Plan | GatewayError => {
     const { deadline, endpoint, envelope, request } = inquiry
     const { alternatives, candidates, pool, rule } = route
+    const refused = endpoint === undefined ? refuseTargets(services, request, candidates.all) : undefined
+    if (refused !== undefined) return refused
     if (rule?.tools?.parser === "none" && envelope !== undefined && needsTools(envelope.fields))
       return noTools(envelope)
     const { header, report } = request
@@ -98,8 +101,7 @@ export const makePlanner = (services: ProxyServices) => {
   }
 
   return (request: ProxyRequest): Plan | GatewayError => {
-    const { method, path, report } = request
-    const endpoint = method === "POST" ? endpointAt(path) : undefined
+    const { endpoint, report } = request
     const { body } = request.payload
     const envelope = endpoint && readEnvelope(endpoint, body instanceof Uint8Array ? body : emptyBody)
     if (envelope !== undefined && !("model" in envelope)) return envelope

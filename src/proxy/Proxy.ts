@@ -17,7 +17,7 @@ import { callsForStandIn } from "./StandIn.ts"
 
 export { type BodySink, type UpstreamBody, UpstreamFailed } from "../backend/UpstreamTransport.ts"
 export { bodyTooLarge, bodyTooSlow } from "./Ask.ts"
-export { type Endpoint, endpointAt, endpointRoutes } from "./Endpoint.ts"
+export { refusePath } from "./PassThrough.ts"
 export type { Payload, ProxyRequest } from "./ProxyRequest.ts"
 export type { ProxyResponse, Relayed } from "./Relay.ts"
 export { RequestReport, type StreamEnd } from "./RequestReport.ts"

@@ -1,6 +1,7 @@
 /** A request as it comes in to the data plane. */
 import type { UpstreamBody } from "../backend/UpstreamTransport.ts"
 import type { ApiKey } from "../domain/ApiKey.ts"
+import type { Endpoint } from "../domain/Endpoint.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { Snapshot } from "../registry/Registry.ts"
 import type { RequestReport } from "./RequestReport.ts"
@@ -16,6 +17,8 @@ export interface ProxyRequest {
   readonly method: string
   /** Without the query. */
   readonly path: string
+  /** What is asked for there with this method, where it is inference. */
+  readonly endpoint: Endpoint | undefined
   /** With its question mark, or empty. */
   readonly query: string
   /** Names and values in turn, as they were sent. */

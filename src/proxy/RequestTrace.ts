@@ -1,8 +1,8 @@
 /** What a trace tells of a request and of its attempts, in the names of OpenTelemetry's HTTP and GenAI conventions. */
 import type { Attributes } from "@opentelemetry/api"
+import type { Endpoint } from "../domain/Endpoint.ts"
 import type { Member } from "../registry/Registry.ts"
 import type { ActiveSpan } from "../telemetry/Telemetry.ts"
-import type { Endpoint } from "./Endpoint.ts"
 import type { Envelope } from "./Envelope.ts"
 import type { Fields } from "./RequestFields.ts"
 import type { Usage } from "./Usage.ts"
@@ -17,14 +17,6 @@ export interface RequestTrace {
   readonly captureContent: boolean
 }
 
-const operations: Readonly<Record<string, string>> = {
-  "/v1/chat/completions": "chat",
-  "/v1/responses": "chat",
-  "/v1/messages": "chat",
-  "/v1/completions": "text_completion",
-  "/v1/embeddings": "embeddings"
-}
-
 /** So much of a prompt or an answer is kept. */
 const longestContent = 65_536
 
@@ -36,7 +28,7 @@ export const makeRequestTrace = (
   captureContent: boolean
 ): RequestTrace => {
   if (endpoint === undefined || envelope === undefined) return { span, name: method, attributes: {}, captureContent }
-  const operation = operations[endpoint.route] ?? endpoint.route.slice(endpoint.route.lastIndexOf("/") + 1)
+  const { operation } = endpoint
   const attributes: Attributes = {
     "gen_ai.operation.name": operation,
     "gen_ai.request.model": envelope.model,

@@ -1,5 +1,5 @@
 /** The event by which a stream says that it was cut: in the form of its dialect, and never followed by a `[DONE]`. */
-import type { Dialect } from "./Endpoint.ts"
+import type { Dialect } from "../domain/Endpoint.ts"
 import type { StreamEnd } from "./RequestReport.ts"
 
 const messages: Record<Exclude<StreamEnd, "complete" | "client_gone">, string> = {

@@ -1,22 +1,12 @@
 /** Which models exist for a client: those that a request would find somebody for, who is known to have them. */
 import { type ApiKey, allows } from "../domain/ApiKey.ts"
+import { endpointPaths } from "../domain/Endpoint.ts"
 import type { ModelInfo } from "../domain/Health.ts"
 import type { Listener } from "../domain/Listener.ts"
-import type { BackendEntry, Snapshot } from "../registry/Registry.ts"
+import type { BackendEntry, PoolEntry, Snapshot } from "../registry/Registry.ts"
 import { isNumberedInstance } from "./Instances.ts"
 import { literalName } from "./ModelRules.ts"
 import type { Route } from "./Routing.ts"
-
-/** Where a model may be asked for: a listener's routes can send each of them elsewhere. */
-const paths = [
-  "/v1/chat/completions",
-  "/v1/completions",
-  "/v1/embeddings",
-  "/v1/responses",
-  "/v1/rerank",
-  "/v1/score",
-  "/v1/messages"
-]
 
 /**
  * Sorted by name; `find` is the routing that requests go through. No backend is asked: what discovery found last is told,
@@ -26,9 +16,10 @@ export const listModels = (
   snapshot: Snapshot,
   listener: Listener,
   key: ApiKey | undefined,
+  poolOf: (path: string) => PoolEntry | undefined,
   find: (path: string, model: string) => Route | undefined
 ): ReadonlyArray<ModelInfo> => {
-  const asked = listener.routes.length === 0 ? paths.slice(0, 1) : paths
+  const asked = listener.routes.length === 0 ? endpointPaths.slice(0, 1) : oneForEach(endpointPaths, poolOf)
   const infoOf = (model: string): ModelInfo | undefined => {
     if (key !== undefined && !allows(key.models, model)) return undefined
     for (const path of asked) {
@@ -42,6 +33,19 @@ export const listModels = (
     .toSorted()
     .map(infoOf)
     .filter((info) => info !== undefined)
+}
+
+/** The first of the paths for each of the pools that a listener's routes send them to. */
+const oneForEach = (
+  paths: ReadonlyArray<string>,
+  poolOf: (path: string) => PoolEntry | undefined
+): ReadonlyArray<string> => {
+  const firsts = new Map<PoolEntry | undefined, string>()
+  for (const path of paths) {
+    const pool = poolOf(path)
+    if (!firsts.has(pool)) firsts.set(pool, path)
+  }
+  return [...firsts.values()]
 }
 
 /** Every name that could be asked for: what backends have, and what rules call it. */

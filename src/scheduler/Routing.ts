@@ -1,5 +1,5 @@
 /** From a listener, a path and a model to the pool and the candidates that may serve the request. */
-import { type ApiKey, allows } from "../domain/ApiKey.ts"
+import { type ApiKey, allows, isLimited } from "../domain/ApiKey.ts"
 import { type GatewayError, ModelNotAllowed, ModelNotFound, NotFound, PoolNotAllowed } from "../domain/Errors.ts"
 import { readGptOssName } from "../domain/GptOss.ts"
 import type { Listener } from "../domain/Listener.ts"
@@ -35,8 +35,8 @@ export interface Route {
  */
 export const route = (table: CandidateTable, routing: RoutingTable, request: RouteRequest): Route | GatewayError => {
   const { key, model } = request
-  if (model !== undefined && key !== undefined && !allows(key.models, model)) {
-    return new ModelNotAllowed({ message: `This key may not use the model ${quoted(model)}.`, param: "model" })
+  if (key !== undefined && !(model === undefined ? !isLimited(key.models) : allows(key.models, model))) {
+    return modelNotAllowed(model)
   }
   const alternatives = (model === undefined ? undefined : routing.rules.find(model)?.fallbacks) ?? []
   const own = routeTo(table, routing, request, model, alternatives)
@@ -98,6 +98,14 @@ const routeTo = (
   const isDeserted = pool.members.every(({ backend }) => !backend.config.enabled)
   return candidates.all.length > 0 || isDeserted ? { pool, candidates, model: upstream, rule, alternatives } : undefined
 }
+
+const modelNotAllowed = (model: string | undefined): ModelNotAllowed =>
+  model === undefined
+    ? new ModelNotAllowed({
+        message: "This key may use some models only, and this request names none that can be checked.",
+        param: "model"
+      })
+    : new ModelNotAllowed({ message: `This key may not use the model ${quoted(model)}.`, param: "model" })
 
 const poolNotAllowed = () => new PoolNotAllowed({ message: "This key may not be used here." })
 

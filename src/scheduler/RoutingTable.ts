@@ -1,5 +1,6 @@
 /** What routing looks up, made ready once for each snapshot: rules, routes, and pools that exist for one rule only. */
 import { Result } from "effect"
+import { canonicalPath } from "../domain/Endpoint.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { ModelRule } from "../domain/ModelRule.ts"
 import { parsePathPattern } from "../domain/PathPattern.ts"
@@ -33,7 +34,8 @@ export class RoutingTable {
   #routerOf(listener: Listener): PathRouter<string> | undefined {
     if (this.#routers.has(listener)) return this.#routers.get(listener)
     const routes = listener.routes.flatMap(({ path, pool }) => {
-      const pattern = parsePathPattern(path)
+      // What is asked for under either name is looked up under one.
+      const pattern = parsePathPattern(canonicalPath(path))
       return Result.isFailure(pattern) ? [] : [{ pattern: pattern.success, value: pool }]
     })
     const router = makePathRouter(routes)

@@ -20,6 +20,7 @@ import type { Strategy } from "./Strategy.ts"
 export type { Candidates } from "./Candidates.ts"
 export { guidanceFor } from "./Guidance.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
+export { makePathRouter, type PathRouter } from "./PathRouter.ts"
 export type { PromptBlocks } from "./PromptBlocks.ts"
 export type { Route, RouteRequest } from "./Routing.ts"
 
@@ -89,11 +90,14 @@ export class Scheduler extends Context.Service<
       return Scheduler.of({
         route: (request) => route(table, routingOf(request.snapshot), request),
         standIn: (request, models) => standIn(table, routingOf(request.snapshot), request, models),
-        models: (snapshot, listener, key) =>
-          listModels(snapshot, listener, key, (path, model) => {
-            const found = route(table, routingOf(snapshot), { snapshot, listener, key, path, model })
+        models: (snapshot, listener, key) => {
+          const routing = routingOf(snapshot)
+          const poolOf = (path: string) => routing.poolByPath(listener, path)
+          return listModels(snapshot, listener, key, poolOf, (path, model) => {
+            const found = route(table, routing, { snapshot, listener, key, path, model })
             return "candidates" in found ? found : undefined
-          }),
+          })
+        },
         pick: (request, now) => deskOf(request.pool).pick(request, now),
         outlook: (request, now) =>
           request.candidates.all.some((member) => isUsable(member, request, now)) ? "ready" : explain(request, now)

@@ -71,6 +71,36 @@ describe("a path route", () => {
   )
 })
 
+describe("what a listener passes through", () => {
+  const cases: Cases = [
+    ["some", ['expected "safe" | "all" | "none"']],
+    [true, ['expected "safe" | "all" | "none" | array']],
+    [["flush_cache"], ["[0]: expected a path that begins with /"]],
+    [["/a/{x"], ["[0]: a brace is not closed"]],
+    [["/a", "/b*"], ["[1]: b* is neither a plain segment nor :name, {name:regex} or *"]],
+    [["/slots/:id", "/slots/{n:[0-9]+}", "/slots/*/", "/slots/:slot"], ["[3]: duplicate path (the same as in entry 0)"]]
+  ]
+  it.effect.each(cases)("is not %j", ([passThrough, expected]) =>
+    Effect.gen(function* () {
+      const found = yield* problems({ listeners: [{ passThrough }] })
+      assert.deepStrictEqual(
+        found,
+        expected.map((each) => `listeners[0].passThrough${each.startsWith("[") ? "" : ": "}${each}`)
+      )
+    })
+  )
+
+  it.effect.each<string | ReadonlyArray<string>>(["safe", "all", "none", [], ["/slots/:id", "/api/*"]])(
+    "may be %j",
+    (passThrough) =>
+      Effect.gen(function* () {
+        const source = yield* parseSource("weir.yaml", JSON.stringify({ listeners: [{ passThrough }] }))
+        const { listeners } = yield* validate("weir.yaml", source, {}, {})
+        assert.deepEqual<unknown>(listeners[0].passThrough, passThrough)
+      })
+  )
+})
+
 describe("a model rule", () => {
   const cases: Cases = [
     [

@@ -61,6 +61,7 @@ listeners:
     connectTimeout: 10s
     auth: true
     trustedProxies: []
+    passThrough: safe
     cors: { origins: [] }
 admin: { host: 127.0.0.1, port: 9000, token: "\${WEIR_ADMIN_TOKEN:-}", publicMetrics: true }
 backends:

@@ -119,4 +119,54 @@ describe("passing through", () => {
       }
     })
   )
+
+  it.live("leaves out what administers an engine, in every spelling, and nothing of it reaches one", () =>
+    Effect.gen(function* () {
+      const { url } = yield* setUp()
+      for (const [method, path] of [
+        ["POST", "/flush_cache"],
+        ["GET", "/flush_cache"],
+        ["DELETE", "/api/delete"],
+        ["POST", "/v1/load_lora_adapter"],
+        ["POST", "/v1/Unload_LoRA_adapter"],
+        ["POST", "//sleep"],
+        ["POST", "/wake%5Fup/"],
+        ["POST", "/reset_prefix_cache;x"],
+        ["POST", "/openai/v1/collective_rpc"],
+        ["POST", "/slots/0?action=erase"]
+      ] as const) {
+        const answer = yield* ask(url + path, { method })
+        assert.strictEqual(answer.status, 403, `${method} ${path}`)
+        assert.nestedPropertyVal(answer.json, "error.code", "path_not_allowed")
+        assert.isFalse(answer.headers.has("x-routed-node"), `${method} ${path}`)
+      }
+    })
+  )
+
+  it.live("is for keys of all models; one of some models gets nothing where no model is named", () =>
+    Effect.gen(function* () {
+      const { url } = yield* setUp(
+        {},
+        {
+          keys: [
+            { name: "some", key: "some", models: ["m"] },
+            { name: "all", key: "all" }
+          ]
+        }
+      )
+      for (const [method, path, body] of [
+        ["GET", "/echo/x", undefined],
+        ["DELETE", "/v1/files/1", undefined],
+        ["POST", "/completion", '{"prompt":"x"}'],
+        ["POST", "/echo/x", "model=large"]
+      ] as const) {
+        const init = { method, ...(body !== undefined && { body }) }
+        const refused = yield* ask(url + path, { ...init, headers: { authorization: "Bearer some" } })
+        assert.strictEqual(refused.status, 403, path)
+        assert.nestedPropertyVal(refused.json, "error.code", "model_not_allowed")
+        const passed = yield* ask(url + path, { ...init, headers: { authorization: "Bearer all" } })
+        assert.notStrictEqual(passed.status, 403, path)
+      }
+    })
+  )
 })

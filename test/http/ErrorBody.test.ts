@@ -41,6 +41,7 @@ const table: ReadonlyArray<Row> = [
   row(new Errors.InvalidApiKey({ message }), 401, "invalid_api_key", "authentication_error"),
   row(new Errors.ModelNotAllowed({ message }), 403, "model_not_allowed", "permission_error"),
   row(new Errors.PoolNotAllowed({ message }), 403, "pool_not_allowed", "permission_error"),
+  row(new Errors.PathNotAllowed({ message }), 403, "path_not_allowed", "permission_error"),
   row(new Errors.OriginNotAllowed({ message }), 403, "origin_not_allowed", "permission_error"),
   row(new Errors.ModelNotFound({ message }), 404, "model_not_found", bad, "not_found_error"),
   row(new Errors.NotFound({ message }), 404, "not_found", bad, "not_found_error"),

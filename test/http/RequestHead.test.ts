@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import { endpointAt, endpointPaths } from "../../src/domain/Endpoint.ts"
 import { pathProblem } from "../../src/http/RequestHead.ts"
-import { endpointRoutes } from "../../src/proxy/Proxy.ts"
 import { holdsFor } from "../Property.ts"
 
 /** How a server might read a path: each step on its own is one that a real one takes. */
@@ -24,6 +24,10 @@ const piece = fc.constantFrom(
   "/v1/chat/completions",
   "/embeddings",
   "/tokenize",
+  "/completion",
+  "/v1/messages/count_tokens",
+  "/openai",
+  "/deployments",
   "/files",
   ".",
   "..",
@@ -56,7 +60,7 @@ describe("a path that is let pass", () => {
         for (const step of steps) read = step(read)
         const segments = read.split(/[/\\]/)
         assert.isFalse(segments.includes("..") || segments.includes("."), `${given} is read as ${read}`)
-        if (!endpointRoutes.has(given)) assert.isFalse(endpointRoutes.has(read), `${given} is read as ${read}`)
+        if (endpointAt(given) === undefined) assert.isUndefined(endpointAt(read), `${given} is read as ${read}`)
       },
       20_000
     )
@@ -67,7 +71,7 @@ describe("a path that is let pass", () => {
     holdsFor(fc.array(segment, { minLength: 1, maxLength: 6 }), (segments) => {
       assert.isUndefined(pathProblem(`/${segments.join("/")}`))
     })
-    for (const route of endpointRoutes) assert.isUndefined(pathProblem(route))
+    for (const route of endpointPaths) assert.isUndefined(pathProblem(route))
     for (const each of [
       "/",
       "//",
@@ -75,7 +79,10 @@ describe("a path that is let pass", () => {
       "/v1/models/Qwen/Qwen3-8B",
       "/files/",
       "/%E4%BD%A0",
-      "/a.b/...c"
+      "/a.b/...c",
+      "/openai/deployments/GPT-4o/chat/completions",
+      "/openai/deployments/Qwen%2FQwen3-8B/embeddings",
+      "/openai/deployments/M/unknown/Part"
     ]) {
       assert.isUndefined(pathProblem(each), each)
     }
@@ -101,7 +108,18 @@ describe("a path that is refused", () => {
     ["/v1//chat/completions", "written as /v1/chat/completions"],
     ["/v1/embeddings/", "written as /v1/embeddings"],
     ["/tokenize;a", "written as /tokenize"],
-    ["/v1%2Fmessages", "written as /v1/messages"]
+    ["/v1%2Fmessages", "written as /v1/messages"],
+    ["/v1/messages/count_tokens/", "written as /v1/messages/count_tokens"],
+    ["/Completion", "written as /completion"],
+    ["/v2//rerank", "written as /v2/rerank"],
+    ["/infill;x=1", "written as /infill"],
+    ["/openai//v1/chat/completions", "written as /v1/chat/completions"],
+    ["/OpenAI/v1/images/generations", "written as /v1/images/generations"],
+    ["/OpenAI/deployments/m/chat/completions", "written as /openai/deployments/m/chat/completions"],
+    ["/openai/Deployments/m/anything", "written as /openai/deployments/m/anything"],
+    ["/openai/deployments/m;n/chat/completions", "name of a deployment"],
+    ["/openai/deployments/m%5cn/chat/completions", "name of a deployment"],
+    ["/%2566iles/%252e%252e/x", "dot segments"]
   ])("%j is told why", (given, why) => {
     assert.include(pathProblem(given), why)
   })

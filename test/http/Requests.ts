@@ -3,6 +3,7 @@ import { IncomingMessage, ServerResponse } from "node:http"
 import { Socket } from "node:net"
 import { Schema } from "effect"
 import { HttpServerRequest } from "effect/http"
+import { endpointAt } from "../../src/domain/Endpoint.ts"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { Listener } from "../../src/domain/Listener.ts"
 import type { Incoming } from "../../src/http/Incoming.ts"
@@ -34,6 +35,7 @@ export const incoming = ({
     response: new ServerResponse(message),
     method,
     path,
+    endpoint: endpointAt(path),
     query: "",
     header: (name) => headers[name]
   }

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import type { Dialect } from "../../src/domain/Endpoint.ts"
 import { EndJudge } from "../../src/proxy/EndJudge.ts"
-import type { Dialect } from "../../src/proxy/Endpoint.ts"
 import { holdsFor } from "../Property.ts"
 import {
   chatEvents,

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { type Endpoint, endpointAt } from "../../src/proxy/Endpoint.ts"
+import { type Endpoint, endpointAt } from "../../src/domain/Endpoint.ts"
 import { type Envelope, type EnvelopeError, readEnvelope, withModel } from "../../src/proxy/Envelope.ts"
 import { holdsFor } from "../Property.ts"
 import { entries, styles, write } from "./JsonText.ts"

@@ -1,7 +1,7 @@
 /** Streams as engines write them, whole, cut and mixed up; and a plain reading of them to compare with. */
 import * as fc from "fast-check"
+import type { Dialect } from "../../src/domain/Endpoint.ts"
 import type { Verdict } from "../../src/proxy/EndJudge.ts"
-import type { Dialect } from "../../src/proxy/Endpoint.ts"
 
 /** Texts by which a model could try to end its stream, or to break it. */
 const texts = fc.oneof(

@@ -4,6 +4,7 @@ import { Effect, type Fiber, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import type { UpstreamBody } from "../../src/backend/UpstreamTransport.ts"
 import type { ApiKey } from "../../src/domain/ApiKey.ts"
+import { endpointAt } from "../../src/domain/Endpoint.ts"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { layerCore } from "../../src/Gateway.ts"
 import { type BodySink, type Payload, Proxy, type ProxyResponse, RequestReport } from "../../src/proxy/Proxy.ts"
@@ -172,6 +173,7 @@ export class Harness {
       key: key === undefined ? undefined : keyNamed(snapshot.config, key),
       method,
       path,
+      endpoint: method === "POST" ? endpointAt(path) : undefined,
       query,
       address: "192.0.2.1",
       rawHeaders: Object.entries(headers).flat(),

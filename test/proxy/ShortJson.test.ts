@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { endpointAt } from "../../src/proxy/Endpoint.ts"
+import { endpointAt } from "../../src/domain/Endpoint.ts"
 import { readEnvelope } from "../../src/proxy/Envelope.ts"
 import { shortened } from "../../src/proxy/ShortJson.ts"
 import { holdsFor } from "../Property.ts"

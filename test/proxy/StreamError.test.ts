@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Dialect } from "../../src/proxy/Endpoint.ts"
+import type { Dialect } from "../../src/domain/Endpoint.ts"
 import { errorEvent } from "../../src/proxy/StreamError.ts"
 
 const textOf = (dialect: Dialect, atLineEnd = true) =>

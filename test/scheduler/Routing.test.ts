@@ -78,7 +78,18 @@ describe("a key", () => {
       assert.strictEqual(outcome(fleet, "x", { models: ["n"] }), "403 model_not_allowed")
       assert.strictEqual(outcome(fleet, "m", { pools: ["other"] }), "403 pool_not_allowed")
       assert.strictEqual(outcome(fleet, "m", { models: ["m*"], pools: ["def*"] }), "default: a b")
-      assert.strictEqual(outcome(fleet, undefined, { models: ["n"] }), "default: a b")
+    })
+  )
+
+  it.effect("that may use some models only gets nowhere without a model, and others do", () =>
+    withFleet(known, (fleet) => {
+      for (const models of [["n"], ["m", "n"], ["m*"], ["*-x"], []]) {
+        assert.strictEqual(outcome(fleet, undefined, { models }), "403 model_not_allowed", models.join())
+      }
+      for (const models of [["*"], ["n", "*"], ["**"]]) {
+        assert.strictEqual(outcome(fleet, undefined, { models }), "default: a b", models.join())
+      }
+      assert.strictEqual(outcome(fleet, undefined, {}), "default: a b")
     })
   )
 })
