@@ -99,6 +99,12 @@ export class RequestTooLarge extends Schema.TaggedError<RequestTooLarge>()("Requ
   readonly status = 413
 }
 
+/** The head of the request is larger than the configured limit. */
+export class HeadTooLarge extends Schema.TaggedError<HeadTooLarge>()("HeadTooLarge", fields) {
+  readonly code = "request_too_large"
+  readonly status = 431
+}
+
 /** A limit of the client's address or key is used up. */
 export class RateLimitExceeded extends Schema.TaggedError<RateLimitExceeded>()("RateLimitExceeded", fields) {
   readonly code = "rate_limit_exceeded"
@@ -163,6 +169,7 @@ export type GatewayError =
   | MethodNotAllowed
   | RequestTimeout
   | RequestTooLarge
+  | HeadTooLarge
   | RateLimitExceeded
   | UpstreamError
   | QueueFull

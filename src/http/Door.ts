@@ -13,6 +13,7 @@ import type { Listener } from "../domain/Listener.ts"
 import { answerClientErrors } from "./ClientErrors.ts"
 import type { Connections } from "./Connections.ts"
 import type { Place } from "./Places.ts"
+import { type Pems, secureContext } from "./ServerTls.ts"
 
 export type Surface = Effect.Effect<
   HttpServerResponse.HttpServerResponse,
@@ -35,14 +36,18 @@ const keepAlive = Duration.toMillis("75 seconds")
 /** A whole request may take this long to arrive: the silence in it is bounded elsewhere. */
 const wholeRequest = Duration.toMillis("10 minutes")
 
-/** How many streams a connection of HTTP/2 may have at once; without this, any number. */
-const http2Settings = { maxConcurrentStreams: 256 }
+/**
+ * How many streams a connection of HTTP/2 may have at once; without this, any number. And how long a decoded head may be
+ * before Node resets its stream: each field counts for 32 bytes more than it has, so a head within `maxHeaderBytes` is
+ * always within this, and one that is over it is mostly still told so.
+ */
+const http2Settings = (maxHeaderBytes: number) => ({
+  maxConcurrentStreams: 256,
+  maxHeaderListSize: Math.min(8 * maxHeaderBytes, 0xffff_ffff)
+})
 
-/** A certificate and its key, read and found to belong together. */
-export interface Pems {
-  readonly cert: string
-  readonly key: string
-}
+/** No bound of its own: the bytes of the fields are bounded. */
+const maxHeaderListPairs = 1_000_000
 
 /** `undefined` for an address without TLS. Read anew each time: files are renewed. */
 export const readPems = Effect.fnUntraced(function* ({ listener: { tls }, path }: Place) {
@@ -110,9 +115,10 @@ export const openDoor = Effect.fnUntraced(function* (
     connections,
     adjust: ({ listener }, { limits }, renewed) => {
       Object.assign(server, settingsOf(listener, limits.maxHeaderBytes))
+      if ("updateSettings" in server) server.updateSettings(http2Settings(limits.maxHeaderBytes))
       const isRenewed =
         renewed !== undefined && (renewed.cert !== current.pems?.cert || renewed.key !== current.pems.key)
-      if (isRenewed && "setSecureContext" in server) server.setSecureContext(renewed)
+      if (isRenewed && "setSecureContext" in server) server.setSecureContext(secureContext(renewed))
       current = { pems: renewed, connectTimeout: listener.connectTimeout }
     },
     stopListening: stopListening(server),
@@ -151,7 +157,14 @@ const makeServer = (listener: Listener, maxHeaderSize: number, pems: Pems | unde
   const server =
     pems === undefined
       ? createServer({ ...settings, noDelay: true })
-      : createSecureServer({ ...pems, allowHTTP1: true, noDelay: true, handshakeTimeout, settings: http2Settings })
+      : createSecureServer({
+          ...secureContext(pems),
+          allowHTTP1: true,
+          noDelay: true,
+          handshakeTimeout,
+          maxHeaderListPairs,
+          settings: http2Settings(maxHeaderSize)
+        })
   // Said again: some are no options, and a server that speaks HTTP/2 too ignores them there.
   return Object.assign(server, settings)
 }

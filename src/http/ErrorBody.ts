@@ -51,6 +51,7 @@ const anthropicType = (status: number): string => {
     case 404:
       return "not_found_error"
     case 413:
+    case 431:
       return "request_too_large"
     case 429:
       return "rate_limit_error"

@@ -8,8 +8,9 @@ import type { Listener } from "../domain/Listener.ts"
 import { ChangeRefused, type Prepared, type Registry, type Snapshot } from "../registry/Registry.ts"
 import { lacksDescriptors, makeTellShortage } from "../telemetry/Shortages.ts"
 import { Connections } from "./Connections.ts"
-import { type CannotListen, type Door, openDoor, type Pems, readPems, type Surface } from "./Door.ts"
+import { type CannotListen, type Door, openDoor, readPems, type Surface } from "./Door.ts"
 import { type Place, placesOf } from "./Places.ts"
+import type { Pems } from "./ServerTls.ts"
 
 /** Told of every address that is opened. */
 export type OnListening = (surface: {

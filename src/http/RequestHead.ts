@@ -3,7 +3,7 @@
  * Whoever could make the two disagree would reach what the listener, the key or the model rules keep from them.
  */
 import { canonicalPath, deploymentIn, endpointAt } from "../domain/Endpoint.ts"
-import { InvalidRequest } from "../domain/Errors.ts"
+import { HeadTooLarge, InvalidRequest } from "../domain/Errors.ts"
 import { readingsOf } from "../domain/PathSpelling.ts"
 import type { Incoming } from "./Incoming.ts"
 
@@ -20,6 +20,22 @@ export const refuseHead = ({ header, message, path, response }: Incoming): Inval
   if ("shouldKeepAlive" in response) response.shouldKeepAlive = false
   return new InvalidRequest({ message: problem })
 }
+
+/**
+ * The bound on a head that Node itself holds over HTTP/1.1 alone. Over HTTP/2 the fields count as HTTP/1.1 would write
+ * them, however well they were compressed.
+ */
+export const refuseLargeHead = ({ message }: Incoming, limit: number): HeadTooLarge | undefined => {
+  if (message.httpVersionMajor !== 2) return undefined
+  const raw = message.rawHeaders
+  // A colon, a blank and a line's end for each field.
+  let size = raw.length * 2
+  for (const text of raw) size += text.length
+  return size > limit ? headTooLarge(limit) : undefined
+}
+
+export const headTooLarge = (limit: number): HeadTooLarge =>
+  new HeadTooLarge({ message: `The request's head is larger than ${limit} bytes (limits.maxHeaderBytes).` })
 
 /** RFC 9112, 3.2: exactly one, since two could be believed by different parties. */
 const hostProblem = (version: string, raw: ReadonlyArray<string>): string | undefined => {

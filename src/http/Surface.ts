@@ -26,7 +26,7 @@ import { answerOwn, type FindRoute, type OwnRoute, wrongMethod } from "./OwnRout
 import type { Place } from "./Places.ts"
 import type { Reporter } from "./Reporter.ts"
 import { type HeldBodies, HeldBody, hasBody, packed, readBody, streamBody } from "./RequestBody.ts"
-import { refuseHead } from "./RequestHead.ts"
+import { refuseHead, refuseLargeHead } from "./RequestHead.ts"
 import { beginSpan } from "./RequestSpan.ts"
 
 export interface SurfaceServices {
@@ -141,7 +141,8 @@ export const makeSurface = (
     const access = own?.access ?? "client"
     const keyed = asksForKey(snapshot, listener)
     const open = access === "admin" ? snapshot.config.admin.token === undefined : !keyed
-    const refused = refuseHead(incoming) ?? refuseBrowser(incoming, listener, open)
+    const tooLarge = refuseLargeHead(incoming, snapshot.config.limits.maxHeaderBytes)
+    const refused = tooLarge ?? refuseHead(incoming) ?? refuseBrowser(incoming, listener, open)
     if (refused !== undefined) return Effect.fail(refused)
     if (isPreflight(incoming)) {
       const headers = { ...preflightHeaders(incoming), ...headersOfAll(incoming, listener) }

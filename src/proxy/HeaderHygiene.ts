@@ -49,14 +49,25 @@ export const upwardHeaders = (
 ): Array<string> => {
   const headers: Array<string> = []
   const named = namedByConnection(raw)
+  // HTTP/2 names the request line among the headers, before all others.
+  const isHttp2 = raw[0]?.startsWith(":") === true
+  let cookieAt = -1
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const original = raw[i] ?? ""
     const name = original.toLowerCase()
-    // HTTP/2 names the request line among the headers.
     if (name.startsWith(":") || notUpward.has(name) || named?.has(name) === true) continue
     if (name === "accept-encoding" && options.readable) continue
     if (name === "user-agent" && options.userAgent !== undefined) continue
-    headers.push(original, raw[i + 1] ?? "")
+    const value = raw[i + 1] ?? ""
+    if (isHttp2 && name === "cookie") {
+      // It may split a cookie into several fields, of which HTTP/1.1 has one (RFC 9113, 8.2.3).
+      if (cookieAt >= 0) {
+        headers[cookieAt] += `; ${value}`
+        continue
+      }
+      cookieAt = headers.length + 1
+    }
+    headers.push(original, value)
   }
   headers.push("x-request-id", options.requestId)
   if (options.userAgent !== undefined) headers.push("user-agent", options.userAgent)

@@ -1,14 +1,16 @@
 /** A listener that speaks TLS: HTTP/1.1 and HTTP/2 to the built program. */
+import { X509Certificate } from "node:crypto"
 import { writeFileSync } from "node:fs"
 import * as http2 from "node:http2"
 import * as https from "node:https"
+import * as net from "node:net"
 import * as path from "node:path"
+import * as tls from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Schema } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
 import { ca, renewed, server } from "../backend/Certificates.ts"
 import { folderWith } from "../Folder.ts"
-import { ask } from "./Ask.ts"
 import { eventually, run, serve } from "./Program.ts"
 
 const folder = folderWith({ "cert.pem": server.cert, "key.pem": server.key, "other.pem": renewed.key })
@@ -21,7 +23,7 @@ const scene = Effect.gen(function* () {
     backends: [{ name: "a", url: simulator.url }],
     keys: [{ name: "k", key: "sk-1" }]
   })
-  return { simulator, origin: gateway.url.replace("http:", "https:"), gateway }
+  return { at, simulator, origin: gateway.url.replace("http:", "https:"), gateway }
 })
 
 const body = (more: object = {}) =>
@@ -32,6 +34,21 @@ interface Answered {
   readonly headers: Readonly<Record<string, unknown>>
   readonly text: string
 }
+
+/** Bytes without TLS, and everything that comes back until the connection closes. */
+const plainly = (origin: string, sent: string) =>
+  Effect.callback<string>((resume) => {
+    const { hostname: host, port } = new URL(origin)
+    const socket = net.connect({ host, port: Number(port) })
+    let heard = ""
+    socket.on("data", (piece: Buffer) => {
+      heard += piece.toString("latin1")
+    })
+    socket.on("error", () => {})
+    socket.on("close", () => resume(Effect.succeed(heard)))
+    socket.write(Buffer.from(sent, "latin1"))
+    return Effect.sync(() => socket.destroy())
+  })
 
 /** Over HTTP/1.1, trusting the test's CA alone. */
 const overHttp1 = (origin: string, at: string, text?: string, key = "sk-1") =>
@@ -181,12 +198,106 @@ describe("a listener with a certificate", () => {
     })
   )
 
-  it.live("has nothing to say to a client that speaks plain HTTP, and goes on", () =>
+  it.live("tells a client that speaks plain HTTP to use https, and goes on", () =>
     Effect.gen(function* () {
-      const { gateway, origin } = yield* scene
-      const plain = yield* Effect.exit(ask(`${gateway.url}/healthz`))
-      assert.strictEqual(plain._tag, "Failure")
+      const { origin } = yield* scene
+      const large = "x".repeat(500_000)
+      for (const sent of [
+        "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${large.length}\r\n\r\n${large}`,
+        "OPTIONS / HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n\r\n",
+        "DELETE /x HTTP/1.1\r\nHost: x\r\n\r\n",
+        "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n"
+      ]) {
+        const [head = "", text = ""] = (yield* plainly(origin, sent)).split("\r\n\r\n")
+        assert.match(head, /^HTTP\/1\.1 400 Bad Request\r\n/, sent.slice(0, 20))
+        assert.match(head, /\r\nconnection: close/)
+        assert.include(text, '"code":"invalid_request"')
+        assert.include(text, "https://")
+      }
       assert.strictEqual((yield* overHttp1(origin, "/healthz")).status, 200)
+    })
+  )
+
+  it.live("closes a connection on which a handshake breaks off, without a word of HTTP", () =>
+    Effect.gen(function* () {
+      const { origin } = yield* scene
+      assert.notInclude(yield* plainly(origin, "\u0016\u0003\u0001\u0000\u0005hello"), "HTTP")
+      assert.strictEqual((yield* overHttp1(origin, "/healthz")).status, 200)
+    })
+  )
+})
+
+describe("what a listener with a certificate agrees to", () => {
+  const cipherOf = (origin: string, options: tls.ConnectionOptions) =>
+    Effect.callback<string>((resume) => {
+      const { hostname: host, port } = new URL(origin)
+      const socket = tls.connect({ host, port: Number(port), ca, ...options })
+      socket.on("secureConnect", () => {
+        const { name, version } = socket.getCipher()
+        resume(Effect.succeed(`${version} ${name}`))
+        socket.destroy()
+      })
+      socket.on("error", () => resume(Effect.succeed("refused")))
+    })
+
+  const certificateOf = (origin: string) =>
+    Effect.callback<string | undefined>((resume) => {
+      const { hostname: host, port } = new URL(origin)
+      const socket = tls.connect({ host, port: Number(port), ca })
+      socket.on("secureConnect", () => {
+        resume(Effect.succeed(socket.getPeerX509Certificate()?.serialNumber))
+        socket.destroy()
+      })
+      socket.on("error", () => resume(Effect.undefined))
+    })
+
+  const refused = [
+    ["CBC with forward secrecy", { ciphers: "ECDHE-RSA-AES128-SHA256:ECDHE-RSA-AES256-SHA384:ECDHE-RSA-AES128-SHA" }],
+    ["CBC with an elliptic certificate", { ciphers: "ECDHE-ECDSA-AES128-SHA256:ECDHE-ECDSA-AES256-SHA384" }],
+    ["AEAD without forward secrecy", { ciphers: "AES128-GCM-SHA256:AES256-GCM-SHA384" }],
+    ["neither", { ciphers: "AES128-SHA:AES256-SHA:AES128-SHA256" }],
+    ["finite-field Diffie-Hellman", { ciphers: "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384" }],
+    ["TLS 1.1", { minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" }],
+    ["TLS 1.0", { minVersion: "TLSv1", maxVersion: "TLSv1", ciphers: "DEFAULT@SECLEVEL=0" }]
+  ] as const
+  const agreed = [
+    ["TLS 1.3", {}, /^TLSv1\.3 /],
+    ["TLS 1.3 with ChaCha", { ciphers: "TLS_CHACHA20_POLY1305_SHA256" }, /^TLSv1\.3 TLS_CHACHA20/],
+    ["TLS 1.2 as a client has it by itself", { maxVersion: "TLSv1.2" }, /^TLSv1(\/SSLv3|\.2) ECDHE-.*GCM/],
+    ["HTTP/2 over TLS 1.2", { maxVersion: "TLSv1.2", ALPNProtocols: ["h2"] }, / ECDHE-.*GCM/],
+    ["a client that also offers what is old", { maxVersion: "TLSv1.2", ciphers: "AES128-SHA:HIGH" }, / ECDHE-.*GCM/]
+  ] as const
+
+  const judged = Effect.fnUntraced(function* (origin: string) {
+    for (const [what, options] of refused) {
+      const { maxVersion = "TLSv1.2", ...more }: tls.ConnectionOptions = options
+      assert.strictEqual(yield* cipherOf(origin, { maxVersion, ...more }), "refused", what)
+    }
+    for (const [what, options, form] of agreed) {
+      const { ALPNProtocols, ...more }: { ALPNProtocols?: ReadonlyArray<string> } & tls.ConnectionOptions = options
+      const protocols = ALPNProtocols === undefined ? {} : { ALPNProtocols: [...ALPNProtocols] }
+      assert.match(yield* cipherOf(origin, { ...more, ...protocols }), form, what)
+    }
+  })
+
+  it.live("has forward secrecy and authenticated encryption, and is TLS 1.2 at least", () =>
+    Effect.flatMap(scene, ({ origin }) => judged(origin))
+  )
+
+  it.live("is the same after the certificate was renewed", () =>
+    Effect.gen(function* () {
+      const { at, gateway, origin } = yield* scene
+      writeFileSync(path.join(at, "key.pem"), renewed.key)
+      writeFileSync(path.join(at, "cert.pem"), renewed.cert)
+      yield* gateway.signal("SIGHUP")
+      const issued = new X509Certificate(renewed.cert).serialNumber
+      yield* eventually(
+        Effect.map(certificateOf(origin), (serial) => (serial === issued ? true : undefined)),
+        () => gateway.stderr.join("\n")
+      )
+      yield* judged(origin)
     })
   )
 })

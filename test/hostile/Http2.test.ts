@@ -1,4 +1,5 @@
 /** The same distrust of HTTP/2: streams without end, streams that are given up at once, and heads that only it can have. */
+import { readFileSync, writeFileSync } from "node:fs"
 import * as http2 from "node:http2"
 import * as net from "node:net"
 import * as path from "node:path"
@@ -10,7 +11,7 @@ import { ask } from "../e2e/Ask.ts"
 import { eventually } from "../e2e/Program.ts"
 import { folderWith } from "../Folder.ts"
 import { completion } from "./Recorder.ts"
-import { setUp } from "./Rig.ts"
+import { memory, setUp } from "./Rig.ts"
 
 const certificate = folderWith({ "cert.pem": server.cert, "key.pem": server.key })
 
@@ -174,5 +175,154 @@ describe("over HTTP/2", () => {
           () => `${recorder.open()} connections to the backend`
         )
       })
+  )
+})
+
+/** As many bytes as `limits.maxHeaderBytes` allows by default. */
+const headLimit = 16_384
+
+const fields = (count: number, value: string) =>
+  Object.fromEntries(Array.from({ length: count }, (_, index) => [`x-${index}`, value]))
+
+describe("a head over HTTP/2", () => {
+  it.live("passes up to limits.maxHeaderBytes, and is a 431 beyond, whatever fills it", () =>
+    Effect.gen(function* () {
+      const { origin, recorder } = yield* scene
+      const session = yield* connected(origin)
+      const within: ReadonlyArray<readonly [string, http2.OutgoingHttpHeaders]> = [
+        ["one large field", { "x-large": "y".repeat(headLimit - 400) }],
+        ["many small fields", fields(1000, "v")],
+        ["the path", { ":path": `/v1/files?${"q".repeat(headLimit - 400)}` }],
+        ["a cookie in many pieces", { cookie: Array.from({ length: 1000 }, () => "a=1") }]
+      ]
+      for (const [what, headers] of within) {
+        assert.strictEqual((yield* send(session, { ":path": "/v1/files", ...headers })).status, 200, what)
+      }
+      const heard = recorder.heard().length
+      const beyond: ReadonlyArray<readonly [string, http2.OutgoingHttpHeaders]> = [
+        ["one large field", { "x-large": "y".repeat(headLimit) }],
+        ["one much larger field", { "x-large": "y".repeat(3 * headLimit) }],
+        ["many small fields", fields(2500, "v")],
+        ["the path", { ":path": `/v1/files?${"q".repeat(headLimit)}` }],
+        ["a cookie in many pieces", { cookie: Array.from({ length: 1500 }, () => "a=1") }],
+        ["one field again and again, that compresses well", { "x-again": Array.from({ length: 10 }, () => large) }],
+        ["the route of the gateway's own", { ":path": "/v1/models", "x-large": "y".repeat(headLimit) }],
+        ["a path that needs no key", { ":path": "/healthz", "x-large": "y".repeat(headLimit) }]
+      ]
+      for (const [what, headers] of beyond) {
+        const { status, text } = yield* send(session, { ":path": "/v1/files", ...headers })
+        assert.strictEqual(status, 431, what)
+        assert.strictEqual(codeOf(text), "request_too_large", what)
+        assert.include(text, "limits.maxHeaderBytes", what)
+      }
+      assert.strictEqual(recorder.heard().length, heard)
+      assert.strictEqual((yield* send(session, chat, body)).status, 200)
+    })
+  )
+
+  it.live("follows a change of limits.maxHeaderBytes", () =>
+    Effect.gen(function* () {
+      const { gateway, origin } = yield* scene
+      const wide = { ":path": "/healthz", ...fields(2000, "value") }
+      assert.strictEqual((yield* send(yield* connected(origin), wide)).status, 431)
+      const config: object = JSON.parse(readFileSync(gateway.file, "utf8"))
+      writeFileSync(gateway.file, JSON.stringify({ ...config, limits: { maxHeaderBytes: "96KiB" } }))
+      yield* gateway.signal("SIGHUP")
+      yield* eventually(
+        Effect.map(Effect.scoped(Effect.flatMap(connected(origin), (session) => send(session, wide))), ({ status }) =>
+          status === 200 ? true : undefined
+        ),
+        () => gateway.stderr.join("\n")
+      )
+    })
+  )
+
+  it.live("that unpacks to a great deal more than it had is given up unread, and costs nobody anything", () =>
+    Effect.gen(function* () {
+      const { gateway, origin } = yield* scene
+      const session = yield* connected(origin)
+      const before = yield* memory(gateway)
+      // The second and all later ones are one byte each.
+      const bomb = { ":path": "/v1/files", "x-again": Array.from({ length: 10_000 }, () => large) }
+      yield* Effect.forEach(Array.from({ length: 50 }), () => send(session, bomb), { concurrency: 10 })
+      assert.isBelow((yield* memory(gateway)) - before, 64)
+      assert.strictEqual((yield* send(yield* connected(origin), chat, body)).status, 200)
+    })
+  )
+
+  for (const [what, length] of [
+    ["empty", 0],
+    ["small", 10],
+    ["full", 16_384]
+  ] as const) {
+    it.live(`that never ends, in ${what} frames, ends its connection and no other`, () =>
+      Effect.gen(function* () {
+        const { gateway, origin } = yield* scene
+        const other = yield* connected(origin)
+        const before = yield* memory(gateway)
+        yield* Effect.timeout(continuedForEver(origin, length), "20 seconds")
+        assert.isBelow((yield* memory(gateway)) - before, 64)
+        assert.strictEqual((yield* send(other, chat, body)).status, 200)
+      })
+    )
+  }
+})
+
+/** Fits into HPACK's table. */
+const large = "y".repeat(3000)
+
+/** A head that is continued until the other side has enough of it. */
+const continuedForEver = (origin: string, length: number) =>
+  Effect.callback<void>((resume) => {
+    const { hostname: host, port } = new URL(origin)
+    const socket = tls.connect({ host, port: Number(port), ca, ALPNProtocols: ["h2"] })
+    socket.on("error", () => {})
+    socket.on("close", () => resume(Effect.void))
+    socket.resume()
+    const frame = (type: number, stream: number, payload: Buffer) => {
+      const head = Buffer.alloc(9)
+      head.writeUIntBE(payload.length, 0, 3)
+      head.writeUInt8(type, 3)
+      head.writeUInt32BE(stream, 5)
+      return Buffer.concat([head, payload])
+    }
+    // A literal field without a name that the table knows, of which only the beginning ever comes.
+    const begun = Buffer.from([0x00, 0x01, 0x78, 0x7f, 0xff, 0xff, 0x7f])
+    const [settings, headers, continuation] = [4, 1, 9]
+    const more = frame(continuation, 1, Buffer.alloc(length, "y"))
+    const goOn = () => {
+      if (!socket.writable) return
+      socket.write(more, () => setImmediate(goOn))
+    }
+    socket.on("secureConnect", () => {
+      socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+      socket.write(frame(settings, 0, Buffer.alloc(0)))
+      socket.write(frame(headers, 1, begun))
+      goOn()
+    })
+    return Effect.sync(() => socket.destroy())
+  })
+
+describe("fields that a client repeats over HTTP/2", () => {
+  it.live("go to the backend as they came, but a cookie's pieces as the one cookie that they are", () =>
+    Effect.gen(function* () {
+      const { origin, recorder } = yield* scene
+      const session = yield* connected(origin)
+      const linesFor = Effect.fnUntraced(function* (headers: http2.OutgoingHttpHeaders) {
+        assert.strictEqual((yield* send(session, { ":path": "/v1/files", ...headers })).status, 200)
+        const head = (recorder.heard().at(-1) ?? "").split("\r\n\r\n")[0] ?? ""
+        return head.split("\r\n").filter((line) => /^(cookie|x-a|x-b)/i.test(line))
+      })
+      assert.deepStrictEqual(yield* linesFor({ cookie: ["a=1", "b=2; c=3", "d=4"] }), ["cookie: a=1; b=2; c=3; d=4"])
+      assert.deepStrictEqual(yield* linesFor({ cookie: "a=1" }), ["cookie: a=1"])
+      assert.deepStrictEqual(yield* linesFor({ "x-a": ["1", "2"], cookie: ["a=1", "b=2"], "x-b": ["3", "4"] }), [
+        "x-a: 1",
+        "x-a: 2",
+        "cookie: a=1; b=2",
+        "x-b: 3",
+        "x-b: 4"
+      ])
+      assert.deepStrictEqual(yield* linesFor({ "x-a": ["1", "2", "3"] }), ["x-a: 1", "x-a: 2", "x-a: 3"])
+    })
   )
 })

@@ -48,6 +48,7 @@ const table: ReadonlyArray<Row> = [
   row(new Errors.MethodNotAllowed({ message, allow: "GET, HEAD" }), 405, "method_not_allowed", bad),
   row(new Errors.RequestTimeout({ message }), 408, "request_timeout", bad, bad, true),
   row(new Errors.RequestTooLarge({ message }), 413, "request_too_large", bad, "request_too_large"),
+  row(new Errors.HeadTooLarge({ message }), 431, "request_too_large", bad, "request_too_large"),
   row(
     new Errors.RateLimitExceeded({ message }),
     429,

@@ -36,6 +36,24 @@ describe("on the way up", () => {
     assert.deepStrictEqual(up(sent), [...sent, own])
   })
 
+  it("the pieces of a cookie over HTTP/2 arrive as the one cookie that they are, where the first was", () => {
+    const line: ReadonlyArray<Pair> = [
+      [":method", "GET"],
+      [":path", "/"]
+    ]
+    const cookies = (...values: ReadonlyArray<string>) => values.map((value): Pair => ["cookie", value])
+    const two: Pair = ["x-two", "1"]
+    for (const [pieces, whole] of [
+      [["a=1"], "a=1"],
+      [["a=1", "b=2"], "a=1; b=2"],
+      [["a=1; b=2", "c=3", "d=4; e=5"], "a=1; b=2; c=3; d=4; e=5"]
+    ] as const) {
+      const sent = [...line, two, ...cookies(...pieces), two]
+      assert.deepStrictEqual(up(sent), [two, ["cookie", whole], two, own])
+    }
+    assert.deepStrictEqual(up([...line, ["cookie", "a=1"], two, ["cookie", "b=2"]]), [["cookie", "a=1; b=2"], two, own])
+  })
+
   it("the client's credentials end here, in every form that opens the gateway", () => {
     const secrets: ReadonlyArray<Pair> = [
       ["Authorization", "Bearer secret"],
