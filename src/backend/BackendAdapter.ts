@@ -82,7 +82,8 @@ export class BackendAdapter extends Context.Service<
             path,
             headers: outgoingHeaders(backend, ready, outgoing, path, clock.currentTimeMillisUnsafe()),
             body: outgoing.body,
-            readable: outgoing.readable
+            readable: outgoing.readable,
+            upgrade: outgoing.upgrade
           }
         },
         otherPath: (backend, path) => {

@@ -1,4 +1,5 @@
 /** One undici dispatch as an Effect: callbacks in, a head and a body to read out. */
+import type { Duplex } from "node:stream"
 import { Effect, Exit } from "effect"
 import type { NonEmptyArray } from "effect/Array"
 import type { Dispatcher } from "undici"
@@ -37,6 +38,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #sink: BodySink | undefined
   #poured: ((end: Effect.Effect<BodyEnd>) => void) | undefined
   #sinkIsFull = false
+  /** What a 101 has opened. */
+  #socket: Duplex | undefined
 
   constructor(onHead: (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void) {
     this.#onHead = onHead
@@ -47,6 +50,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#end !== undefined) return
     this.#fail(failure)
     this.#controller?.abort(failure)
+    this.#socket?.destroy()
   }
 
   /** Ends the exchange because nobody wants the rest. */
@@ -56,6 +60,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#buffered = 0
     this.#finish(inOrder)
     this.#controller?.abort(cancelled)
+    this.#socket?.destroy()
   }
 
   readonly read: Effect.Effect<Chunks | BodyEnd> = Effect.suspend(() => {
@@ -99,6 +104,24 @@ export class Exchange implements Dispatcher.DispatchHandler {
     void thisTurn.then(() =>
       this.#onHead(Exit.succeed({ status, headers, read: this.read, pour: this.pour, cancel: this.cancel }))
     )
+  }
+
+  /** The backend has switched protocols; undici has nothing more to do with the connection. */
+  onRequestUpgrade(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | Array<string> | undefined>,
+    socket: Duplex
+  ): void {
+    // An error that nobody listens for would end the process; that the connection broke is told by its close.
+    socket.on("error", () => {})
+    if (this.#end !== undefined) {
+      socket.destroy()
+      return
+    }
+    this.#hasHead = true
+    this.#socket = socket
+    this.#onHead(Exit.succeed({ status, headers, read: this.read, pour: this.pour, cancel: this.cancel, socket }))
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {

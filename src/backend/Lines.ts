@@ -12,7 +12,7 @@ import { readTls, type TlsMaterial } from "./BackendTls.ts"
 import { UpstreamFailed, type UpstreamRequest } from "./UpstreamTransport.ts"
 
 /** Who is reached, and what makes a difference for a connection. */
-type Reach = Pick<UpstreamRequest, "backend" | "client" | "connectTimeout">
+type Reach = Pick<UpstreamRequest, "backend" | "client" | "connectTimeout" | "upgrade">
 
 export interface Line {
   readonly origin: string
@@ -40,7 +40,8 @@ export class Lines {
   /** To be dispatched on in the same breath. */
   get(reach: Reach): Line | UpstreamFailed {
     const { backend, client, connectTimeout } = reach
-    const known = this.#known.get(backend)?.get(client)?.get(connectTimeout)
+    const tunnelled = needsTunnel(reach)
+    const known = tunnelled ? undefined : this.#known.get(backend)?.get(client)?.get(connectTimeout)
     if (known !== undefined) return known
     const tls = readTls(backend.tls)
     if (tls instanceof UpstreamFailed) return tls
@@ -48,6 +49,7 @@ export class Lines {
     const line = this.#lines.get(key) ?? this.#open(reach, tls)
     if (this.#exists(backend)) {
       this.#lines.set(key, line)
+      if (tunnelled) return line
       const ofBackend = this.#known.get(backend) ?? new WeakMap<ClientSettings, Map<number, Line>>()
       const ofClient = ofBackend.get(client) ?? new Map<number, Line>()
       this.#known.set(backend, ofBackend.set(client, ofClient.set(connectTimeout, line)))
@@ -102,15 +104,21 @@ export class Lines {
 
 const proxyOf = ({ proxy }: ClientSettings): string => (proxy === undefined ? "" : Redacted.value(proxy))
 
-const keyOf = ({ backend, client, connectTimeout }: Reach, tls: TlsMaterial): string =>
-  [
+/** A proxy passes an upgrade on only through a tunnel, which plain requests to the same backend do without. */
+const needsTunnel = ({ client, upgrade }: Reach): boolean => upgrade !== undefined && client.proxy !== undefined
+
+const keyOf = (reach: Reach, tls: TlsMaterial): string => {
+  const { backend, client, connectTimeout } = reach
+  return [
     backend.name,
     URL.parse(backend.url)?.origin,
     proxyOf(client),
     Duration.toMillis(client.keepAlive),
     connectTimeout,
-    tls.fingerprint
+    tls.fingerprint,
+    needsTunnel(reach) ? "tunnel" : ""
   ].join(" ")
+}
 
 /** Every line that a request or a probe of a snapshot can ask for. */
 const keysOf = ({ backends, pools }: Snapshot): ReadonlySet<string> => {

@@ -17,6 +17,8 @@ export interface Outgoing {
   readonly body: UpstreamBody
   /** Whether the answer must come without a content coding; it is decoded if the backend compresses all the same. */
   readonly readable: boolean
+  /** The protocol that the connection is to be switched to. */
+  readonly upgrade?: "websocket" | undefined
 }
 
 /** What of a backend's configuration is the same for every request. */

@@ -64,6 +64,7 @@ export const layerUndici = Layer.effect(
               method: request.method,
               headers: proxied ? pairsOf(headersOf(request)) : headersOf(request),
               body: toNodeBody(request.body),
+              upgrade: request.upgrade ?? null,
               headersTimeout: 0,
               bodyTimeout: 0
             },
@@ -110,7 +111,7 @@ const currentPolicy = (registry: Registry["Service"], make: typeof makeEgressPol
 
 const makeDispatcher = (
   { backends, proxies }: Policies,
-  { client, connectTimeout }: Pick<UpstreamRequest, "client" | "connectTimeout">,
+  { client, connectTimeout, upgrade }: Pick<UpstreamRequest, "client" | "connectTimeout" | "upgrade">,
   origin: string,
   proxy: string,
   tls: TlsMaterial
@@ -130,6 +131,8 @@ const makeDispatcher = (
     ...options,
     connectTimeout,
     uri: proxy,
+    // RFC 6455, 4.1: a proxy passes an upgrade on only through a tunnel, without TLS too.
+    ...(upgrade !== undefined && { proxyTunnel: true }),
     requestTls: tls.options,
     proxyTls: { lookup: guardedLookup(proxies), autoSelectFamily: true },
     // To connect includes that the proxy has opened its tunnel.

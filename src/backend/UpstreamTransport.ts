@@ -5,6 +5,7 @@
  * Built on undici's `dispatch`: about half the cost of `HttpClient` over undici, which also rewrites `traceparent` and
  * leaves a body that nobody reads open.
  */
+import type { Duplex } from "node:stream"
 import type { Effect } from "effect"
 import { Context, Schema, type Stream } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
@@ -52,6 +53,8 @@ export interface UpstreamRequest {
   readonly body: UpstreamBody
   /** Whether an answer that comes compressed is decoded. */
   readonly readable: boolean
+  /** The protocol that the connection is to be switched to; `connection` and `upgrade` are added to the headers. */
+  readonly upgrade?: "websocket" | undefined
 }
 
 /** Bytes at hand, or bytes that come in while they are sent on. */
@@ -96,6 +99,11 @@ export interface UpstreamResponse {
   readonly pour: (sink: BodySink) => Effect.Effect<BodyEnd>
   /** Gives up what was not read. Harmless at any time, and needed where a body is not read to its end. */
   readonly cancel: () => void
+  /**
+   * Only of a 101, which has no body: the connection itself, paused, with an error listener of its own. `cancel` and
+   * the exchange's abort destroy it.
+   */
+  readonly socket?: Duplex | undefined
 }
 
 /** Ends an exchange from outside with a failure of the caller's choice; how time-outs are made. */
