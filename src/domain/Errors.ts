@@ -105,6 +105,12 @@ export class HeadTooLarge extends Schema.TaggedError<HeadTooLarge>()("HeadTooLar
   readonly status = 431
 }
 
+/** The client speaks another version of WebSocket than the one that is understood. */
+export class UpgradeRequired extends Schema.TaggedError<UpgradeRequired>()("UpgradeRequired", fields) {
+  readonly code = "invalid_request"
+  readonly status = 426
+}
+
 /** A limit of the client's address or key is used up. */
 export class RateLimitExceeded extends Schema.TaggedError<RateLimitExceeded>()("RateLimitExceeded", fields) {
   readonly code = "rate_limit_exceeded"
@@ -170,6 +176,7 @@ export type GatewayError =
   | RequestTimeout
   | RequestTooLarge
   | HeadTooLarge
+  | UpgradeRequired
   | RateLimitExceeded
   | UpstreamError
   | QueueFull

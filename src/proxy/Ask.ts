@@ -10,7 +10,8 @@ import {
   type GatewayError,
   InvalidRequest,
   RequestTimeout,
-  RequestTooLarge
+  RequestTooLarge,
+  UpstreamError
 } from "../domain/Errors.ts"
 import type { Attempt } from "./Attempt.ts"
 import { withTraceparent } from "./HeaderHygiene.ts"
@@ -70,6 +71,7 @@ export const makeAsk = (services: ProxyServices) => {
       attempt.judge(verdict === "back_pressure" ? "ignored" : "failure")
       return yield* Effect.fail(new AttemptFailed(attempt, String(response.status), undefined, response))
     }
+    if (mission.upgrades && verdict === "answered" && !isUpgraded(response)) return yield* notWebSocket(response)
     const answer = yield* readAnswer(mission, attempt, response)
     if (answer instanceof UpstreamFailed) return yield* broken(mission, attempt, answer)
     state.health.delivered(flight.now())
@@ -117,6 +119,14 @@ export const makeAsk = (services: ProxyServices) => {
 
   return { ask, readOn }
 }
+
+const isUpgraded = ({ headers: { upgrade }, socket }: UpstreamResponse): boolean =>
+  socket !== undefined && typeof upgrade === "string" && upgrade.toLowerCase() === "websocket"
+
+const notWebSocket = ({ status }: UpstreamResponse) =>
+  new UpstreamError({
+    message: `The backend does not speak WebSocket at this path: it answered the upgrade with status ${status}.`
+  })
 
 /** The same request as part of a trace. */
 const traced = (outgoing: Outgoing, traceparent: string | undefined): Outgoing =>

@@ -112,6 +112,11 @@ export class Attempt implements Timed {
     this.#within(streams ? this.member.timeouts.idle : never, "idle", now)
   }
 
+  /** The rest of an exchange that is as good as over: silence of so many milliseconds ends it. */
+  awaitEnd(limit: number): void {
+    this.#within(limit, "idle", this.now())
+  }
+
   /** Nothing is awaited from the backend; only the request's own deadline counts. */
   atEase(): void {
     this.#dueFor = "deadline"

@@ -3,6 +3,7 @@
  * `Connection` names; so do the client's credentials on the way up, and the upstream's `server` on the way down.
  */
 import type { UpstreamHeaders } from "../backend/UpstreamTransport.ts"
+import { withoutKeys } from "./KeyProtocol.ts"
 
 const hopByHop = [
   "connection",
@@ -58,7 +59,9 @@ export const upwardHeaders = (
     if (name.startsWith(":") || notUpward.has(name) || named?.has(name) === true) continue
     if (name === "accept-encoding" && options.readable) continue
     if (name === "user-agent" && options.userAgent !== undefined) continue
-    const value = raw[i + 1] ?? ""
+    const given = raw[i + 1] ?? ""
+    const value = name === "sec-websocket-protocol" ? withoutKeys(given) : given
+    if (value === "" && given !== "") continue
     if (isHttp2 && name === "cookie") {
       // It may split a cookie into several fields, of which HTTP/1.1 has one (RFC 9113, 8.2.3).
       if (cookieAt >= 0) {

@@ -16,6 +16,8 @@ export interface Mission {
   readonly choices: number
   /** By path, to whatever is there: neither the request nor its answer is known to have any form. */
   readonly passedThrough: boolean
+  /** Whether a WebSocket is asked for: nothing but a 101 will do. */
+  readonly upgrades: boolean
   /** Whether it may be sent again after such a failure (`undefined`: after an answer), and its body is still there. */
   readonly repeatable: (failure: UpstreamFailed | undefined) => boolean
   /** Whether somebody has another model that may be asked instead. */

@@ -1,25 +1,23 @@
 /** What a request needs to be sent: everything that can be decided before anything is taken. */
-import { Duration, Effect, Schema } from "effect"
+import { Duration, Schema } from "effect"
 import type { Outgoing } from "../backend/BackendAdapter.ts"
 import type { UpstreamFailed } from "../backend/UpstreamTransport.ts"
 import type { Endpoint } from "../domain/Endpoint.ts"
 import { type GatewayError, InvalidRequest, ToolsNotSupported } from "../domain/Errors.ts"
 import { Span } from "../domain/Units.ts"
 import { guidanceFor, type Lease, type Route, type RouteRequest } from "../scheduler/Scheduler.ts"
-import { edited, setMember } from "./BodyEdit.ts"
-import { isLong } from "./BodyReading.ts"
-import { type Envelope, readEnvelope, readLongEnvelope } from "./Envelope.ts"
+import { type Envelope, readEnvelope, withMembers, withModel } from "./Envelope.ts"
 import { Flight } from "./Flight.ts"
-import { gptOssEdits } from "./GptOss.ts"
+import { gptOssMembers } from "./GptOss.ts"
 import { upwardHeaders } from "./HeaderHygiene.ts"
 import type { Mission } from "./Mission.ts"
-import { promptFrom } from "./Outline.ts"
 import { refuseTargets } from "./PassThrough.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import { makeRequestTrace } from "./RequestTrace.ts"
 import { makeSessions } from "./Session.ts"
 import { needsTools } from "./ToolUse.ts"
+import { modelOfUpgrade, withUpgradeModel } from "./UpgradeModel.ts"
 
 export class Plan {
   readonly flight: Flight
@@ -41,6 +39,8 @@ interface Inquiry {
   readonly request: ProxyRequest
   readonly endpoint: Endpoint | undefined
   readonly envelope: Envelope | undefined
+  /** As the client named it; `undefined` where it named none. */
+  readonly model: string | undefined
   /** Monotonic milliseconds. */
   readonly deadline: number
 }
@@ -57,11 +57,11 @@ export const makePlanner = (services: ProxyServices) => {
     const { alternatives, candidates, pool, rule } = route
     const refused = endpoint === undefined ? refuseTargets(services, request, candidates.all) : undefined
     if (refused !== undefined) return refused
-    if (rule?.tools?.parser === "none" && envelope !== undefined && needsTools(envelope.outline))
+    if (rule?.tools?.parser === "none" && envelope !== undefined && needsTools(envelope.fields))
       return noTools(envelope)
     const { header, report } = request
     report.pool = pool.name
-    const client = { session: header("x-session-key"), outline: envelope?.outline, address: request.address }
+    const client = { session: header("x-session-key"), envelope, address: request.address }
     const flight = new Flight(services, {
       pool,
       candidates,
@@ -69,10 +69,10 @@ export const makePlanner = (services: ProxyServices) => {
       ...guidanceFor(pool.config.strategy, {
         model: route.model,
         session: client.session,
-        prompt: envelope && promptFrom(envelope.outline)
+        body: request.payload.body instanceof Uint8Array ? request.payload.body : undefined
       }),
       deadline,
-      streaming: envelope?.stream ?? false,
+      streaming: envelope?.stream ?? request.upgrade !== undefined,
       method: request.method,
       trace:
         report.span &&
@@ -85,6 +85,7 @@ export const makePlanner = (services: ProxyServices) => {
       dialect: endpoint?.dialect ?? "none",
       choices: envelope?.choices ?? 1,
       passedThrough: endpoint === undefined,
+      upgrades: request.upgrade !== undefined,
       hasStandIn: () => scheduler.standIn(routeRequest(inquiry), alternatives) !== undefined,
       repeatable: (failure) => isRepeatable(request, endpoint, failure),
       group: route.model ?? "",
@@ -103,50 +104,36 @@ export const makePlanner = (services: ProxyServices) => {
     return plan instanceof Plan ? plan : planForFirstOf(inquiry, route.alternatives)
   }
 
-  /** From what was read of a request to its plan, in one breath. */
-  const plan = (
-    request: ProxyRequest,
-    endpoint: Endpoint | undefined,
-    envelope: Envelope | undefined
-  ): Plan | GatewayError => {
-    const { report } = request
+  return (request: ProxyRequest): Plan | GatewayError => {
+    const { endpoint, report } = request
+    const { body } = request.payload
+    const envelope = endpoint && readEnvelope(endpoint, body instanceof Uint8Array ? body : emptyBody)
+    if (envelope !== undefined && !("model" in envelope)) return envelope
     const timeout = readTimeout(request.header("x-weir-timeout"))
     if (timeout instanceof InvalidRequest) return timeout
-    report.model = envelope?.model.slice(0, longestNoted)
-    const inquiry = { request, endpoint, envelope, deadline: report.receivedAt + timeout }
+    const model = request.upgrade === undefined ? envelope?.model : modelOfUpgrade(request)
+    if (model instanceof InvalidRequest) return model
+    report.model = model?.slice(0, longestNoted)
+    const inquiry = { request, endpoint, envelope, model, deadline: report.receivedAt + timeout }
     const route = scheduler.route(routeRequest(inquiry))
     return "candidates" in route ? planFor(inquiry, route) : route
-  }
-
-  /** Synchronous, but for a long body: that is read in slices, between which other requests get their turn. */
-  return (request: ProxyRequest): Plan | GatewayError | Effect.Effect<Plan, GatewayError> => {
-    const { endpoint, payload } = request
-    if (endpoint === undefined) return plan(request, undefined, undefined)
-    const body = payload.body instanceof Uint8Array ? payload.body : emptyBody
-    if (!isLong(body)) {
-      const envelope = readEnvelope(endpoint, body)
-      return "model" in envelope ? plan(request, endpoint, envelope) : envelope
-    }
-    return Effect.flatMap(readLongEnvelope(endpoint, body), (envelope) => {
-      const planned = plan(request, endpoint, envelope)
-      return planned instanceof Plan ? Effect.succeed(planned) : Effect.fail(planned)
-    })
   }
 }
 
 const emptyBody = new Uint8Array(0)
 
-const routeRequest = ({ envelope, request: { key, listener, path, snapshot } }: Inquiry): RouteRequest => ({
+const routeRequest = ({ model, request: { key, listener, path, snapshot } }: Inquiry): RouteRequest => ({
   snapshot,
   listener,
   key,
   path,
-  model: envelope?.model
+  model
 })
 
 /** The request as it goes to the backend of a lease: the client's bytes, with another model where that is asked for. */
-const outgoingOf = ({ endpoint, envelope, request }: Inquiry, { model, pool, rule }: Route): Mission["outgoing"] => {
-  const { id, method, path, payload, query, rawHeaders } = request
+const outgoingOf = (inquiry: Inquiry, { model, pool, rule }: Route): Mission["outgoing"] => {
+  const { endpoint, envelope, request } = inquiry
+  const { id, method, path, payload, query, rawHeaders, upgrade } = request
   const { body } = payload
   const readable = endpoint !== undefined
   const outgoing: Outgoing = {
@@ -155,18 +142,24 @@ const outgoingOf = ({ endpoint, envelope, request }: Inquiry, { model, pool, rul
     query,
     headers: upwardHeaders(rawHeaders, { readable, requestId: id, userAgent: pool.config.client.userAgent }),
     readable,
-    body
+    body,
+    upgrade
   }
-  if (envelope === undefined || model === undefined) return () => outgoing
-  const { outline } = envelope
-  const added = rule?.gptOss === true ? gptOssEdits(envelope.model, outline) : []
-  const outgoingFor = (name: string): Outgoing => ({
-    ...outgoing,
-    body: edited(outline.bytes, name === envelope.model ? added : [...added, setMember(outline, "model", name)])
-  })
-  const named = outgoingFor(model)
-  return ({ instance }: Lease) => (instance === undefined || instance === model ? named : outgoingFor(instance))
+  if (upgrade !== undefined && model !== undefined) {
+    return ({ instance = model }: Lease) =>
+      instance === inquiry.model ? outgoing : { ...outgoing, ...withUpgradeModel(outgoing, instance) }
+  }
+  if (envelope === undefined || model === undefined || !(body instanceof Uint8Array)) return () => outgoing
+  const added = rule?.gptOss === true ? withMembers(body, gptOssMembers(envelope.model, envelope.whole())) : body
+  const named = renamed(outgoing, added, envelope.model, model)
+  return ({ instance }: Lease) =>
+    instance === undefined || instance === model ? named : renamed(outgoing, added, envelope.model, instance)
 }
+
+const renamed = (outgoing: Outgoing, body: Uint8Array, from: string, to: string): Outgoing => ({
+  ...outgoing,
+  body: from === to ? body : withModel(body, to)
+})
 
 const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
 
@@ -194,8 +187,8 @@ const readTimeout = (header: string | undefined): number | InvalidRequest => {
     : new InvalidRequest({ message: "X-Weir-Timeout must be a duration such as 500ms, 30s or 5m." })
 }
 
-const noTools = ({ outline }: Envelope): ToolsNotSupported =>
+const noTools = ({ fields }: Envelope): ToolsNotSupported =>
   new ToolsNotSupported({
     message: "This model cannot call tools: ask another one, or leave the tools and the calls in the messages out.",
-    param: outline.has("tools") ? "tools" : outline.has("functions") ? "functions" : "messages"
+    param: "tools" in fields ? "tools" : "functions" in fields ? "functions" : "messages"
   })

@@ -17,10 +17,12 @@ import { callsForStandIn } from "./StandIn.ts"
 
 export { type BodySink, type UpstreamBody, UpstreamFailed } from "../backend/UpstreamTransport.ts"
 export { bodyTooLarge, bodyTooSlow } from "./Ask.ts"
+export { keyInProtocols } from "./KeyProtocol.ts"
 export { refusePath } from "./PassThrough.ts"
 export type { Payload, ProxyRequest } from "./ProxyRequest.ts"
 export type { ProxyResponse, Relayed } from "./Relay.ts"
 export { RequestReport, type StreamEnd } from "./RequestReport.ts"
+export type { Tunnel } from "./Tunnel.ts"
 
 export class Proxy extends Context.Service<
   Proxy,
@@ -45,9 +47,8 @@ export class Proxy extends Context.Service<
       /** `board` is told of each flight in the moment that it begins. */
       const answer = Effect.fnUntraced(function* (request: ProxyRequest, board: (flight: Flight) => void) {
         let flight: Flight | undefined
-        const planned = planFor(request)
         // From here to the limits everything happens in one breath: an interruption finds either nothing or the flight.
-        let plan = Effect.isEffect(planned) ? yield* planned : planned
+        let plan = planFor(request)
         for (;;) {
           if (!(plan instanceof Plan)) return yield* plan
           const { mission } = plan

@@ -25,6 +25,8 @@ export interface ProxyRequest {
   readonly rawHeaders: ReadonlyArray<string>
   /** One header by its name in lower case. */
   readonly header: (name: string) => string | undefined
+  /** The protocol that the client's connection is to be switched to. */
+  readonly upgrade: "websocket" | undefined
   readonly payload: Payload
   readonly report: RequestReport
 }

@@ -36,6 +36,7 @@ export const readAnswer = Effect.fnUntraced(function* (
   const streams = events || (passedThrough && !isShort(mission, response))
   const judge = events ? new EndJudge(mission.dialect, mission.choices) : undefined
   const held: Array<Uint8Array> = []
+  if (response.socket !== undefined) return { attempt, response, held, complete: false, streams, judge }
   if (streams) attempt.awaitOutput()
   if (streams && passedThrough) return { attempt, response, held, complete: false, streams, judge }
   let size = 0

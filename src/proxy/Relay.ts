@@ -19,6 +19,7 @@ import type { Answer } from "./ReadAnswer.ts"
 import type { RequestReport, StreamEnd } from "./RequestReport.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
 import { errorEvent } from "./StreamError.ts"
+import { type Tunnel, tunnelTo } from "./Tunnel.ts"
 import { readEvalCounts, readUsage } from "./Usage.ts"
 
 export interface ProxyResponse {
@@ -30,6 +31,8 @@ export interface ProxyResponse {
   readonly body: Uint8Array | Relayed
   /** Of a body that is still to come, where it is known. */
   readonly contentLength: number | undefined
+  /** Only of a 101, in place of a body: what goes on over the client's connection from then on. */
+  readonly tunnel?: Tunnel | undefined
 }
 
 /** Hands a body to whoever sends it, to its end. Its failure means: break the connection, the rest will not come. */
@@ -79,6 +82,13 @@ export const makeRelay =
       )
     }
 
+    if (response.socket !== undefined) {
+      const tunnel = tunnelTo(attempt, response.socket, (end) => {
+        ended(end)
+        metrics.streamEnds(flight.pool.name, end)(1)
+      })
+      return { status: response.status, headers, cookies, body: nothing, contentLength: undefined, tunnel }
+    }
     if (answer.judge === undefined) {
       const contentLength = declaredLength(response)
       if (answer.complete) {

@@ -70,6 +70,7 @@ export interface Question {
   readonly raw?: UpstreamBody
   /** The name of a configured key. */
   readonly key?: string
+  readonly upgrade?: "websocket"
 }
 
 /** What a client has got so far. */
@@ -160,7 +161,7 @@ export class Harness {
   }
 
   #asRequest(
-    { body, headers = {}, key, method = "POST", path = "/v1/chat/completions", query = "", raw }: Question,
+    { body, headers = {}, key, method = "POST", path = "/v1/chat/completions", query = "", raw, upgrade }: Question,
     report: RequestReport
   ) {
     const snapshot = this.registry.current()
@@ -178,6 +179,7 @@ export class Harness {
       address: "192.0.2.1",
       rawHeaders: Object.entries(headers).flat(),
       header: (name: string) => headers[name],
+      upgrade,
       payload: this.payload,
       report
     }
