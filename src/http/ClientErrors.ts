@@ -33,10 +33,6 @@ export const answerClientErrors = (server: EventEmitter): void => {
     )
     response.writeHead(417, headers).end(body)
   })
-  // With nobody to listen, an upgrade that a client offers is not taken, and its request is one like all others.
-  server.on("newListener", (event: string, listener: () => void) => {
-    if (event === "upgrade") queueMicrotask(() => server.off("upgrade", listener))
-  })
 }
 
 /** OpenSSL knows some methods by name; all others are a record of TLS whose version makes no sense. */

@@ -14,6 +14,7 @@ import { answerClientErrors } from "./ClientErrors.ts"
 import type { Connections } from "./Connections.ts"
 import type { Place } from "./Places.ts"
 import { type Pems, secureContext } from "./ServerTls.ts"
+import { takeUpgrades } from "./Upgrades.ts"
 
 export type Surface = Effect.Effect<
   HttpServerResponse.HttpServerResponse,
@@ -96,6 +97,7 @@ export const openDoor = Effect.fnUntraced(function* (
   let current = { pems, connectTimeout: listener.connectTimeout }
   follow(server, connections, () => Duration.toMillis(current.connectTimeout))
   answerClientErrors(server)
+  takeUpgrades(server)
 
   const failed = (cause: unknown) =>
     new CannotListen({ path: `${path}.port`, message: cannotListen(cause), taken: isTaken(cause) })

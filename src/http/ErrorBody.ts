@@ -18,6 +18,8 @@ export const errorResponse = (error: GatewayError, path: string): ErrorResponse 
     "x-should-retry": String(worthRetrying.has(error.status)),
     ...((error.status === 429 || error.status === 503) && { "retry-after": String(secondsUntil(error)) }),
     ...(error.status === 401 && { "www-authenticate": "Bearer" }),
+    // RFC 6455, 4.4: which version would be understood.
+    ...(error.status === 426 && { upgrade: "websocket", "sec-websocket-version": "13" }),
     ...("allow" in error && { allow: error.allow })
   },
   body: JSON.stringify(path.startsWith("/v1/messages") ? anthropicBody(error) : openAiBody(error))

@@ -5,6 +5,8 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import type { HttpServerRequest } from "effect/http"
 import { canonicalPath, type Endpoint, endpointAt } from "../domain/Endpoint.ts"
+import { keyInProtocols } from "../proxy/Proxy.ts"
+import { isUpgrade } from "./WebSocketHead.ts"
 
 export interface Incoming {
   readonly id: string
@@ -31,10 +33,11 @@ export const readIncoming = (request: HttpServerRequest.HttpServerRequest, recei
   const { url } = request
   const mark = url.indexOf("?")
   const path = canonicalPath(mark < 0 ? url : url.slice(0, mark))
-  const header = (name: string) => {
+  const plain = (name: string) => {
     const value = message.headers[name]
     return typeof value === "string" ? value : value?.join(", ")
   }
+  const header = isUpgrade(message) ? withProtocolKey(plain) : plain
   const given = header("x-request-id")
   return {
     id: given !== undefined && requestId.test(given) ? given : crypto.randomUUID(),
@@ -48,4 +51,12 @@ export const readIncoming = (request: HttpServerRequest.HttpServerRequest, recei
     query: mark < 0 ? "" : url.slice(mark),
     header
   }
+}
+
+/** A browser's page can name its key only among the subprotocols of its WebSocket; a header of its own counts before. */
+const withProtocolKey = (header: Incoming["header"]): Incoming["header"] => {
+  const key = keyInProtocols(header("sec-websocket-protocol"))
+  const isGiven = ["authorization", "x-api-key", "api-key"].some((name) => header(name) !== undefined)
+  if (key === undefined || isGiven) return header
+  return (name) => (name === "authorization" ? `Bearer ${key}` : header(name))
 }

@@ -3,22 +3,24 @@
  * Whoever could make the two disagree would reach what the listener, the key or the model rules keep from them.
  */
 import { canonicalPath, deploymentIn, endpointAt } from "../domain/Endpoint.ts"
-import { HeadTooLarge, InvalidRequest } from "../domain/Errors.ts"
+import { type GatewayError, HeadTooLarge, InvalidRequest } from "../domain/Errors.ts"
 import { readingsOf } from "../domain/PathSpelling.ts"
 import type { Incoming } from "./Incoming.ts"
+import { isUpgrade, refuseWebSocket } from "./WebSocketHead.ts"
 
 /**
  * Why a request cannot be served, whatever it asks for; `undefined` where nothing is wrong with its head. Nothing more is
  * read from a connection that brought such a one: whoever stands in front may see another end of it than we do.
  */
-export const refuseHead = ({ header, message, path, response }: Incoming): InvalidRequest | undefined => {
+export const refuseHead = ({ header, message, path, response }: Incoming): GatewayError | undefined => {
   const problem =
     hostProblem(message.httpVersion, message.rawHeaders) ??
     codingProblem(message.httpVersion, header("transfer-encoding")) ??
     pathProblem(path)
-  if (problem === undefined) return undefined
-  if ("shouldKeepAlive" in response) response.shouldKeepAlive = false
-  return new InvalidRequest({ message: problem })
+  const refused = problem === undefined ? refuseWebSocket(message) : new InvalidRequest({ message: problem })
+  const isLast = refused !== undefined || isUpgrade(message)
+  if (isLast && "shouldKeepAlive" in response) response.shouldKeepAlive = false
+  return refused
 }
 
 /**

@@ -10,7 +10,14 @@ import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { type GatewayError, InvalidApiKey, ShuttingDown } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
-import { type Proxy, type ProxyResponse, RequestReport, refusePath, type UpstreamBody } from "../proxy/Proxy.ts"
+import {
+  type Proxy,
+  type ProxyRequest,
+  type ProxyResponse,
+  RequestReport,
+  refusePath,
+  type UpstreamBody
+} from "../proxy/Proxy.ts"
 import type { Snapshot } from "../registry/Registry.ts"
 import type { Deadlines } from "../resilience/Deadlines.ts"
 import type { RateLimiter } from "../resilience/RateLimiter.ts"
@@ -28,6 +35,8 @@ import type { Reporter } from "./Reporter.ts"
 import { type HeldBodies, HeldBody, hasBody, packed, readBody, streamBody } from "./RequestBody.ts"
 import { refuseHead, refuseLargeHead } from "./RequestHead.ts"
 import { beginSpan } from "./RequestSpan.ts"
+import { hangUp, switchProtocols, watchLeaving } from "./Upgrades.ts"
+import { isUpgrade } from "./WebSocketHead.ts"
 
 export interface SurfaceServices {
   readonly proxy: Proxy["Service"]
@@ -98,19 +107,22 @@ export const makeSurface = (
   ): Effect.Effect<Response, GatewayError> => {
     const { header, id, method, path, query } = incoming
     if (echoing.test(method)) return wrongMethod(usual)
-    if (incoming.endpoint?.postOnly === true && method !== "POST") return wrongMethod(["POST"])
+    const isSwitching = isUpgrade(incoming.message)
+    if (incoming.endpoint?.postOnly === true && method !== "POST" && !isSwitching) return wrongMethod(["POST"])
     const endpoint = method === "POST" ? incoming.endpoint : undefined
     const refused = endpoint === undefined ? refusePath(listener, method, path) : undefined
     if (refused !== undefined) return Effect.fail(refused)
+    const arrived = isSwitching ? watchLeaving(incoming.message.socket) : undefined
     const onAnswer = (answer: ProxyResponse) => {
+      arrived?.()
       Object.assign(answer.headers, headersOfAll(incoming, listener))
-      return deliver(incoming, answer)
+      return answer.tunnel === undefined ? deliver(incoming, answer) : switchProtocols(incoming, answer, answer.tunnel)
     }
     return Effect.flatMap(bodyOf(incoming, snapshot, listener, payload), (body) => {
       payload.body = body
       const { rawHeaders } = incoming.message
       const asked = endpoint?.requiresModel === true ? endpoint : undefined
-      const request = {
+      const request: ProxyRequest = {
         id,
         snapshot,
         listener,
@@ -122,6 +134,7 @@ export const makeSurface = (
         query,
         rawHeaders,
         header,
+        upgrade: isSwitching ? "websocket" : undefined,
         payload,
         report
       }
@@ -184,6 +197,7 @@ export const makeSurface = (
       Effect.sync(() => {
         payload.letGo()
         connections.end(visited)
+        if (isUpgrade(incoming.message)) hangUp(incoming.message.socket, deadlines)
         reporter.ended(incoming, listener, own, report, exit)
       })
     )

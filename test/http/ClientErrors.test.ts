@@ -59,13 +59,3 @@ describe("what Node refuses by itself", () => {
     assert.isTrue(writableEnded)
   })
 })
-
-describe("an offer to upgrade", () => {
-  it("is not listened for, whoever wants to", async () => {
-    const server = new EventEmitter()
-    answerClientErrors(server)
-    server.on("upgrade", () => {})
-    await Promise.resolve()
-    assert.strictEqual(server.listenerCount("upgrade"), 0)
-  })
-})

@@ -49,6 +49,7 @@ const table: ReadonlyArray<Row> = [
   row(new Errors.RequestTimeout({ message }), 408, "request_timeout", bad, bad, true),
   row(new Errors.RequestTooLarge({ message }), 413, "request_too_large", bad, "request_too_large"),
   row(new Errors.HeadTooLarge({ message }), 431, "request_too_large", bad, "request_too_large"),
+  row(new Errors.UpgradeRequired({ message }), 426, "invalid_request", bad),
   row(
     new Errors.RateLimitExceeded({ message }),
     429,
