@@ -5,9 +5,35 @@
  */
 import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
+import type * as Inspector from "node:inspector"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 import { setFlagsFromString } from "node:v8"
+
+/**
+ * SIGUSR1 does nothing. Node would open its inspector, through which anybody on this machine could run code in the
+ * process and read every key. Whoever wants the inspector says `--inspect`.
+ */
+process.on("SIGUSR1", () => {})
+
+const isInspectorWanted = [...process.execArgv, process.env["NODE_OPTIONS"] ?? ""].some((text) =>
+  /--inspect(?:-brk|-wait)?(?:[=\s]|$)/.test(text)
+)
+
+/** Shuts an inspector that such a signal opened before this file ran. */
+const shutInspector = (): void => {
+  if (isInspectorWanted || !process.features.inspector) return
+  const inspector: Pick<typeof Inspector, "close" | "url"> = createRequire(import.meta.url)("node:inspector")
+  if (inspector.url() !== undefined) inspector.close()
+}
+
+/**
+ * One signal opens it twice: at once, and where the event loop next polls. A thread of its own takes the signal, and may
+ * be late. So it is looked at now, and after a poll at each of these times.
+ */
+const inspectorLooksMillis: ReadonlyArray<number> = [0, 100, 1000, 10_000]
+shutInspector()
+for (const millis of inspectorLooksMillis) setTimeout(() => setImmediate(shutInspector), millis).unref()
 
 const oldest: readonly [major: number, minor: number] = [22, 19]
 
@@ -30,7 +56,8 @@ const bundledNode = (): string | undefined => {
 
 /** Arguments, signals, standard streams and the exit status are passed through. */
 const handOver = (binary: string): void => {
-  const child = spawn(binary, [...process.execArgv, ...process.argv.slice(1)], { stdio: "inherit" })
+  const args = ["--disable-sigusr1", ...process.execArgv, ...process.argv.slice(1)]
+  const child = spawn(binary, args, { stdio: "inherit" })
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR2"] as const) {
     process.on(signal, () => child.kill(signal))
   }

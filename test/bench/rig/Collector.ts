@@ -1,6 +1,6 @@
 /**
  * Makes a Node process collect its garbage, from outside and without its help: what its memory is then is what it
- * really holds. The inspector that every Node has is opened by a signal, on the port that the process was started with.
+ * really holds. Its inspector is open, on the port that the process was started with.
  */
 import { Effect, Schema } from "effect"
 import { untilAnswers } from "./Answering.ts"
@@ -15,7 +15,6 @@ const Targets = Schema.NonEmptyArray(Schema.Struct({ webSocketDebuggerUrl: Schem
 
 /** Returns when the collection has ended. */
 export const collectGarbage = Effect.fnUntraced(function* ({ child, port }: Inspected) {
-  yield* Effect.sync(() => process.kill(child.pid, "SIGUSR1"))
   yield* untilAnswers(port, "/json/list", child)
   const [{ webSocketDebuggerUrl }] = yield* Effect.tryPromise({
     try: async (signal): Promise<unknown> => (await fetch(`http://127.0.0.1:${port}/json/list`, { signal })).json(),

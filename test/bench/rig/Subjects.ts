@@ -26,8 +26,8 @@ export interface Subject {
 
 const Listening = Schema.Struct({ port: Schema.Int })
 
-/** Node as users run it; its inspector stays shut until somebody knocks. */
-const node = (inspectPort: number): ReadonlyArray<string> => [process.execPath, `--inspect-port=${inspectPort}`]
+/** Node as users run it, and its inspector, which costs nothing until something connects to it. */
+const node = (inspectPort: number): ReadonlyArray<string> => [process.execPath, `--inspect=127.0.0.1:${inspectPort}`]
 
 const startOwn = Effect.fnUntraced(function* (file: string, args: ReadonlyArray<string>, role: "subject" | "upstream") {
   const inspectPort = yield* freePort
