@@ -3,7 +3,7 @@ import type { Duplex } from "node:stream"
 import { Effect, Exit } from "effect"
 import type { NonEmptyArray } from "effect/Array"
 import type { Dispatcher } from "undici"
-import { hadServed } from "./StaleConnection.ts"
+import { givenUpBefore, hadServed } from "./StaleConnection.ts"
 import { toUpstreamFailed } from "./TransportFailure.ts"
 import {
   BodyEnd,
@@ -21,6 +21,11 @@ const inOrder = new BodyEnd(undefined)
 
 /** What follows it comes after this turn. Node's `queueMicrotask` does the same, and makes an `AsyncResource` each time. */
 const thisTurn = Promise.resolve()
+
+/** What carries an exchange, and knows whether an answer is about itself and not about the request. */
+export interface Carrier {
+  readonly gaveUp: (status: number, reason: string) => boolean
+}
 
 /**
  * Mutable by nature: a socket's callbacks write, one fiber reads. How the exchange ends is decided once, by whoever
@@ -40,9 +45,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #sinkIsFull = false
   /** What a 101 has opened. */
   #socket: Duplex | undefined
+  /** Set by who takes the exchange to the backend. */
+  connection: Carrier | undefined
+  readonly #repeatable: boolean
 
-  constructor(onHead: (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void) {
+  /** `repeatable`: whether the request can be sent again where the engine had given the connection up before. */
+  constructor(onHead: (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void, repeatable = false) {
     this.#onHead = onHead
+    this.#repeatable = repeatable
   }
 
   /** Ends the exchange with a failure; what the backend still sends is not read. */
@@ -96,9 +106,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   onResponseStart(
     _controller: Dispatcher.DispatchController,
     status: number,
-    headers: Record<string, string | Array<string> | undefined>
+    headers: Record<string, string | Array<string> | undefined>,
+    reason = ""
   ): void {
     if (status < 200) return
+    if (status >= 400 && this.#repeatable && this.connection?.gaveUp(status, reason) === true) {
+      return this.abort(givenUpBefore)
+    }
     this.#hasHead = true
     // Of most answers all is there at once. Told after this turn, the reader finds the whole of it and need not wait thrice.
     void thisTurn.then(() =>

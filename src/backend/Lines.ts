@@ -114,6 +114,7 @@ const keyOf = (reach: Reach, tls: TlsMaterial): string => {
     URL.parse(backend.url)?.origin,
     proxyOf(client),
     Duration.toMillis(client.keepAlive),
+    Duration.toMillis(backend.maxConnectionAge),
     connectTimeout,
     tls.fingerprint,
     needsTunnel(reach) ? "tunnel" : ""

@@ -1,17 +1,21 @@
 /** The transport that really connects: one pool of connections for each backend and way to reach it. */
 
 import { Readable } from "node:stream"
-import { Duration, Effect, Exit, Layer, Stream } from "effect"
-import { type Dispatcher, Pool, ProxyAgent } from "undici"
+import { Clock, Duration, Effect, Exit, Layer, Random, Stream } from "effect"
+import { type buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from "undici"
 import { type EgressPolicy, makeEgressPolicy, makeProxyPolicy } from "../domain/EgressPolicy.ts"
+import { monotonicMillis } from "../domain/Time.ts"
 import { Registry } from "../registry/Registry.ts"
 import { makeTellShortage } from "../telemetry/Shortages.ts"
 import type { TlsMaterial } from "./BackendTls.ts"
+import { Connection, type ConnectionSettings } from "./Connection.ts"
 import { guardedLookup, makeConnector, refused } from "./Connector.ts"
 import { decodeContent } from "./ContentDecoding.ts"
 import { Exchange } from "./Exchange.ts"
 import { Lines } from "./Lines.ts"
+import { givenUpBefore } from "./StaleConnection.ts"
 import {
+  type Abort,
   type UpstreamBody,
   UpstreamFailed,
   type UpstreamRequest,
@@ -30,9 +34,20 @@ export const layerUndici = Layer.effect(
       backends: currentPolicy(registry, makeEgressPolicy),
       proxies: currentPolicy(registry, makeProxyPolicy)
     }
-    const lines = new Lines(registry.current(), (reach, origin, proxy, tls) =>
-      makeDispatcher(policies, reach, origin, proxy, tls)
-    )
+    const clock = yield* Clock.Clock
+    const random = yield* Random.Random
+    const now = () => monotonicMillis(clock)
+    const lines = new Lines(registry.current(), (reach, origin, proxy, tls) => {
+      const maxAge = Duration.toMillis(reach.backend.maxConnectionAge)
+      return makeDispatcher(
+        policies,
+        { maxAge, now, random: () => random.nextDoubleUnsafe() },
+        reach,
+        origin,
+        proxy,
+        tls
+      )
+    })
     yield* Effect.addFinalizer(() => Effect.promise(() => lines.destroy()))
     yield* registry.takePart(() =>
       Effect.succeed({
@@ -42,53 +57,59 @@ export const layerUndici = Layer.effect(
     )
 
     const tellShortage = yield* makeTellShortage
-    const tellFailure = ({ detail, kind }: UpstreamFailed) =>
-      kind === "local" ? tellShortage(detail, "connections to backends") : Effect.void
+    const exchange = (request: UpstreamRequest, started: (abort: Abort) => void, repeatable: boolean) =>
+      Effect.callback<UpstreamResponse, UpstreamFailed>((resume) => {
+        const exchange = new Exchange(headReader(request.readable, resume), repeatable)
+        started(exchange.abort)
+        const line = lines.get(request)
+        if (line instanceof UpstreamFailed) return resume(Exit.fail(line))
+        const { dispatcher, host, origin, proxied } = line
+        // Behind a proxy nobody here resolves the name; what it says by itself is looked at each time.
+        const reason = proxied ? policies.backends().refuseHost(host) : undefined
+        if (reason !== undefined) return resume(Exit.fail(refused(reason)))
+        dispatcher.dispatch(
+          {
+            origin,
+            path: request.path,
+            method: request.method,
+            headers: proxied ? pairsOf(headersOf(request)) : headersOf(request),
+            body: toNodeBody(request.body),
+            upgrade: request.upgrade ?? null,
+            headersTimeout: 0,
+            bodyTimeout: 0
+          },
+          exchange
+        )
+        return Effect.sync(exchange.cancel)
+      })
 
-    return UpstreamTransport.of({
-      send: (request, started) =>
-        Effect.callback<UpstreamResponse, UpstreamFailed>((resume) => {
-          const tell = headReader(request.readable, resume, tellFailure)
-          const exchange = new Exchange(tell)
-          started(exchange.abort)
-          const line = lines.get(request)
-          if (line instanceof UpstreamFailed) return tell(Exit.fail(line))
-          const { dispatcher, host, origin, proxied } = line
-          // Behind a proxy nobody here resolves the name; what it says by itself is looked at each time.
-          const reason = proxied ? policies.backends().refuseHost(host) : undefined
-          if (reason !== undefined) return tell(Exit.fail(refused(reason)))
-          dispatcher.dispatch(
-            {
-              origin,
-              path: request.path,
-              method: request.method,
-              headers: proxied ? pairsOf(headersOf(request)) : headersOf(request),
-              body: toNodeBody(request.body),
-              upgrade: request.upgrade ?? null,
-              headersTimeout: 0,
-              bodyTimeout: 0
-            },
-            exchange
-          )
-          return Effect.sync(exchange.cancel)
-        })
-    })
+    const send = (
+      request: UpstreamRequest,
+      started: (abort: Abort) => void,
+      patience = staleConnections
+    ): Effect.Effect<UpstreamResponse, UpstreamFailed> =>
+      Effect.catch(exchange(request, started, patience > 0 && isAtHand(request.body)), (failure) => {
+        if (failure === givenUpBefore) return send(request, started, patience - 1)
+        const fail = Effect.fail(failure)
+        return failure.kind === "local"
+          ? Effect.andThen(tellShortage(failure.detail, "connections to backends"), fail)
+          : fail
+      })
+
+    return UpstreamTransport.of({ send: (request, started) => send(request, started) })
   })
 )
 
-type Head = Exit.Exit<UpstreamResponse, UpstreamFailed>
+/** How many kept connections may turn out to have been given up by the engine, one after the other, for one request. */
+const staleConnections = 3
+
+const isAtHand = (body: UpstreamBody): boolean => body === undefined || body instanceof Uint8Array
+
+type HeadReader = (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void
 
 /** Out here, so that it keeps nothing of the request: it lives as long as the answer. */
-const headReader =
-  (
-    readable: boolean,
-    resume: (head: Effect.Effect<UpstreamResponse, UpstreamFailed>) => void,
-    tellFailure: (failure: UpstreamFailed) => Effect.Effect<void>
-  ) =>
-  (head: Head): void => {
-    if (Exit.isFailure(head)) return resume(Effect.tapError(head, tellFailure))
-    resume(readable ? Exit.map(head, decodeContent) : head)
-  }
+const headReader = (readable: boolean, tell: HeadReader): HeadReader =>
+  readable ? (head) => tell(Exit.map(head, decodeContent)) : tell
 
 interface Policies {
   readonly backends: () => EgressPolicy
@@ -111,6 +132,7 @@ const currentPolicy = (registry: Registry["Service"], make: typeof makeEgressPol
 
 const makeDispatcher = (
   { backends, proxies }: Policies,
+  settings: ConnectionSettings,
   { client, connectTimeout, upgrade }: Pick<UpstreamRequest, "client" | "connectTimeout" | "upgrade">,
   origin: string,
   proxy: string,
@@ -125,10 +147,19 @@ const makeDispatcher = (
     // Said here too: where HTTP/2 is possible, requests wait for the first handshake to be over.
     allowH2: false
   }
-  if (proxy === "")
-    return new Pool(origin, { ...options, connect: makeConnector(backends, connectTimeout, tls.options) })
+  const pool = (at: string | URL, more: object) =>
+    new Pool(at, {
+      ...options,
+      ...more,
+      factory: (to, made) =>
+        "connect" in made && isConnector(made.connect)
+          ? new Connection(to, made, made.connect, settings)
+          : new Client(to, made)
+    })
+  if (proxy === "") return pool(origin, { connect: makeConnector(backends, connectTimeout, tls.options) })
   return new ProxyAgent({
     ...options,
+    factory: pool,
     connectTimeout,
     uri: proxy,
     // RFC 6455, 4.1: a proxy passes an upgrade on only through a tunnel, without TLS too.
@@ -139,6 +170,8 @@ const makeDispatcher = (
     clientFactory: (url, more) => new Pool(url, { ...more, headersTimeout: connectTimeout })
   })
 }
+
+const isConnector = (value: unknown): value is buildConnector.connector => typeof value === "function"
 
 /** In pairs: of a flat list, a proxy's agent would keep only the last value of each name. */
 function* pairsOf(headers: ReadonlyArray<string>): Generator<[string, string]> {

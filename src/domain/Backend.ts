@@ -2,6 +2,7 @@
 import { Schema } from "effect"
 import { HeaderName, HeaderValue, Name } from "./Names.ts"
 import { BreakerSettings, between, flag, HealthOverrides, orElse, Timeouts } from "./Settings.ts"
+import { Span } from "./Units.ts"
 
 /** The kinds of engine that Weir knows how to talk to; each is one file in `backend/adapters`. */
 export const AdapterKind = Schema.Literals([
@@ -132,6 +133,8 @@ export const Backend = Schema.Struct({
   timeouts: Timeouts.pipe(orElse({})),
   breaker: BreakerSettings.pipe(orElse({})),
   health: HealthOverrides.pipe(orElse({})),
+  /** A connection that is older is not used again, so that a name that means another address now is followed. */
+  maxConnectionAge: Span.pipe(orElse("5m")),
   enabled: flag.pipe(orElse(true))
 }).pipe(
   Schema.check(
