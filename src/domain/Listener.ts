@@ -2,6 +2,7 @@
 import { Result, Schema } from "effect"
 import { parseNetwork } from "./Addresses.ts"
 import { Name } from "./Names.ts"
+import { originProblem } from "./Origin.ts"
 import { PassThrough, PathText } from "./PassThrough.ts"
 import { between, flag, orElse } from "./Settings.ts"
 import { Span } from "./Units.ts"
@@ -23,6 +24,9 @@ export const PathRoute = Schema.Struct({
   pool: Name
 })
 export type PathRoute = typeof PathRoute.Type
+
+/** An origin of a browser's pages as its `Origin` header has it; `*`: all of them, `app://*`: all of that scheme. */
+const CorsOrigin = Schema.String.pipe(Schema.check(Schema.makeFilter((text) => originProblem(text))))
 
 /** A token bucket for each client address. */
 export const IpRateLimit = Schema.Struct({
@@ -47,7 +51,7 @@ export const Listener = Schema.Struct({
   trustedProxies: Schema.Array(Network).pipe(orElse([])),
   passThrough: PassThrough.pipe(orElse("safe")),
   tls: Schema.optionalKey(Schema.Struct({ cert: Schema.NonEmptyString, key: Schema.NonEmptyString })),
-  cors: Schema.Struct({ origins: Schema.Array(Schema.NonEmptyString).pipe(orElse([])) }).pipe(orElse({}))
+  cors: Schema.Struct({ origins: Schema.Array(CorsOrigin).pipe(orElse([])) }).pipe(orElse({}))
 })
 export type Listener = typeof Listener.Type
 

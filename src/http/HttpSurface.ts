@@ -11,7 +11,7 @@ import { healthRoutes } from "./HealthRoutes.ts"
 import { type OnListening, openListeners } from "./Listeners.ts"
 import { metricsRoute } from "./MetricsRoute.ts"
 import { modelRoute, modelsRoute } from "./ModelsRoutes.ts"
-import { type FindRoute, nothingHere, type OwnRoute } from "./OwnRoutes.ts"
+import { type FindRoute, hasVersionTwice, nothingHere, type OwnRoute, versionTwice } from "./OwnRoutes.ts"
 import type { Place } from "./Places.ts"
 import { makeReporter } from "./Reporter.ts"
 import { HeldBodies } from "./RequestBody.ts"
@@ -54,11 +54,15 @@ export const layer = (onListening: OnListening) =>
       ])
       const list = modelsRoute(proxy.models)
       const one = modelRoute(proxy.models, modelPrefix)
-      const clients: FindRoute = (path) =>
-        health.get(path) ?? (path === "/v1/models" ? list : path.startsWith(modelPrefix) ? one : undefined)
+      const table = new Map([...health, ["/v1/models", list], ["/v1/models/", list]])
+      const clients: FindRoute = (path, method) => {
+        if (path.startsWith(modelPrefix)) return table.get(path) ?? one
+        if (hasVersionTwice(path)) return versionTwice
+        return table.get(path) ?? (isBareList(path, method) ? list : undefined)
+      }
       const routes: Record<Place["reach"], FindRoute> = {
         clients,
-        everything: (path) => clients(path) ?? adminTable.get(path),
+        everything: (path, method) => clients(path, method) ?? adminTable.get(path),
         admin: (path) => adminTable.get(path) ?? nothingHere
       }
       yield* openListeners({
@@ -75,3 +79,7 @@ export const layer = (onListening: OnListening) =>
   )
 
 const modelPrefix = "/v1/models/"
+
+/** A client whose base URL is without `/v1` asks for the models here; writes are an engine's own. */
+const isBareList = (path: string, method: string): boolean =>
+  (path === "/models" || path === "/models/") && (method === "GET" || method === "HEAD")

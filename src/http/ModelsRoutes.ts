@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { ModelNotFound } from "../domain/Errors.ts"
 import type { ModelInfo } from "../domain/Health.ts"
 import type { Proxy } from "../proxy/Proxy.ts"
+import { quoted } from "../telemetry/Telemetry.ts"
 import { json } from "./Answer.ts"
 import type { OwnRoute } from "./OwnRoutes.ts"
 
@@ -17,17 +18,20 @@ export const modelsRoute = (models: Models): OwnRoute => ({
   }
 })
 
-/** A name may hold slashes, as `mistralai/Mistral-7B` does. */
+/** A name may hold slashes, as `mistralai/Mistral-7B` does, but not end with one: clients that add one mean no more by it. */
 export const modelRoute = (models: Models, prefix: string): OwnRoute => ({
   route: "/v1/models/{id}",
   access: "client",
   methods: {
     GET: ({ incoming, key, listener, snapshot }) =>
       Effect.suspend(() => {
-        const id = decode(incoming.path.slice(prefix.length))
+        const asked = incoming.path.slice(prefix.length).replace(/\/$/, "")
+        const id = decode(asked)
         const model = models(snapshot, listener, key).find((candidate) => candidate.id === id)
         return model === undefined
-          ? Effect.fail(new ModelNotFound({ message: "The model does not exist.", param: "model" }))
+          ? Effect.fail(
+              new ModelNotFound({ message: `The model ${quoted(id ?? asked)} does not exist.`, param: "model" })
+            )
           : Effect.succeed(json(toOpenAi(model)))
       })
   }

@@ -33,10 +33,28 @@ export const nothingHere: OwnRoute = {
   methods: { "*": () => Effect.fail(new NotFound({ message: "Nothing is served at this path." })) }
 }
 
+/** Where a client's address ends in `/v1` and the client adds another. */
+export const versionTwice: OwnRoute = {
+  route: "other",
+  access: "client",
+  methods: {
+    "*": () =>
+      Effect.fail(
+        new NotFound({
+          message: "The path has /v1 twice: the client adds it to its base URL. Take /v1 off the end of the base URL."
+        })
+      )
+  }
+}
+
+/** Whether a path begins with `/v1` more than once. */
+export const hasVersionTwice = (path: string): boolean =>
+  path.startsWith("/v1/v1") && (path.length === "/v1/v1".length || path["/v1/v1".length] === "/")
+
 export type Answering = Effect.Effect<HttpServerResponse.HttpServerResponse, GatewayError>
 
-/** Finds the route of a path (without its query). */
-export type FindRoute = (path: string) => OwnRoute | undefined
+/** Finds the route of a path (without its query), where the gateway has one for all methods or for this one. */
+export type FindRoute = (path: string, method: string) => OwnRoute | undefined
 
 /** What a route answers to a request's method; HEAD is answered as GET is. */
 export const answerOwn = ({ methods }: OwnRoute, request: OwnRequest): Answering => {

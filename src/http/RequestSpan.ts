@@ -1,17 +1,26 @@
 /** The span of a request, in the names of OpenTelemetry's HTTP conventions; the gateway's own pages have none. */
 import type { Listener } from "../domain/Listener.ts"
 import type { RequestReport } from "../proxy/Proxy.ts"
-import type { ActiveSpan, SpanDescription, Tracing } from "../telemetry/Telemetry.ts"
+import { type ActiveSpan, type SpanDescription, type Tracing, unsampled } from "../telemetry/Telemetry.ts"
 import type { Incoming } from "./Incoming.ts"
 
 /** A client's words are not kept at any length. */
 const longest = 512
 
+/** `isTrusted`: whether the client decides about the sampling; asked only where there is something to decide. */
 export const beginSpan = (
   tracing: Tracing["Service"],
   incoming: Incoming,
-  listener: Listener
-): ActiveSpan | undefined => tracing.request(incoming.header("traceparent"), () => describe(incoming, listener))
+  listener: Listener,
+  isTrusted: () => boolean
+): ActiveSpan | undefined =>
+  tracing.request(incoming.header("traceparent"), isTrusted, () => describe(incoming, listener))
+
+/** Headers in which a trace goes on that is not sampled, whatever its `traceparent` said. */
+export const withoutSampledFlag = (raw: ReadonlyArray<string>): ReadonlyArray<string> =>
+  raw.map((text, index) =>
+    index % 2 === 1 && raw[index - 1]?.toLowerCase() === "traceparent" ? unsampled(text) : text
+  )
 
 const describe = ({ endpoint, header, id, message, method, path }: Incoming, listener: Listener): SpanDescription => {
   const route = endpoint?.route

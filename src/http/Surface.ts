@@ -8,7 +8,7 @@
 import { Duration, Effect, Scope } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { ApiKey } from "../domain/ApiKey.ts"
-import { type GatewayError, InvalidApiKey, ShuttingDown } from "../domain/Errors.ts"
+import { type GatewayError, ShuttingDown } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import {
   type Proxy,
@@ -20,32 +20,26 @@ import {
 } from "../proxy/Proxy.ts"
 import type { Snapshot } from "../registry/Registry.ts"
 import type { Deadlines } from "../resilience/Deadlines.ts"
-import type { RateLimiter } from "../resilience/RateLimiter.ts"
-import type { Metrics, Tracing } from "../telemetry/Telemetry.ts"
+import type { Tracing } from "../telemetry/Telemetry.ts"
 import { failure } from "./Answer.ts"
-import { asksForKey, authenticate, authenticateAdmin } from "./Authentication.ts"
-import { corsHeaders, isPreflight, preflightHeaders, refuseBrowser } from "./BrowserGuard.ts"
-import type { ClientAddress } from "./ClientAddress.ts"
+import { corsHeaders, preflightHeaders } from "./BrowserGuard.ts"
 import { deliver } from "./Delivery.ts"
+import { type Admitted, type Arrival, arrivalOf, type GateServices, makeGates, type Passed } from "./Gates.ts"
 import { type Incoming, readIncoming } from "./Incoming.ts"
 import type { Threshold } from "./Listeners.ts"
-import { answerOwn, type FindRoute, type OwnRoute, wrongMethod } from "./OwnRoutes.ts"
+import { answerOwn, type FindRoute, wrongMethod } from "./OwnRoutes.ts"
 import type { Place } from "./Places.ts"
 import type { Reporter } from "./Reporter.ts"
 import { type HeldBodies, HeldBody, hasBody, packed, readBody, streamBody } from "./RequestBody.ts"
-import { refuseHead, refuseLargeHead } from "./RequestHead.ts"
-import { beginSpan } from "./RequestSpan.ts"
+import { beginSpan, withoutSampledFlag } from "./RequestSpan.ts"
 import { hangUp, switchProtocols, watchLeaving } from "./Upgrades.ts"
 import { isUpgrade } from "./WebSocketHead.ts"
 
-export interface SurfaceServices {
+export interface SurfaceServices extends GateServices {
   readonly proxy: Proxy["Service"]
-  readonly limiter: RateLimiter["Service"]
   readonly deadlines: Deadlines["Service"]
-  readonly metrics: Metrics["Service"]
   readonly tracing: Tracing["Service"]
   readonly reporter: Reporter
-  readonly clientAddress: ClientAddress
   readonly bodies: HeldBodies
 }
 
@@ -63,7 +57,12 @@ export const makeSurface = (
   { connections, see }: Threshold,
   find: (place: Place) => FindRoute
 ) => {
-  const { bodies, clientAddress, deadlines, limiter, metrics, proxy, reporter, tracing } = services
+  const { bodies, clientAddress, deadlines, proxy, reporter, tracing } = services
+  const gates = makeGates(services)
+
+  /** Whether it is ours to follow what a request says of its tracing. */
+  const isTrusted = ({ incoming, listener }: Arrival, key: ApiKey | undefined): boolean =>
+    key !== undefined || clientAddress.isTrustedPeer(incoming, listener)
 
   const bodyOf = (
     incoming: Incoming,
@@ -88,8 +87,8 @@ export const makeSurface = (
   }
 
   /** What every answer carries, whoever gives it. */
-  const headersOfAll = (incoming: Incoming, listener: Listener): Record<string, string> => {
-    const headers = corsHeaders(incoming, listener)
+  const headersOfAll = ({ incoming, listener, open }: Arrival): Record<string, string> => {
+    const headers = corsHeaders(incoming, listener, open)
     headers["x-request-id"] = incoming.id
     // Of HTTP/2 the whole connection says it, in a frame of its own.
     if (connections.closing && incoming.message.httpVersionMajor === 1) headers["connection"] = "close"
@@ -98,13 +97,11 @@ export const makeSurface = (
 
   /** What a backend answers, up to its last byte. */
   const answerProxied = (
-    incoming: Incoming,
-    snapshot: Snapshot,
-    listener: Listener,
-    key: ApiKey | undefined,
-    address: string,
+    arrival: Arrival,
+    { address, key }: Admitted,
     { payload, report }: Visit
   ): Effect.Effect<Response, GatewayError> => {
+    const { incoming, listener, snapshot } = arrival
     const { header, id, method, path, query } = incoming
     if (echoing.test(method)) return wrongMethod(usual)
     const isSwitching = isUpgrade(incoming.message)
@@ -115,12 +112,14 @@ export const makeSurface = (
     const arrived = isSwitching ? watchLeaving(incoming.message.socket) : undefined
     const onAnswer = (answer: ProxyResponse) => {
       arrived?.()
-      Object.assign(answer.headers, headersOfAll(incoming, listener))
+      Object.assign(answer.headers, headersOfAll(arrival))
       return answer.tunnel === undefined ? deliver(incoming, answer) : switchProtocols(incoming, answer, answer.tunnel)
     }
     return Effect.flatMap(bodyOf(incoming, snapshot, listener, payload), (body) => {
       payload.body = body
-      const { rawHeaders } = incoming.message
+      const raw = incoming.message.rawHeaders
+      const isForeign = report.span === undefined && tracing.enabled && !isTrusted(arrival, key)
+      const rawHeaders = isForeign ? withoutSampledFlag(raw) : raw
       const asked = endpoint?.requiresModel === true ? endpoint : undefined
       const request: ProxyRequest = {
         id,
@@ -142,55 +141,40 @@ export const makeSurface = (
     })
   }
 
-  /** Everything between the arrival of a head and the answer. */
-  const pass = (
-    incoming: Incoming,
-    snapshot: Snapshot,
-    listener: Listener,
-    own: OwnRoute | undefined,
+  /** Everything between the gates and the answer. */
+  const answer = (
+    arrival: Arrival,
+    passed: Passed,
     visit: Visit,
     late: boolean
   ): Effect.Effect<Response, GatewayError> => {
-    const access = own?.access ?? "client"
-    const keyed = asksForKey(snapshot, listener)
-    const open = access === "admin" ? snapshot.config.admin.token === undefined : !keyed
-    const tooLarge = refuseLargeHead(incoming, snapshot.config.limits.maxHeaderBytes)
-    const refused = tooLarge ?? refuseHead(incoming) ?? refuseBrowser(incoming, listener, open)
-    if (refused !== undefined) return Effect.fail(refused)
-    if (isPreflight(incoming)) {
-      const headers = { ...preflightHeaders(incoming), ...headersOfAll(incoming, listener) }
+    const { incoming, listener, own, snapshot } = arrival
+    if (passed._tag === "Refused") return Effect.fail(passed.error)
+    if (passed._tag === "Preflight") {
+      const headers = { ...preflightHeaders(incoming), ...headersOfAll(arrival) }
       return Effect.succeed(HttpServerResponse.empty({ headers }))
     }
-    const address = clientAddress.of(incoming, listener)
-    if (access !== "public") {
-      const limited = limiter.takeAddress(listener, address)
-      if (limited !== undefined) {
-        metrics.rateLimited(listener.name, "ip")(1)
-        return Effect.fail(limited)
-      }
-    }
-    if (access === "admin") {
-      const denied = authenticateAdmin(snapshot, incoming.header)
-      if (denied !== undefined) return Effect.fail(denied)
-    }
-    const key = access === "client" && keyed ? authenticate(snapshot, incoming.header) : undefined
-    if (key instanceof InvalidApiKey) return Effect.fail(key)
     if (own !== undefined) {
-      const answered = answerOwn(own, { incoming, snapshot, listener, key })
-      return Effect.map(answered, HttpServerResponse.setHeaders(headersOfAll(incoming, listener)))
+      const answered = answerOwn(own, { incoming, snapshot, listener, key: passed.key })
+      return Effect.map(answered, HttpServerResponse.setHeaders(headersOfAll(arrival)))
     }
     if (late) return Effect.fail(stopping())
-    return answerProxied(incoming, snapshot, listener, key, address, visit)
+    return answerProxied(arrival, passed, visit)
   }
 
   return Effect.gen(function* () {
     const incoming = readIncoming(yield* HttpServerRequest.HttpServerRequest, deadlines.now())
     const { place, snapshot } = see()
     const { listener } = place
-    const own = find(place)(incoming.path)
+    const own = find(place)(incoming.path, incoming.method)
+    const arrival = arrivalOf(incoming, snapshot, listener, own)
     const report = new RequestReport(incoming.receivedAt)
     const payload = new HeldBody(bodies)
-    if (own === undefined) report.span = beginSpan(tracing, incoming, listener)
+    const passed = gates(arrival)
+    const key = passed._tag === "Admitted" ? passed.key : undefined
+    if (own === undefined && tracing.enabled) {
+      report.span = beginSpan(tracing, incoming, listener, () => isTrusted(arrival, key))
+    }
     const visited = connections.begin(incoming.message)
     // The only one of its scope, and not by `Effect.addFinalizer`: several cost 3 µs, a copy of the context 16 µs.
     yield* Scope.addFinalizerExit(yield* Effect.scope, (exit) =>
@@ -201,10 +185,10 @@ export const makeSurface = (
         reporter.ended(incoming, listener, own, report, exit)
       })
     )
-    return yield* Effect.catch(pass(incoming, snapshot, listener, own, { payload, report }, visited.late), (error) =>
+    return yield* Effect.catch(answer(arrival, passed, { payload, report }, visited.late), (error) =>
       Effect.sync(() => {
         reporter.refused(listener, report, error)
-        return HttpServerResponse.setHeaders(failure(error, incoming.path), headersOfAll(incoming, listener))
+        return HttpServerResponse.setHeaders(failure(error, incoming.path), headersOfAll(arrival))
       })
     )
   })

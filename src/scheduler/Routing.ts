@@ -5,6 +5,7 @@ import { readGptOssName } from "../domain/GptOss.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { ModelRule } from "../domain/ModelRule.ts"
 import type { PoolEntry, Snapshot } from "../registry/Registry.ts"
+import { quoted } from "../telemetry/Telemetry.ts"
 import { type Candidates, type CandidateTable, makeCandidates } from "./Candidates.ts"
 import type { RoutingTable } from "./RoutingTable.ts"
 
@@ -113,6 +114,3 @@ const notFound = (model: string | undefined): GatewayError =>
   model === undefined
     ? new NotFound({ message: "Nothing is served at this path." })
     : new ModelNotFound({ message: `The model ${quoted(model)} does not exist.`, param: "model" })
-
-/** A name from outside, fit to be shown: short, and in one line. */
-const quoted = (model: string): string => JSON.stringify(model.length > 120 ? `${model.slice(0, 120)}…` : model)

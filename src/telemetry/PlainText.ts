@@ -22,3 +22,10 @@ export const cut = (text: string, max: number, length: number = text.length): st
 }
 
 const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff
+
+/** The longest name that a message repeats, in characters. */
+const maxQuotedChars = 120
+
+/** A name from outside, fit for a message: in quotes, short, in one line, without characters that act. */
+export const quoted = (name: string): string =>
+  escapeActing(JSON.stringify(name.length > maxQuotedChars ? `${name.slice(0, maxQuotedChars)}…` : name))

@@ -48,8 +48,17 @@ export class Tracing extends Context.Service<
   {
     /** Whether spans may hold what was asked and answered. */
     readonly captureContent: boolean
-    /** The span of a request, where it is sampled: as the caller decided, else by chance. Only then is it described. */
-    readonly request: (traceparent: string | undefined, describe: () => SpanDescription) => ActiveSpan | undefined
+    /** Whether spans go anywhere. */
+    readonly enabled: boolean
+    /**
+     * The span of a request, where it is sampled: as the caller decided, where it is trusted to, else by chance. It goes on
+     * in the caller's trace either way. Only where it is sampled is it described.
+     */
+    readonly request: (
+      traceparent: string | undefined,
+      isTrusted: () => boolean,
+      describe: () => SpanDescription
+    ) => ActiveSpan | undefined
     /** The span of an attempt for it. */
     readonly attempt: (parent: ActiveSpan, name: string, attributes: Attributes) => ActiveSpan
   }
@@ -78,10 +87,11 @@ export class Tracing extends Context.Service<
         }
         return Tracing.of({
           captureContent: traces.captureContent,
-          request: (traceparent, describe) => {
+          enabled: true,
+          request: (traceparent, isTrusted, describe) => {
             const remote = traceparent === undefined ? undefined : contextOf(traceparent)
             const isSampled =
-              remote === undefined
+              remote === undefined || !isTrusted()
                 ? random.nextDoubleUnsafe() < traces.sampleRatio
                 : (remote.traceFlags & TraceFlags.SAMPLED) !== 0
             return isSampled ? begin(SpanKind.SERVER, traceparent, describe()) : undefined
@@ -102,6 +112,7 @@ export class Tracing extends Context.Service<
 
 const none: Tracing["Service"] = {
   captureContent: false,
+  enabled: false,
   request: () => undefined,
   attempt: (parent) => parent
 }
@@ -125,6 +136,16 @@ const contextOf = (traceparent: string) => {
 /** The trace that a `traceparent` belongs to, sampled or not. */
 export const traceIdOf = (traceparent: string | undefined): string | undefined =>
   traceparent === undefined ? undefined : traceparentForm.exec(traceparent)?.[1]
+
+/** Of any version, since a later one has the flags in the same place. */
+const flagsForm = /^([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-)([0-9a-f]{2})/
+
+/** The same `traceparent`, of a trace that is not sampled. */
+export const unsampled = (traceparent: string): string =>
+  traceparent.replace(flagsForm, (_, ids: string, flags: string) => {
+    const cleared = Number.parseInt(flags, 16) & ~TraceFlags.SAMPLED
+    return ids + cleared.toString(16).padStart(2, "0")
+  })
 
 const activeSpan = (span: Span): ActiveSpan => {
   const { spanId, traceId } = span.spanContext()

@@ -12,6 +12,11 @@ const unsampled = `00-${traceId}-00f067aa0ba902b7-00`
 
 const soon = { OTEL_BSP_SCHEDULE_DELAY: "50" }
 
+/** Without it, what a client says of its tracing counts for nothing. */
+const keyed = { keys: [{ name: "k", key: "k1" }] }
+
+const bearer = { authorization: "Bearer k1" }
+
 const setUp = Effect.fnUntraced(function* (traces: object, env: Record<string, string> = {}, more: object = {}) {
   const simulator = yield* Simulator.make()
   const gateway = yield* serve(
@@ -41,13 +46,14 @@ describe("a request whose caller is traced", () => {
       const spans = yield* collector
       const { gateway, simulator } = yield* setUp(
         { endpoint: spans.url, sampleRatio: 0 },
-        { OTEL_SERVICE_NAME: "edge" }
+        { OTEL_SERVICE_NAME: "edge" },
+        keyed
       )
       yield* simulator.setFaults({ kind: "status", status: 500, times: 1 })
       const answer = yield* chat(
         gateway.url,
         { stream: true, stream_options: { include_usage: true } },
-        { traceparent: sampled, tracestate: "a=b" }
+        { ...bearer, traceparent: sampled, tracestate: "a=b" }
       )
       assert.strictEqual(answer.status, 200)
       for (const name of ["POST /v1/chat/completions", "chat sim-model", "gen_ai.usage.output_tokens", "edge", "500"]) {
@@ -69,13 +75,84 @@ describe("a request whose caller is traced", () => {
   it.live("is not traced where the caller decided so, and the context travels on as it came", () =>
     Effect.gen(function* () {
       const spans = yield* collector
-      const { gateway, simulator } = yield* setUp({ endpoint: spans.url, sampleRatio: 1 })
-      yield* chat(gateway.url, {}, { traceparent: unsampled })
+      const { gateway, simulator } = yield* setUp({ endpoint: spans.url, sampleRatio: 1 }, {}, keyed)
+      yield* chat(gateway.url, {}, { ...bearer, traceparent: unsampled })
       assert.deepStrictEqual(yield* contexts(simulator), [unsampled])
       // One that is traced comes after it: when that has arrived, the other would have.
-      yield* chat(gateway.url)
+      yield* chat(gateway.url, {}, bearer)
       yield* arrives(spans, "chat sim-model")
       assert.isFalse(spans.received().includes(Buffer.from(traceId, "hex")))
+    })
+  )
+})
+
+describe("whether a request is traced", () => {
+  const idOf = (n: number) => `${"0".repeat(31)}${n}`
+  const contextOf = (n: number, flags: string) => `00-${idOf(n)}-00f067aa0ba902b7-${flags}`
+
+  /** Which of the traces 1 to `count` have arrived when one that comes after them has. */
+  const arrived = Effect.fnUntraced(function* (spans: Collector, count: number) {
+    yield* arrives(spans, Buffer.from(idOf(9), "hex"))
+    return Array.from({ length: count }, (_, index) => index + 1).filter((n) =>
+      spans.received().includes(Buffer.from(idOf(n), "hex"))
+    )
+  })
+
+  it.live(
+    "is for a client with a valid key to decide, and for no other: the flag of the others does not go up either",
+    () =>
+      Effect.gen(function* () {
+        const spans = yield* collector
+        const { gateway, simulator } = yield* setUp(
+          { endpoint: spans.url, sampleRatio: 0 },
+          {},
+          { ...keyed, listeners: [{ port: 0 }, { name: "open", port: 0, auth: false }] }
+        )
+        const open = gateway.urlOf("open")
+        yield* chat(open, {}, { traceparent: contextOf(1, "01") })
+        yield* chat(open, {}, { ...bearer, traceparent: contextOf(2, "03") })
+        yield* chat(gateway.url, {}, { traceparent: contextOf(3, "01") })
+        yield* chat(gateway.url, {}, { authorization: "Bearer wrong", traceparent: contextOf(4, "01") })
+        yield* chat(gateway.url, {}, { ...bearer, traceparent: contextOf(5, "00") })
+        yield* chat(gateway.url, {}, { ...bearer, traceparent: contextOf(9, "01") })
+        assert.deepStrictEqual(yield* arrived(spans, 5), [])
+        const sent = yield* contexts(simulator)
+        assert.deepStrictEqual(sent.slice(0, 3), [contextOf(1, "00"), contextOf(2, "02"), contextOf(5, "00")])
+      })
+  )
+
+  it.live("is chance where the client may not decide, in the client's trace all the same", () =>
+    Effect.gen(function* () {
+      const spans = yield* collector
+      const { gateway, simulator } = yield* setUp({ endpoint: spans.url, sampleRatio: 1 })
+      yield* chat(gateway.url, {}, { traceparent: contextOf(1, "00") })
+      yield* chat(gateway.url, {}, { traceparent: contextOf(9, "01") })
+      assert.deepStrictEqual(yield* arrived(spans, 1), [1])
+      for (const [n, context] of (yield* contexts(simulator)).entries()) {
+        assert.match(context ?? "", new RegExp(`^00-${idOf([1, 9][n] ?? 0)}-[0-9a-f]{16}-01$`))
+      }
+    })
+  )
+
+  it.live("is for a trusted proxy to decide", () =>
+    Effect.gen(function* () {
+      const spans = yield* collector
+      const { gateway } = yield* setUp(
+        { endpoint: spans.url, sampleRatio: 0 },
+        {},
+        {
+          listeners: [
+            { port: 0, trustedProxies: ["127.0.0.0/8"] },
+            { name: "other", port: 0, trustedProxies: ["10.0.0.1"] }
+          ]
+        }
+      )
+      yield* chat(gateway.urlOf("other"), {}, { traceparent: contextOf(1, "01") })
+      yield* chat(gateway.urlOf("other"), {}, { traceparent: contextOf(2, "01"), "x-forwarded-for": "10.0.0.1" })
+      yield* chat(gateway.url, {}, { traceparent: contextOf(3, "00") })
+      yield* chat(gateway.url, {}, { traceparent: contextOf(4, "01"), "x-forwarded-for": "203.0.113.9" })
+      yield* chat(gateway.url, {}, { traceparent: contextOf(9, "01") })
+      assert.deepStrictEqual(yield* arrived(spans, 4), [4])
     })
   )
 })

@@ -29,6 +29,15 @@ describe("a client's key", () => {
     ["as x-api-key", { "x-api-key": "first-secret" }, "a"],
     ["as api-key", { "api-key": "first-secret" }, "a"],
     ["known by its digest alone", { authorization: "Bearer third-secret" }, "c"],
+    [
+      "in x-api-key beside a Basic credential of a proxy",
+      { authorization: "Basic dTpw", "x-api-key": "first-secret" },
+      "a"
+    ],
+    ["in api-key beside a scheme that is not known", { authorization: "Token x", "api-key": "first-secret" }, "a"],
+    ["in x-api-key beside a Bearer without a key", { authorization: "Bearer", "x-api-key": "first-secret" }, "a"],
+    ["in x-api-key beside a placeholder", { authorization: "Bearer unused", "x-api-key": "first-secret" }, "a"],
+    ["in Authorization before x-api-key", { authorization: "Bearer first-secret", "x-api-key": "third-secret" }, "a"],
     ["of other letters than ASCII's", { "x-api-key": "sécond ✓" }, "b"]
   ])("is found %s", (_, headers, expected) => {
     assert.strictEqual(whose(headers), expected)
@@ -57,6 +66,51 @@ describe("a client's key", () => {
         assert.notInclude(refused.message, secret)
       }
     })
+  })
+})
+
+/** What says how a secret is sent; the secrets in it are none of ours. */
+const forms: ReadonlyArray<readonly [string, Headers, RegExp]> = [
+  ["the key alone", { authorization: "sk-mine" }, /another form than Bearer/],
+  ["another scheme", { authorization: "Token sk-mine" }, /another form than Bearer/],
+  ["Basic alone", { authorization: "Basic sk-mine" }, /another form than Bearer/],
+  ["a colon after the scheme", { authorization: "Bearer: sk-mine" }, /another form than Bearer/],
+  ["the scheme and the key in one", { authorization: "Bearersk-mine" }, /another form than Bearer/],
+  ["nothing after the scheme", { authorization: "Bearer" }, /nothing after Bearer/],
+  ["blanks after the scheme", { authorization: "bearer  " }, /nothing after Bearer/],
+  ["the scheme twice", { authorization: "Bearer Bearer sk-mine" }, /begins with another Bearer/],
+  ["the scheme in x-api-key", { "x-api-key": "Bearer sk-mine" }, /begins with another Bearer/],
+  ["quotes", { authorization: 'Bearer "sk-mine"' }, /quotes or brackets/],
+  ["single quotes", { "x-api-key": "'sk-mine'" }, /quotes or brackets/],
+  ["angle brackets", { authorization: "Bearer <sk-mine>" }, /quotes or brackets/],
+  ["braces", { "api-key": "{sk-mine}" }, /quotes or brackets/],
+  ["Basic beside a wrong key", { authorization: "Basic sk-mine", "x-api-key": "sk-mine" }, /^Incorrect /]
+]
+
+describe("a refusal", () => {
+  const client = (headers: Headers) => {
+    const refused = authenticate(keyed, (name) => headers[name])
+    return "code" in refused ? refused.message : assert.fail("let in")
+  }
+  const admin = (headers: Headers) =>
+    authenticateAdmin(keyed, (name) => headers[name])?.message ?? assert.fail("let in")
+
+  it.each(forms)("says what is wrong and how it must be sent, and no word of what was sent: %s", (_, headers, what) => {
+    for (const [message, secret] of [
+      [client(headers), "KEY"],
+      [admin(headers), "TOKEN"]
+    ] as const) {
+      assert.match(message, what)
+      assert.notMatch(message, /did not provide|sk-mine/)
+      if (!message.startsWith("Incorrect")) assert.include(message, `Authorization: Bearer ${secret}`)
+    }
+  })
+
+  it("calls a key missing only where there is none, and says how it is sent", () => {
+    for (const headers of [{}, { authorization: "" }, { "x-api-key": "" }]) {
+      assert.match(client(headers), /^You did not provide an API key\. .*Authorization: Bearer KEY/)
+      assert.match(admin(headers), /^You did not provide an admin token\. .*Authorization: Bearer TOKEN/)
+    }
   })
 })
 

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { corsHeaders, isPreflight, preflightHeaders, refuseBrowser } from "../../src/http/BrowserGuard.ts"
+import { corsHeaders, isForeignApp, isPreflight, preflightHeaders, refuseBrowser } from "../../src/http/BrowserGuard.ts"
 import { incoming, listener } from "./Requests.ts"
 
 type Headers = Readonly<Record<string, string>>
@@ -20,7 +20,11 @@ describe("a page in a browser", () => {
     ["null", "127.0.0.1:8000"],
     ["", "127.0.0.1:8000"],
     ["http://127.0.0.1:8000.evil.example", "127.0.0.1:8000"],
-    ["file://", "localhost:8000"]
+    ["HTTPS://evil.example", "127.0.0.1:8000"],
+    ["blob:http://127.0.0.1:8000/1", "127.0.0.1:8000"],
+    ["app://notes.example, http://evil.example", "127.0.0.1:8000"],
+    ["app://notes.example http://evil.example", "127.0.0.1:8000"],
+    ["//evil.example", "localhost:8000"]
   ])("from %j is refused at %s, with a key and without", (origin, host) => {
     assert.strictEqual(judged({ origin, host }), "origin_not_allowed")
     assert.strictEqual(judged({ origin, host }, local, false), "origin_not_allowed")
@@ -54,6 +58,56 @@ describe("a page in a browser", () => {
 
   it("may ask where there is no Host that could be its own only from a configured origin", () => {
     assert.strictEqual(judged({ origin: "http://localhost:8000" }), "origin_not_allowed")
+  })
+})
+
+const apps = [
+  "app://notes.example",
+  "app://obsidian.md",
+  "tauri://localhost",
+  "capacitor://localhost",
+  "ionic://localhost",
+  "vscode-webview://0a1b2c",
+  "chrome-extension://abcdefghijklmnop",
+  "safari-web-extension://0A1B2C3D-0000-0000-0000-000000000000",
+  "file://",
+  "APP://Notes.Example"
+]
+
+describe("an app with an origin of its own", () => {
+  it.each(apps)("%s may ask where a key is asked for, and not where none is", (origin) => {
+    assert.strictEqual(judged({ origin, host: "127.0.0.1:8000" }, local, false), "passes")
+    assert.strictEqual(judged({ origin, host: "127.0.0.1:8000" }, local, true), "origin_not_allowed")
+    assert.isTrue(isForeignApp(incoming({ headers: { origin } }), local))
+  })
+
+  it.each(apps)("%s may ask without a key where it is listed, by itself or by its scheme", (origin) => {
+    for (const entry of [origin, `${origin.slice(0, origin.indexOf("://"))}://*`, "*"]) {
+      const shared = listener({ cors: { origins: ["https://other.example", entry] } })
+      assert.strictEqual(judged({ origin, host: "127.0.0.1:8000" }, shared, true), "passes", entry)
+      assert.isFalse(isForeignApp(incoming({ headers: { origin } }), shared))
+      assert.isFalse(isForeignApp(incoming(), shared))
+    }
+  })
+
+  it("does not make a rebound name one of this machine", () => {
+    const shared = listener({ cors: { origins: ["app://*"] } })
+    assert.strictEqual(judged({ origin: "app://notes.example", host: "evil.example" }, shared), "origin_not_allowed")
+  })
+})
+
+describe("an origin that is refused", () => {
+  it("is told which setting lets it in", () => {
+    for (const origin of ["https://evil.example", "null", "app://notes.example"]) {
+      const refused = refuseBrowser(incoming({ headers: { origin, host: "127.0.0.1" } }), local, true)
+      assert.include(refused?.message, "cors.origins")
+    }
+  })
+
+  it("may be null itself, which is listed as every other", () => {
+    const shared = listener({ cors: { origins: ["null"] } })
+    assert.strictEqual(judged({ origin: "null", host: "localhost" }, shared), "passes")
+    assert.strictEqual(judged({ origin: "app://null", host: "localhost" }, shared), "origin_not_allowed")
   })
 })
 
@@ -118,13 +172,23 @@ describe("what a browser is told", () => {
   const shared = listener({ cors: { origins: ["https://app.example"] } })
 
   it("lets pages of configured origins read the answer, and nobody else", () => {
-    const headers = corsHeaders(incoming({ headers: { origin: "https://app.example" } }), shared)
+    const headers = corsHeaders(incoming({ headers: { origin: "https://app.example" } }), shared, true)
     assert.strictEqual(headers["access-control-allow-origin"], "https://app.example")
     assert.strictEqual(headers["vary"], "Origin")
     assert.notProperty(headers, "access-control-allow-credentials")
-    assert.deepStrictEqual(corsHeaders(incoming({ headers: { origin: "https://evil.example" } }), shared), {})
-    assert.deepStrictEqual(corsHeaders(incoming(), shared), {})
-    assert.deepStrictEqual(corsHeaders(incoming({ headers: { origin: "https://app.example" } }), local), {})
+    assert.deepStrictEqual(corsHeaders(incoming({ headers: { origin: "https://evil.example" } }), shared, false), {})
+    assert.deepStrictEqual(corsHeaders(incoming(), shared, false), {})
+    assert.deepStrictEqual(corsHeaders(incoming({ headers: { origin: "https://app.example" } }), local, false), {})
+  })
+
+  it("lets apps read an answer only where they are listed, or where a key is asked for", () => {
+    for (const origin of apps) {
+      const of = (on: typeof local, open: boolean) =>
+        corsHeaders(incoming({ headers: { origin } }), on, open)["access-control-allow-origin"]
+      assert.strictEqual(of(local, false), origin)
+      assert.isUndefined(of(local, true))
+      assert.strictEqual(of(listener({ cors: { origins: [origin] } }), true), origin)
+    }
   })
 
   it("before it asks is which methods and headers it may use", () => {

@@ -68,7 +68,9 @@ describe("one model", () => {
     { segment: "mistralai%2fMistral-7B", id: "mistralai/Mistral-7B" },
     { segment: encodeURIComponent("größe ✓"), id: "größe ✓" },
     { segment: "100%25", id: "100%" },
-    { segment: "a:b@c+d", id: "a:b@c+d" }
+    { segment: "a:b@c+d", id: "a:b@c+d" },
+    { segment: "plain/", id: "plain" },
+    { segment: "mistralai/Mistral-7B/", id: "mistralai/Mistral-7B" }
   ])("is found at $segment", ({ id, segment }) =>
     Effect.map(one(segment), (body) => {
       assert.propertyVal(body, "id", id)
@@ -83,15 +85,33 @@ describe("one model", () => {
     "%zz",
     "%e2%82",
     "%ff",
-    "plain/",
+    "plain//",
     "plain%00",
+    "%e2%80%aeplain",
+    "%00%1b%5b31m%0a",
     "..",
     "__proto__",
     "x".repeat(10_000)
   ])("is not found at %j", (segment) =>
     Effect.map(Effect.flip(one(segment)), ({ code, message, status }) => {
       assert.deepStrictEqual([status, code], [404, "model_not_found"])
+      assert.match(message, /^The model ".*" does not exist\.$/)
       assert.isBelow(message.length, 200)
+      assert.notMatch(message, /[\p{Cc}\u202e]/u)
+    })
+  )
+
+  it.effect.each([
+    { segment: "no-such-model", shown: '"no-such-model"' },
+    { segment: "mistralai%2fNone/", shown: '"mistralai/None"' },
+    { segment: "a%22b", shown: '"a\\"b"' },
+    { segment: "a%0ab", shown: '"a\\nb"' },
+    { segment: "a%e2%80%aeb", shown: '"a\\u202eb"' },
+    { segment: "100%", shown: '"100%"' },
+    { segment: "x".repeat(500), shown: `"${"x".repeat(120)}…"` }
+  ])("that does not exist is named, in one line: $shown", ({ segment, shown }) =>
+    Effect.map(Effect.flip(one(segment)), ({ message }) => {
+      assert.include(message, shown)
     })
   )
 })

@@ -1,0 +1,88 @@
+/** What every request passes before anything is done for it, in this order: head, browser, address limit, key. */
+import type { ApiKey } from "../domain/ApiKey.ts"
+import { type GatewayError, InvalidApiKey } from "../domain/Errors.ts"
+import type { Listener } from "../domain/Listener.ts"
+import type { Snapshot } from "../registry/Registry.ts"
+import type { RateLimiter } from "../resilience/RateLimiter.ts"
+import type { Metrics } from "../telemetry/Telemetry.ts"
+import { asksForKey, authenticate, authenticateAdmin } from "./Authentication.ts"
+import { isForeignApp, isPreflight, refuseBrowser } from "./BrowserGuard.ts"
+import type { ClientAddress } from "./ClientAddress.ts"
+import type { Incoming } from "./Incoming.ts"
+import type { OwnRoute } from "./OwnRoutes.ts"
+import { refuseHead, refuseLargeHead } from "./RequestHead.ts"
+
+/** A request with what holds for it. */
+export interface Arrival {
+  readonly incoming: Incoming
+  readonly snapshot: Snapshot
+  readonly listener: Listener
+  /** The gateway's own answer to it; `undefined`: a backend's. */
+  readonly own: OwnRoute | undefined
+  /** Whether neither a key nor a token is asked for. */
+  readonly open: boolean
+}
+
+export type Passed =
+  | { readonly _tag: "Refused"; readonly error: GatewayError }
+  /** A browser asks what a page may ask: answered without anything else. */
+  | { readonly _tag: "Preflight" }
+  | Admitted
+
+export interface Admitted {
+  readonly _tag: "Admitted"
+  /** Whose request it is, where a key was asked for. */
+  readonly key: ApiKey | undefined
+  readonly address: string
+}
+
+export const arrivalOf = (
+  incoming: Incoming,
+  snapshot: Snapshot,
+  listener: Listener,
+  own: OwnRoute | undefined
+): Arrival => {
+  const open = own?.access === "admin" ? snapshot.config.admin.token === undefined : !asksForKey(snapshot, listener)
+  return { incoming, snapshot, listener, own, open }
+}
+
+export interface GateServices {
+  readonly limiter: RateLimiter["Service"]
+  readonly metrics: Metrics["Service"]
+  readonly clientAddress: ClientAddress
+}
+
+export const makeGates = ({ clientAddress, limiter, metrics }: GateServices) => {
+  return ({ incoming, listener, open, own, snapshot }: Arrival): Passed => {
+    const refused =
+      refuseLargeHead(incoming, snapshot.config.limits.maxHeaderBytes) ??
+      refuseHead(incoming) ??
+      refuseBrowser(incoming, listener, open)
+    if (refused !== undefined) return refusal(refused)
+    if (isPreflight(incoming)) return preflight
+    const access = accessOf(incoming, listener, own)
+    const address = clientAddress.of(incoming, listener)
+    if (access === "public") return { _tag: "Admitted", key: undefined, address }
+    const limited = limiter.takeAddress(listener, address)
+    if (limited !== undefined) {
+      metrics.rateLimited(listener.name, "ip")(1)
+      return refusal(limited)
+    }
+    if (access === "admin") {
+      const denied = authenticateAdmin(snapshot, incoming.header)
+      return denied === undefined ? { _tag: "Admitted", key: undefined, address } : refusal(denied)
+    }
+    const key = open ? undefined : authenticate(snapshot, incoming.header)
+    return key instanceof InvalidApiKey ? refusal(key) : { _tag: "Admitted", key, address }
+  }
+}
+
+/** What is public is not so for an app whose origin is not listed: it shows its key with everything that it asks. */
+const accessOf = (incoming: Incoming, listener: Listener, own: OwnRoute | undefined) => {
+  const access = own?.access ?? "client"
+  return access === "public" && isForeignApp(incoming, listener) ? "client" : access
+}
+
+const refusal = (error: GatewayError): Passed => ({ _tag: "Refused", error })
+
+const preflight: Passed = { _tag: "Preflight" }
