@@ -1,6 +1,7 @@
 /** What makes gpt-oss models work with the tools that people use them with; opt-in, by `gptOss` of a model rule. */
 import { readGptOssName } from "../domain/GptOss.ts"
-import { type Fields, isFields, systemTexts } from "./RequestFields.ts"
+import { addInto, type Edit, setMember } from "./BodyEdit.ts"
+import type { Outline } from "./Outline.ts"
 
 /**
  * Agents that read tool calls out of plain text are thrown off by the channels of the harmony format: a grammar allows
@@ -16,21 +17,23 @@ final ::= "<|channel|>final<|message|>"
 const agents = ["You are Cline", "You are Roo"]
 
 /** llama.cpp takes one grammar, and makes one itself for each of these. */
-const grammars = ["grammar", "tools", "response_format", "json_schema"]
+const grammars = ["grammar", "tools", "response_format", "json_schema"] as const
 
 /** The members that the request gets besides its own; those that it has already are the client's to decide. */
-export const gptOssMembers = (name: string, fields: Fields): Fields => {
+export const gptOssEdits = (name: string, outline: Outline): ReadonlyArray<Edit> => {
   const { effort, isJob } = readGptOssName(name)
-  const isAgent = systemTexts(fields).some((text) => agents.some((agent) => text.startsWith(agent)))
-  return {
-    ...((isAgent || isJob) && !("reasoning_format" in fields) && { reasoning_format: "auto" }),
-    ...(isAgent && !grammars.some((member) => member in fields) && { grammar: finalOnly }),
-    ...(effort !== undefined && kwargsWith(fields["chat_template_kwargs"], effort))
-  }
+  const isAgent = outline.systemTexts().some((text) => agents.some((agent) => text.startsWith(agent)))
+  const edits: Array<Edit> = []
+  if ((isAgent || isJob) && !outline.has("reasoning_format")) edits.push(setMember(outline, "reasoning_format", "auto"))
+  if (isAgent && !grammars.some((member) => outline.has(member))) edits.push(setMember(outline, "grammar", finalOnly))
+  if (effort !== undefined && !outline.hasEffort) edits.push(withEffort(outline, effort))
+  return edits
 }
 
-/** The client's own arguments stay; where it has the effort among them, nothing is to be done. */
-const kwargsWith = (own: unknown, effort: string): Fields => {
-  const given = isFields(own) ? own : {}
-  return "reasoning_effort" in given ? {} : { chat_template_kwargs: { ...given, reasoning_effort: effort } }
-}
+/** The client's own arguments stay. */
+const withEffort = (outline: Outline, effort: string): Edit =>
+  outline.kind(kwargs) === "object"
+    ? addInto(outline, kwargs, "reasoning_effort", effort)
+    : setMember(outline, kwargs, { reasoning_effort: effort })
+
+const kwargs = "chat_template_kwargs"

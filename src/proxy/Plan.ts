@@ -1,16 +1,19 @@
 /** What a request needs to be sent: everything that can be decided before anything is taken. */
-import { Duration, Schema } from "effect"
+import { Duration, Effect, Schema } from "effect"
 import type { Outgoing } from "../backend/BackendAdapter.ts"
 import type { UpstreamFailed } from "../backend/UpstreamTransport.ts"
 import type { Endpoint } from "../domain/Endpoint.ts"
 import { type GatewayError, InvalidRequest, ToolsNotSupported } from "../domain/Errors.ts"
 import { Span } from "../domain/Units.ts"
 import { guidanceFor, type Lease, type Route, type RouteRequest } from "../scheduler/Scheduler.ts"
-import { type Envelope, readEnvelope, withMembers, withModel } from "./Envelope.ts"
+import { edited, setMember } from "./BodyEdit.ts"
+import { isLong } from "./BodyReading.ts"
+import { type Envelope, readEnvelope, readLongEnvelope } from "./Envelope.ts"
 import { Flight } from "./Flight.ts"
-import { gptOssMembers } from "./GptOss.ts"
+import { gptOssEdits } from "./GptOss.ts"
 import { upwardHeaders } from "./HeaderHygiene.ts"
 import type { Mission } from "./Mission.ts"
+import { promptFrom } from "./Outline.ts"
 import { refuseTargets } from "./PassThrough.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
@@ -57,11 +60,11 @@ export const makePlanner = (services: ProxyServices) => {
     const { alternatives, candidates, pool, rule } = route
     const refused = endpoint === undefined ? refuseTargets(services, request, candidates.all) : undefined
     if (refused !== undefined) return refused
-    if (rule?.tools?.parser === "none" && envelope !== undefined && needsTools(envelope.fields))
+    if (rule?.tools?.parser === "none" && envelope !== undefined && needsTools(envelope.outline))
       return noTools(envelope)
     const { header, report } = request
     report.pool = pool.name
-    const client = { session: header("x-session-key"), envelope, address: request.address }
+    const client = { session: header("x-session-key"), outline: envelope?.outline, address: request.address }
     const flight = new Flight(services, {
       pool,
       candidates,
@@ -69,7 +72,7 @@ export const makePlanner = (services: ProxyServices) => {
       ...guidanceFor(pool.config.strategy, {
         model: route.model,
         session: client.session,
-        body: request.payload.body instanceof Uint8Array ? request.payload.body : undefined
+        prompt: envelope && promptFrom(envelope.outline)
       }),
       deadline,
       streaming: envelope?.stream ?? request.upgrade !== undefined,
@@ -104,11 +107,13 @@ export const makePlanner = (services: ProxyServices) => {
     return plan instanceof Plan ? plan : planForFirstOf(inquiry, route.alternatives)
   }
 
-  return (request: ProxyRequest): Plan | GatewayError => {
-    const { endpoint, report } = request
-    const { body } = request.payload
-    const envelope = endpoint && readEnvelope(endpoint, body instanceof Uint8Array ? body : emptyBody)
-    if (envelope !== undefined && !("model" in envelope)) return envelope
+  /** From what was read of a request to its plan, in one breath. */
+  const plan = (
+    request: ProxyRequest,
+    endpoint: Endpoint | undefined,
+    envelope: Envelope | undefined
+  ): Plan | GatewayError => {
+    const { report } = request
     const timeout = readTimeout(request.header("x-weir-timeout"))
     if (timeout instanceof InvalidRequest) return timeout
     const model = request.upgrade === undefined ? envelope?.model : modelOfUpgrade(request)
@@ -117,6 +122,21 @@ export const makePlanner = (services: ProxyServices) => {
     const inquiry = { request, endpoint, envelope, model, deadline: report.receivedAt + timeout }
     const route = scheduler.route(routeRequest(inquiry))
     return "candidates" in route ? planFor(inquiry, route) : route
+  }
+
+  /** Synchronous, but for a long body: that is read in slices, between which other requests get their turn. */
+  return (request: ProxyRequest): Plan | GatewayError | Effect.Effect<Plan, GatewayError> => {
+    const { endpoint, payload } = request
+    if (endpoint === undefined) return plan(request, undefined, undefined)
+    const body = payload.body instanceof Uint8Array ? payload.body : emptyBody
+    if (!isLong(body)) {
+      const envelope = readEnvelope(endpoint, body)
+      return "model" in envelope ? plan(request, endpoint, envelope) : envelope
+    }
+    return Effect.flatMap(readLongEnvelope(endpoint, body), (envelope) => {
+      const planned = plan(request, endpoint, envelope)
+      return planned instanceof Plan ? Effect.succeed(planned) : Effect.fail(planned)
+    })
   }
 }
 
@@ -149,17 +169,16 @@ const outgoingOf = (inquiry: Inquiry, { model, pool, rule }: Route): Mission["ou
     return ({ instance = model }: Lease) =>
       instance === inquiry.model ? outgoing : { ...outgoing, ...withUpgradeModel(outgoing, instance) }
   }
-  if (envelope === undefined || model === undefined || !(body instanceof Uint8Array)) return () => outgoing
-  const added = rule?.gptOss === true ? withMembers(body, gptOssMembers(envelope.model, envelope.whole())) : body
-  const named = renamed(outgoing, added, envelope.model, model)
-  return ({ instance }: Lease) =>
-    instance === undefined || instance === model ? named : renamed(outgoing, added, envelope.model, instance)
+  if (envelope === undefined || model === undefined) return () => outgoing
+  const { outline } = envelope
+  const added = rule?.gptOss === true ? gptOssEdits(envelope.model, outline) : []
+  const outgoingFor = (name: string): Outgoing => ({
+    ...outgoing,
+    body: edited(outline.bytes, name === envelope.model ? added : [...added, setMember(outline, "model", name)])
+  })
+  const named = outgoingFor(model)
+  return ({ instance }: Lease) => (instance === undefined || instance === model ? named : outgoingFor(instance))
 }
-
-const renamed = (outgoing: Outgoing, body: Uint8Array, from: string, to: string): Outgoing => ({
-  ...outgoing,
-  body: from === to ? body : withModel(body, to)
-})
 
 const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
 
@@ -187,8 +206,8 @@ const readTimeout = (header: string | undefined): number | InvalidRequest => {
     : new InvalidRequest({ message: "X-Weir-Timeout must be a duration such as 500ms, 30s or 5m." })
 }
 
-const noTools = ({ fields }: Envelope): ToolsNotSupported =>
+const noTools = ({ outline }: Envelope): ToolsNotSupported =>
   new ToolsNotSupported({
     message: "This model cannot call tools: ask another one, or leave the tools and the calls in the messages out.",
-    param: "tools" in fields ? "tools" : "functions" in fields ? "functions" : "messages"
+    param: outline.has("tools") ? "tools" : outline.has("functions") ? "functions" : "messages"
   })

@@ -47,8 +47,9 @@ export class Proxy extends Context.Service<
       /** `board` is told of each flight in the moment that it begins. */
       const answer = Effect.fnUntraced(function* (request: ProxyRequest, board: (flight: Flight) => void) {
         let flight: Flight | undefined
+        const planned = planFor(request)
         // From here to the limits everything happens in one breath: an interruption finds either nothing or the flight.
-        let plan = planFor(request)
+        let plan = Effect.isEffect(planned) ? yield* planned : planned
         for (;;) {
           if (!(plan instanceof Plan)) return yield* plan
           const { mission } = plan

@@ -4,7 +4,7 @@ import type { Endpoint } from "../domain/Endpoint.ts"
 import type { Member } from "../registry/Registry.ts"
 import type { ActiveSpan } from "../telemetry/Telemetry.ts"
 import type { Envelope } from "./Envelope.ts"
-import type { Fields } from "./RequestFields.ts"
+import { type Outline, promptSpan } from "./Outline.ts"
 import type { Usage } from "./Usage.ts"
 
 /** Of a request that is sampled. */
@@ -35,12 +35,17 @@ export const makeRequestTrace = (
     "gen_ai.request.stream": envelope.stream
   }
   span.set(attributes)
-  if (captureContent) span.set({ "gen_ai.input.messages": inputOf(envelope.whole()) })
+  if (captureContent) span.set({ "gen_ai.input.messages": inputOf(envelope.outline) })
   return { span, name: `${operation} ${envelope.model}`, attributes, captureContent }
 }
 
-const inputOf = ({ input, messages, prompt }: Fields): string =>
-  (JSON.stringify(messages ?? input ?? prompt) ?? "").slice(0, longestContent)
+/** As the client wrote it. */
+const inputOf = (outline: Outline): string => {
+  const { end, start } = promptSpan(outline)
+  // A character of UTF-16 is at most three bytes of UTF-8.
+  const last = Math.min(end, start + 3 * longestContent)
+  return start < 0 ? "" : outline.bytes.toString("utf8", start, last).slice(0, longestContent)
+}
 
 export const attemptAttributes = (
   { attributes }: RequestTrace,

@@ -4,25 +4,22 @@ import { Result } from "effect"
 import { memoize } from "effect/Function"
 import { compileRegExp, type LinearRegExp } from "../domain/LinearRegExp.ts"
 import type { StickySettings } from "../domain/Pool.ts"
-import type { Envelope } from "./Envelope.ts"
-import { isFields, systemTexts } from "./RequestFields.ts"
+import type { Outline } from "./Outline.ts"
+import { leastLookedAt, lookedAt } from "./SaidTexts.ts"
 
 export interface Client {
   /** `X-Session-Key`. */
   readonly session: string | undefined
   /** What the body says, where it has a known form. */
-  readonly envelope: Pick<Envelope, "fields" | "whole"> | undefined
+  readonly outline: Outline | undefined
   readonly address: string
 }
 
 /** Longer keys are remembered by their digest: how much memory a session takes is not for the client to say. */
 const longest = 128
 
-/** More of the system messages than any introduction takes; what is behind it is not looked at. */
-const lookedAt = 16_384
-
-/** What a message costs, however short it is. */
-const leastLookedAt = 128
+/** Characters of a user's name; longer ones that begin alike are one user. */
+const longestUser = 16_384
 
 export const makeSessions = () => {
   const patternsOf = memoize((settings: StickySettings) =>
@@ -45,7 +42,7 @@ export const makeSessions = () => {
           ? client.session
           : by === "ip"
             ? client.address
-            : client.envelope && userOf(client.envelope, patternsOf(settings))
+            : client.outline && userOf(client.outline, patternsOf(settings))
       if (found === undefined || found === "") continue
       const key = `${by}:${found}\u0000${model ?? ""}`
       return key.length <= longest ? key : hash("sha256", key, "hex")
@@ -58,16 +55,12 @@ export const makeSessions = () => {
  * The `user` of OpenAI's API (`safety_identifier` today, `metadata.user_id` in Anthropic's), else the name that the first
  * of the patterns finds in a system message.
  */
-const userOf = (
-  { fields, whole }: Pick<Envelope, "fields" | "whole">,
-  patterns: ReadonlyArray<LinearRegExp>
-): string | undefined => {
-  const { metadata, safety_identifier: identifier, user } = fields
-  for (const named of [user, identifier, isFields(metadata) ? metadata["user_id"] : undefined]) {
-    if (typeof named === "string" && named !== "") return named
-  }
+const userOf = (outline: Outline, patterns: ReadonlyArray<LinearRegExp>): string | undefined => {
+  const named =
+    outline.text("user", longestUser) || outline.text("safety_identifier", longestUser) || outline.userId(longestUser)
+  if (named) return named.slice(0, longestUser)
   let left = lookedAt
-  for (const text of patterns.length === 0 ? [] : systemTexts(whole())) {
+  for (const text of patterns.length === 0 ? [] : outline.systemTexts()) {
     if (left <= 0) return undefined
     const part = text.slice(0, left)
     left -= Math.max(part.length, leastLookedAt)

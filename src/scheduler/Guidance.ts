@@ -9,17 +9,17 @@ export interface Guiding {
   readonly model: string | undefined
   /** As the client named it. */
   readonly session: string | undefined
-  /** `undefined` where it is not at hand as a whole. */
-  readonly body: Uint8Array | undefined
+  /** The request's body from its prompt on; `undefined` where it is not at hand. */
+  readonly prompt: Uint8Array | undefined
 }
 
 export type Guidance = Pick<Choice, "hashKey" | "prompt">
 
 const none: Guidance = { hashKey: undefined, prompt: undefined }
 
-export const guidanceFor = (strategy: StrategyName, { body, model, session }: Guiding): Guidance => {
+export const guidanceFor = (strategy: StrategyName, { model, prompt, session }: Guiding): Guidance => {
   const blocks = (most?: number): PromptBlocks | undefined =>
-    body === undefined ? undefined : promptBlocks(body, hashText(model ?? ""), most)
+    prompt === undefined ? undefined : promptBlocks(prompt, hashText(model ?? ""), most)
   switch (strategy) {
     case "prefix_aware":
       return { hashKey: undefined, prompt: blocks() }

@@ -1,9 +1,18 @@
 /** JSON as other people's libraries write it: any white space, any escapes, any order, keys that come twice. */
 import * as fc from "fast-check"
 
-export type Json = null | boolean | number | string | ReadonlyArray<Json> | { readonly [key: string]: Json }
+export type Json = null | boolean | number | string | ReadonlyArray<Json> | Members | { readonly [key: string]: Json }
 
 export type Entry = readonly [key: string, value: Json]
+
+/** An object whose names may come twice. */
+export class Members {
+  readonly entries: ReadonlyArray<Entry>
+
+  constructor(entries: ReadonlyArray<Entry>) {
+    this.entries = entries
+  }
+}
 
 export interface Written {
   readonly text: string
@@ -56,7 +65,7 @@ const writeValue = (value: Json, style: Style): string => {
     const items = value.map((item) => space(style) + writeValue(item, style) + space(style))
     return `[${items.length === 0 ? space(style) : items.join(",")}]`
   }
-  return writeObject(Object.entries(value), style).text
+  return writeObject(value instanceof Members ? value.entries : Object.entries(value), style).text
 }
 
 const isList = (value: Json): value is ReadonlyArray<Json> => Array.isArray(value)
@@ -92,7 +101,7 @@ const numbers = fc.oneof(
   fc.double({ noDefaultInfinity: true, noNaN: true }).filter((n) => !Object.is(n, -0))
 )
 
-const values: fc.Arbitrary<Json> = fc.letrec<{ value: Json }>((tie) => ({
+export const values: fc.Arbitrary<Json> = fc.letrec<{ value: Json }>((tie) => ({
   value: fc.oneof(
     { depthSize: "small", withCrossShrink: true },
     fc.constantFrom<Json>(null, true, false),

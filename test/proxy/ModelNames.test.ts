@@ -2,11 +2,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import * as fc from "fast-check"
-import { withMembers } from "../../src/proxy/Envelope.ts"
-import { gptOssMembers } from "../../src/proxy/GptOss.ts"
+import { edited, setMember } from "../../src/proxy/BodyEdit.ts"
+import { memberNames } from "../../src/proxy/BodyNames.ts"
+import { gptOssEdits } from "../../src/proxy/GptOss.ts"
 import { holdsFor } from "../Property.ts"
 import { type Setting, withGateway } from "./Harness.ts"
 import { entries, styles, write } from "./JsonText.ts"
+import { outlineOf } from "./Outlines.ts"
 import { answer, silence } from "./ScriptedTransport.ts"
 
 const well = answer(200, "{}")
@@ -81,6 +83,33 @@ describe("an instance", () => {
   )
 })
 
+describe("a byte order mark in front of a body", () => {
+  const script = { a: [well] }
+  const rule = { match: "alias", upstreamModel: "m" }
+  it.effect.each([
+    ["as it came otherwise", "m", odd("m")],
+    ["with the model's other name", "alias", odd("m")]
+  ] as const)("is taken off, and the body goes out %s", ([, model, expected]) =>
+    Effect.map(
+      bodyOf({ script, backends: { a: { models: ["m"] } }, more: { models: [rule] } }, `\uFEFF${odd(model)}`),
+      (sent) => {
+        assert.strictEqual(sent, expected)
+      }
+    )
+  )
+})
+
+/** What a body is after the conveniences, without what it was before. */
+const gptOssMembers = (name: string, own: object): Record<string, unknown> => {
+  const outline = outlineOf({ model: name, ...own })
+  const after: unknown = JSON.parse(edited(outline.bytes, gptOssEdits(name, outline)).toString("utf8"))
+  assert.isObject(after)
+  const before = new Map(Object.entries({ model: name, ...own }).map(([key, value]) => [key, JSON.stringify(value)]))
+  return Object.fromEntries(
+    Object.entries(after ?? {}).filter(([key, value]) => before.get(key) !== JSON.stringify(value))
+  )
+}
+
 const messages = (content: unknown) => ({
   messages: [
     { role: "system", content },
@@ -145,7 +174,7 @@ describe("the conveniences for gpt-oss", () => {
     Effect.map(bodyOf(setting({ gptOss: true }), sent), (text) => {
       assert.strictEqual(
         text,
-        '{ "model" : "gpt-oss", "chat_template_kwargs": {"a":1,"reasoning_effort":"high"}, "seed":12345678901234567890, "messages":[] }'
+        '{ "model" : "gpt-oss", "chat_template_kwargs": {"a" : 1,"reasoning_effort":"high"}, "seed":12345678901234567890, "messages":[] }'
       )
     })
   )
@@ -192,10 +221,10 @@ describe("the conveniences for gpt-oss", () => {
 describe("members that a request gets", () => {
   it("stand in place of its own or in front of them, and every other byte is as it was", () => {
     const value = fc.constantFrom<unknown>("x", 1, null, { a: [1, "}"] })
-    const members = fc.dictionary(fc.constantFrom("model", "mode", "new", "größe"), value, { noNullPrototype: true })
+    const members = fc.dictionary(fc.constantFrom("model", "name", "user", "grammar"), value, { noNullPrototype: true })
     holdsFor(
       fc.tuple(
-        entries.filter((own) => own.length > 0),
+        entries.filter((own) => own.length > 0 && own.filter(([name]) => name === "model").length < 2),
         styles,
         members
       ),
@@ -203,18 +232,24 @@ describe("members that a request gets", () => {
         const { places, text } = write(own, numbers)
         const fresh: Record<string, unknown> = {}
         const edits: Array<{ start: number; end: number; json: string }> = []
-        for (const [name, given] of Object.entries(added)) {
+        for (const name of memberNames) {
+          if (!(name in added)) continue
+          const given = added[name]
           const place = places.findLast(({ key }) => key === name)
           if (place === undefined) fresh[name] = given
           else edits.push({ ...place, json: JSON.stringify(given) })
         }
+        const outline = outlineOf(text)
         let expected = text
         for (const { end, json, start } of edits.toSorted((a, b) => b.start - a.start)) {
           expected = expected.slice(0, start) + json + expected.slice(end)
         }
         const front = Object.keys(fresh).length === 0 ? "{" : `${JSON.stringify(fresh).slice(0, -1)},`
         assert.strictEqual(
-          Buffer.from(withMembers(Buffer.from(text), added)).toString("utf8"),
+          edited(
+            outline.bytes,
+            memberNames.flatMap((name) => (name in added ? [setMember(outline, name, added[name])] : []))
+          ).toString("utf8"),
           expected.replace("{", () => front)
         )
       },

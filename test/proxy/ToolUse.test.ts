@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { needsTools } from "../../src/proxy/ToolUse.ts"
 import { type Question, withGateway } from "./Harness.ts"
+import { outlineOf } from "./Outlines.ts"
 import { answer, type Script } from "./ScriptedTransport.ts"
 
 const tools = [{ type: "function", function: { name: "f", parameters: {} } }]
@@ -63,11 +64,11 @@ const content: ReadonlyArray<readonly [what: string, fields: object]> = [
 
 describe("a request", () => {
   it.each(needing)("with %s needs a model that can call tools", (_, fields) => {
-    assert.isTrue(needsTools({ ...fields }))
+    assert.isTrue(needsTools(outlineOf(fields)))
   })
 
   it.each(content)("with %s does not", (_, fields) => {
-    assert.isFalse(needsTools({ ...fields }))
+    assert.isFalse(needsTools(outlineOf(fields)))
   })
 })
 

@@ -11,8 +11,9 @@ interface Message {
   readonly content: string
 }
 
+/** A body from its prompt on. */
 const bodyOf = (messages: ReadonlyArray<Message>, more: object = {}): Uint8Array =>
-  Buffer.from(JSON.stringify({ model: "m", messages, stream: true, ...more }))
+  Buffer.from(JSON.stringify({ messages, stream: true, ...more }).slice('{"messages":'.length))
 
 const text = (length: number, seed: number): string => {
   const roll = dice(seed)
@@ -44,7 +45,7 @@ describe("the blocks of a prompt", () => {
     const one = promptBlocks(bodyOf([system, { role: "user", content: text(600, 5) }]), 1)
     const other = promptBlocks(bodyOf([system, { role: "user", content: text(600, 6) }]), 1)
     // Up to where the second message's content begins.
-    const common = `"messages":${JSON.stringify([system, { role: "user", content: "" }])}`.length - '"}]'.length
+    const common = JSON.stringify([system, { role: "user", content: "" }]).length - '"}]'.length
     assert.strictEqual(shared(one, other), Math.floor(common / blockBytes))
   })
 
@@ -55,17 +56,9 @@ describe("the blocks of a prompt", () => {
     assert.isEmpty([...one].filter((block) => other.includes(block)))
   })
 
-  it("are others for another model, and the same wherever in the body the prompt stands", () => {
+  it("are others for another model", () => {
     const body = bodyOf([system, first])
     assert.strictEqual(shared(promptBlocks(body, 1), promptBlocks(body, 2)), 0)
-    const elsewhere = Buffer.from(JSON.stringify({ temperature: 0.123, model: "m", messages: [system, first] }))
-    assert.isAtLeast(shared(promptBlocks(body, 1), promptBlocks(elsewhere, 1)), 8)
-  })
-
-  it.each(["prompt", "input"])("are found under %s, too", (name) => {
-    const one = promptBlocks(Buffer.from(JSON.stringify({ a: 1, [name]: text(1000, 1) })), 1)
-    const other = promptBlocks(Buffer.from(JSON.stringify({ a: 123_456, [name]: text(1000, 1) })), 1)
-    assert.strictEqual(shared(one, other), 3)
   })
 
   it("do not depend on where in memory the body lies", () => {

@@ -1,0 +1,229 @@
+/**
+ * What routing needs of a request's body: where its members stand, and of its messages the little that sessions and tools
+ * ask for. However long the body is, what is kept of it is small.
+ */
+import { fieldNamed, fieldOf, fields, type MemberName, memberNames, places } from "./BodyNames.ts"
+import { Conversation } from "./Conversation.ts"
+import type { JsonListener } from "./JsonScanner.ts"
+import { says, textAt } from "./JsonText.ts"
+
+export type Kind = "absent" | "null" | "boolean" | "number" | "text" | "list" | "object"
+
+/** Where a value begins and the byte behind it; `start` is -1 where there is none. */
+export interface Span {
+  readonly start: number
+  readonly end: number
+}
+
+const [model, prompt, metadata, kwargs] = [
+  fieldOf("model"),
+  fieldOf("prompt"),
+  fieldOf("metadata"),
+  fieldOf("chat_template_kwargs")
+]
+const { body, effort, item, message, part, prompt: promptItem, userId } = fields
+
+/** Bytes of a number; what stands behind them is not looked at. */
+const longestNumber = 1024
+
+export class Outline implements JsonListener {
+  /** What was read. */
+  readonly bytes: Buffer
+  readonly #conversation: Conversation
+  /** Where the value of each member stands, by its field; the last one counts, as it does for `JSON.parse`. */
+  readonly #starts: Array<number> = memberNames.map(() => -1)
+  readonly #ends: Array<number> = memberNames.map(() => -1)
+  readonly #filled: Array<boolean> = memberNames.map(() => false)
+  #isObject = false
+  #repeatsModel = false
+  #userIdStart = -1
+  #userIdEnd = -1
+  #hasEffort = false
+  #prompts = 0
+  #firstPrompt: Kind = "absent"
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes
+    this.#conversation = new Conversation(bytes)
+  }
+
+  get isObject(): boolean {
+    return this.#isObject
+  }
+
+  /** Engines do not agree on which of two equal names counts. */
+  get repeatsModel(): boolean {
+    return this.#repeatsModel
+  }
+
+  span(name: MemberName): Span {
+    const at = fieldOf(name) - 1
+    return { start: this.#starts[at] ?? -1, end: this.#ends[at] ?? -1 }
+  }
+
+  has(name: MemberName): boolean {
+    return this.span(name).start >= 0
+  }
+
+  kind(name: MemberName): Kind {
+    return kindAt(this.bytes, this.span(name).start)
+  }
+
+  /** The text that a member is; of a longer one at least so many characters. */
+  text(name: MemberName, most: number): string | undefined {
+    const { end, start } = this.span(name)
+    return kindAt(this.bytes, start) === "text" ? textAt(this.bytes, start, end, most) : undefined
+  }
+
+  /** Whether a member is this text of ASCII. */
+  says(name: MemberName, word: string): boolean {
+    const { end, start } = this.span(name)
+    return start >= 0 && says(this.bytes, start, end, word)
+  }
+
+  number(name: MemberName): number | undefined {
+    const { end, start } = this.span(name)
+    return kindAt(this.bytes, start) === "number"
+      ? Number.parseFloat(this.bytes.toString("latin1", start, Math.min(end, start + longestNumber)))
+      : undefined
+  }
+
+  isTrue(name: MemberName): boolean {
+    return this.bytes[this.span(name).start] === 0x74
+  }
+
+  /** Whether a member is a list with something in it. */
+  isFilledList(name: MemberName): boolean {
+    return this.kind(name) === "list" && this.#filled[fieldOf(name) - 1] === true
+  }
+
+  /** Whether a member is an object with something in it. */
+  isFilledObject(name: MemberName): boolean {
+    return this.kind(name) === "object" && this.#filled[fieldOf(name) - 1] === true
+  }
+
+  /** `metadata.user_id`; of a longer one at least so many characters. */
+  userId(most: number): string | undefined {
+    const start = this.#userIdStart
+    return kindAt(this.bytes, start) === "text" ? textAt(this.bytes, start, this.#userIdEnd, most) : undefined
+  }
+
+  /** Whether `chat_template_kwargs` has a `reasoning_effort`. */
+  get hasEffort(): boolean {
+    return this.#hasEffort
+  }
+
+  /** How many prompts there are: each has an answer of its own. A list of numbers is one prompt, as tokens. */
+  get prompts(): number {
+    return this.kind("prompt") === "list" && this.#firstPrompt !== "number" ? this.#prompts : 1
+  }
+
+  /** Whether tools were called in the conversation, or have answered. */
+  get usesTools(): boolean {
+    return this.#conversation.usesTools
+  }
+
+  /** What the system says, in every dialect, a text for each message; of much only the beginning. */
+  systemTexts(): ReadonlyArray<string> {
+    return this.#conversation.systemTexts()
+  }
+
+  name(place: number, start: number, end: number, isEscaped: boolean): number {
+    const field = fieldNamed(this.bytes, place, start, end, isEscaped)
+    if (field === model && place === places.body && (this.#starts[model - 1] ?? -1) >= 0) this.#repeatsModel = true
+    return field
+  }
+
+  item(place: number): number {
+    switch (place) {
+      case places.messages:
+        return message
+      case places.content:
+        return part
+      case places.items:
+        return item
+      case places.prompts:
+        return promptItem
+      default:
+        return 0
+    }
+  }
+
+  enter(field: number, isList: boolean): number {
+    switch (field) {
+      case body:
+        this.#isObject = !isList
+        return isList ? 0 : places.body
+      case prompt:
+        this.#prompts = 0
+        this.#firstPrompt = "absent"
+        return isList ? places.prompts : 0
+      case metadata:
+        this.#userIdStart = -1
+        return isList ? 0 : places.metadata
+      case kwargs:
+        this.#hasEffort = false
+        return isList ? 0 : places.kwargs
+      default:
+        return this.#conversation.enter(field, isList)
+    }
+  }
+
+  leave(field: number, start: number, end: number, isFilled: boolean): void {
+    if (field < body) this.#filled[field - 1] = isFilled
+    this.#value(field, start, end)
+    this.#conversation.leave(field, start, isFilled)
+  }
+
+  scalar(field: number, start: number, end: number): void {
+    this.#value(field, start, end)
+    if (field === metadata) this.#userIdStart = -1
+    if (field === kwargs) this.#hasEffort = false
+    this.#conversation.scalar(field, start, end)
+  }
+
+  #value(field: number, start: number, end: number): void {
+    if (field < body) {
+      this.#starts[field - 1] = start
+      this.#ends[field - 1] = end
+    } else if (field === promptItem) {
+      this.#prompts++
+      if (this.#prompts === 1) this.#firstPrompt = kindAt(this.bytes, start)
+    } else if (field === userId) {
+      this.#userIdStart = start
+      this.#userIdEnd = end
+    } else if (field === effort) this.#hasEffort = true
+  }
+}
+
+const prompts = ["messages", "input", "prompt"] as const
+
+/** Where that stands which the model is to answer to. */
+export const promptSpan = (outline: Outline): Span => {
+  for (const name of prompts) if (outline.has(name) && outline.kind(name) !== "null") return outline.span(name)
+  return { start: -1, end: -1 }
+}
+
+/** The body from there on. */
+export const promptFrom = (outline: Outline): Uint8Array =>
+  outline.bytes.subarray(Math.max(0, promptSpan(outline).start))
+
+/** What a valid value is that begins there. */
+const kindAt = (bytes: Buffer, start: number): Kind => {
+  if (start < 0) return "absent"
+  switch (bytes[start]) {
+    case 0x22:
+      return "text"
+    case 0x5b:
+      return "list"
+    case 0x7b:
+      return "object"
+    case 0x74:
+    case 0x66:
+      return "boolean"
+    case 0x6e:
+      return "null"
+    default:
+      return "number"
+  }
+}
