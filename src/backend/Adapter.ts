@@ -5,11 +5,15 @@ import type { HealthStatus, LoadReading, ModelInfo } from "../domain/Health.ts"
 /** What an answer means for the request and for the backend (reliability: blame). */
 export type Verdict =
   | "answered"
-  /** 4xx: passed on, never retried, never counted. */
+  /** Most 4xx, 501 and 505: passed on, never retried, never counted. */
   | "request_fault"
+  /** 401: about the gateway's own credential. Another backend is tried, this one is misconfigured. */
+  | "refused_credential"
+  /** 402, 403, 404, 408, 421, 425: may be this backend's own; another one that was not tried is asked. */
+  | "refused"
   /** 429 and 503: another backend is tried, this one rests, its circuit does not move. */
   | "back_pressure"
-  /** Other 5xx: another backend is tried, and it counts. */
+  /** Other 5xx: another backend is tried, and it may count. */
   | "backend_fault"
 
 export interface ProbeAnswer {
@@ -58,10 +62,15 @@ export const genericAdapter: Adapter = {
   load: () => undefined,
   classify: (status) => {
     if (status < 400) return "answered"
+    if (status === 401) return "refused_credential"
     if (status === 429 || status === 503) return "back_pressure"
-    return status < 500 ? "request_fault" : "backend_fault"
+    if (refusals.has(status)) return "refused"
+    return status < 500 || status === 501 || status === 505 ? "request_fault" : "backend_fault"
   }
 }
+
+/** Payment, permission, a model that is not there, and what another connection or another moment may mend. */
+const refusals = new Set([402, 403, 404, 408, 421, 425])
 
 /**
  * What a status says to a probe. A refusal of our credentials is a fault of the configuration; a path that is not

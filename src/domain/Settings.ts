@@ -68,12 +68,16 @@ export type Timeouts = typeof Timeouts.Type
 /** The time-outs of an attempt where nothing is configured, in milliseconds. */
 export const defaultTimeouts = { connect: 10_000, firstByte: 120_000, idle: 60_000, request: 300_000 } as const
 
-/** When a backend's circuit opens (failures over calls within `window`) and for how long. */
+/**
+ * When a backend's circuit opens: at a share of `threshold` failures among at least `minRequests` calls within `window`, or
+ * at `consecutive` transport errors and time-outs in a row; and for how long at most.
+ */
 export const BreakerSettings = Schema.Struct({
   threshold: decimal(0.01, 1).pipe(orElse(0.5)),
   minRequests: between(1, 1_000_000).pipe(orElse(10)),
   window: Span.pipe(orElse("30s")),
-  cooldown: Span.pipe(orElse("30s"))
+  cooldown: Span.pipe(orElse("30s")),
+  consecutive: between(1, 1_000_000).pipe(orElse(5))
 })
 export type BreakerSettings = typeof BreakerSettings.Type
 

@@ -2,12 +2,26 @@
  * Keeps what is known of each backend true: one scheduled fiber a backend asks it how it is, which models it has and
  * how much it has to do. A backend that hangs delays nobody else's probe.
  */
-import { Cause, Clock, Context, Duration, Effect, Equal, FiberMap, Latch, Layer, Random, Schema, Stream } from "effect"
+import {
+  Cause,
+  Clock,
+  Context,
+  Duration,
+  Effect,
+  Equal,
+  FiberMap,
+  Latch,
+  Layer,
+  Queue,
+  Random,
+  Schema,
+  Stream
+} from "effect"
 import { BackendAdapter, type ProbeAnswer, type ProbeKind } from "../backend/BackendAdapter.ts"
 import { BodyEnd, type UpstreamResponse, UpstreamTransport } from "../backend/UpstreamTransport.ts"
-import type { HealthStatus, ModelInfo } from "../domain/Health.ts"
+import { type ModelInfo, standingOf } from "../domain/Health.ts"
 import { monotonicMillis } from "../domain/Time.ts"
-import { type BackendEntry, type BackendState, Registry } from "../registry/Registry.ts"
+import { type BackendEntry, type BackendState, type HealthChange, Registry } from "../registry/Registry.ts"
 
 export class HealthProber extends Context.Service<
   HealthProber,
@@ -25,6 +39,7 @@ export class HealthProber extends Context.Service<
       const clock = yield* Clock.Clock
       const now = () => monotonicMillis(clock)
 
+      /** What a probe brought; `undefined`: this kind of backend is not asked for that. */
       const ask = Effect.fnUntraced(
         function* (backend: BackendEntry, kind: ProbeKind) {
           const outgoing = adapters.probe(backend.config, kind)
@@ -36,12 +51,17 @@ export class HealthProber extends Context.Service<
         },
         (effect, backend) =>
           effect.pipe(
-            Effect.timeout(backend.probing.timeout),
-            Effect.catch((failure) =>
-              Effect.succeed(failure._tag === "UpstreamFailed" && failure.kind === "local" ? unasked : undefined)
+            Effect.timeoutOrElse({
+              duration: backend.probing.timeout,
+              orElse: () => Effect.succeed(new NoAnswer(`no answer within ${backend.probing.timeout} ms`))
+            }),
+            Effect.catchTag("UpstreamFailed", ({ kind, message }) =>
+              Effect.succeed(kind === "local" ? unasked : new NoAnswer(message))
             ),
-            // A bug of ours while asking is no answer either: nobody is called healthy because we cannot look.
-            Effect.catchDefect((defect) => Effect.as(logDefect(backend.name, Cause.die(defect)), undefined))
+            // A bug of ours while asking is no answer either: nothing is called healthy because we cannot look.
+            Effect.catchDefect((defect) =>
+              Effect.as(logDefect(backend.name, Cause.die(defect)), new NoAnswer("the probe failed"))
+            )
           )
       )
 
@@ -51,42 +71,58 @@ export class HealthProber extends Context.Service<
         return health?.path === models?.path && health?.query === models?.query
       }
 
-      const note = (backend: BackendEntry, answer: ProbeAnswer | undefined) => {
-        const { config, probing, state } = backend
-        const found: HealthStatus = answer === undefined ? "unhealthy" : adapters.of(config).health(answer)
-        state.probed(found, probing, probing.interval * probing.unhealthyAfter, now())
+      const note = (backend: BackendEntry, health: Asked, models: Asked) => {
+        const { probing, state } = backend
+        const { found, reason } = verdictOf(backend, health, models)
+        state.probed(found, probing, probing.interval * probing.unhealthyAfter, now(), reason)
         state.outcomes.record(found === "healthy" || found === "busy", now())
       }
 
-      const lookAtModels = Effect.fnUntraced(function* (backend: BackendEntry, health: ProbeAnswer | undefined) {
-        if (backend.models !== undefined || health === undefined) return
-        const answer = modelsAreHealth(backend) ? health : yield* ask(backend, "models")
-        if (answer === undefined || answer === unasked || answer.status !== 200) return
+      const verdictOf = (backend: BackendEntry, health: Asked, models: Asked) => {
+        if (!isAnswer(health)) {
+          const reason = health instanceof NoAnswer ? `probe: ${health.reason}` : "a probe cannot be made"
+          return { found: "unhealthy", reason } as const
+        }
+        const found = adapters.of(backend.config).health(health)
+        const isNoList = isAnswer(models) && models.status === 200 && !isList(backend, models)
+        return isNoList && (found === "healthy" || found === "busy")
+          ? ({ found: "misconfigured", reason: "what it answers to /v1/models is no list of models" } as const)
+          : { found, reason: `probe answered with ${health.status}` }
+      }
+
+      /** Where its models are configured, its list need not be one that we read: but a page for people is none. */
+      const isList = ({ config, models }: BackendEntry, answer: ProbeAnswer): boolean =>
+        models === undefined ? adapters.of(config).models(answer) !== undefined : !isPage(answer)
+
+      /** Its list of models, where that is asked for: its health may be told by it, or what it serves is not configured. */
+      const askModels = (backend: BackendEntry, health: Asked): Effect.Effect<Asked> => {
+        if (!isAnswer(health)) return Effect.undefined
+        if (modelsAreHealth(backend)) return Effect.succeed(health)
+        return backend.models === undefined ? ask(backend, "models") : Effect.undefined
+      }
+
+      const lookAtModels = (backend: BackendEntry, answer: Asked) => {
+        if (backend.models !== undefined || !isAnswer(answer) || answer.status !== 200) return
         const models = adapters.of(backend.config).models(answer)
-        if (models !== undefined && backend.state.setModels(byId(models))) registry.modelsChanged()
-      })
+        if (models !== undefined && backend.state.setModels(byId(models), now())) registry.modelsChanged()
+      }
 
       const lookAtLoad = Effect.fnUntraced(function* (backend: BackendEntry) {
         const answer = yield* ask(backend, "load")
-        if (answer === undefined || answer === unasked) return
-        const reading = adapters.of(backend.config).load(answer)
+        const reading = isAnswer(answer) ? adapters.of(backend.config).load(answer) : undefined
         if (reading !== undefined) backend.state.reported(reading, now())
       })
 
       const probe = Effect.fn("HealthProber.probe")(function* (name: string) {
         const backend = registry.current().backends.get(name)
         if (backend === undefined || !backend.config.enabled) return
-        const before = backend.state.health.status
         const health = yield* ask(backend, "health")
         if (health === unasked) return
-        // Nobody is told that it is healthy before it is known what it has: it would get requests for other models.
-        const isNew = backend.state.models === undefined
-        if (isNew) yield* lookAtModels(backend, health)
-        note(backend, health)
-        if (!isNew) yield* lookAtModels(backend, health)
-        if (health !== undefined) yield* lookAtLoad(backend)
-        const after = backend.state.health.status
-        if (after !== before) yield* Effect.logInfo("backend changed", { backend: name, from: before, to: after })
+        const models = yield* askModels(backend, health)
+        // It is not told that it is healthy before it is known what it has: it would get requests for other models.
+        lookAtModels(backend, models)
+        note(backend, health, models)
+        if (isAnswer(health)) yield* lookAtLoad(backend)
       })
 
       /** Probes on and on: after each interval (jittered), or at once when it is woken. */
@@ -101,6 +137,9 @@ export class HealthProber extends Context.Service<
           yield* Effect.raceFirst(Effect.sleep(Duration.millis(backend.probing.interval * jitter)), wake.await)
         }
       })
+
+      const changes = yield* Queue.dropping<HealthChange & { readonly backend: string }>(maxPendingLines)
+      yield* Queue.take(changes).pipe(Effect.flatMap(logChange), Effect.forever, Effect.forkScoped)
 
       const watched = new Map<string, Watched>()
       const fibers = yield* FiberMap.make<string>()
@@ -117,6 +156,7 @@ export class HealthProber extends Context.Service<
         const wake = Latch.makeUnsafe(false)
         // Traffic says that something is wrong.
         state.health.onSuspicion(() => wake.openUnsafe())
+        state.health.onChange((change) => Queue.offerUnsafe(changes, { backend: name, ...change }))
         watched.set(name, { state, asked, wake })
         yield* FiberMap.run(fibers, name, watch(name, wake))
       })
@@ -141,6 +181,29 @@ export class HealthProber extends Context.Service<
 
 /** We lacked descriptors or ports for the question: what was known of the backend stays as it is. */
 const unasked = Symbol("the backend could not be asked")
+
+/** Why a probe has no answer, for a person. */
+class NoAnswer {
+  readonly reason: string
+  constructor(reason: string) {
+    this.reason = reason
+  }
+}
+
+type Asked = ProbeAnswer | NoAnswer | typeof unasked | undefined
+
+const isPage = ({ body }: ProbeAnswer): boolean => typeof body === "string" && body.trimStart().startsWith("<")
+
+const isAnswer = (asked: Asked): asked is ProbeAnswer =>
+  asked !== undefined && asked !== unasked && !(asked instanceof NoAnswer)
+
+/** Changes that wait to be logged; more than that at once are not worth reading. */
+const maxPendingLines = 1024
+
+const logChange = ({ to, ...change }: HealthChange & { readonly backend: string }) => {
+  const log = standingOf(to) === "out" ? Effect.logWarning : Effect.logInfo
+  return log("backend changed", { ...change, to })
+}
 
 /** A backend as its watch last saw it, and how to wake that. */
 interface Watched {

@@ -14,13 +14,19 @@ import {
   UpstreamError
 } from "../domain/Errors.ts"
 import type { Attempt } from "./Attempt.ts"
+import type { Flight } from "./Flight.ts"
 import { withTraceparent } from "./HeaderHygiene.ts"
 import type { Mission } from "./Mission.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
-import { readAnswer } from "./ReadAnswer.ts"
+import { type Answer, readAnswer } from "./ReadAnswer.ts"
+import { saysModelIsMissing } from "./Refusals.ts"
 import { restFor } from "./RetryAfter.ts"
 
-/** An attempt that is not worth keeping, if another one can be made. */
+/** Why an attempt is not worth keeping, if another one can be made. */
+export type WhyFailed =
+  /** No answer, or one that broke off before anything was committed. */
+  "transport" | "back_pressure" | "backend_fault" | "refused" | "refused_credential"
+
 export class AttemptFailed {
   readonly _tag = "AttemptFailed"
   /** Whether another attempt is made. Decided before the retry schedule is asked, so that it sees what follows. */
@@ -28,20 +34,30 @@ export class AttemptFailed {
   /** Whether a backend that was not tried can be asked at once; the retry schedule reads it. */
   elsewhere = false
   readonly attempt: Attempt
+  readonly why: WhyFailed
+  /** A label for metrics: a status, or a kind of failure. */
   readonly reason: string
   readonly failure: UpstreamFailed | undefined
-  /** What the backend said, if it said anything; its body was not read. */
-  readonly response: UpstreamResponse | undefined
+  /** What the backend said, if it said anything: a head, or an answer that was read already. */
+  readonly said: UpstreamResponse | Answer | undefined
   constructor(
     attempt: Attempt,
+    why: WhyFailed,
     reason: string,
     failure: UpstreamFailed | undefined,
-    response: UpstreamResponse | undefined
+    said: UpstreamResponse | Answer | undefined
   ) {
     this.attempt = attempt
+    this.why = why
     this.reason = reason
     this.failure = failure
-    this.response = response
+    this.said = said
+  }
+
+  /** The status of what it said; 0 where it said nothing. */
+  get status(): number {
+    if (this.said === undefined) return 0
+    return "response" in this.said ? this.said.response.status : this.said.status
   }
 }
 
@@ -52,7 +68,6 @@ export const makeAsk = (services: ProxyServices) => {
   const ask = Effect.fnUntraced(function* (mission: Mission, attempt: Attempt, since = attempt) {
     const { flight } = mission
     const { member } = attempt
-    const { state } = member.backend
     flight.depart(attempt)
     const request = adapters.prepare(
       member,
@@ -62,28 +77,119 @@ export const makeAsk = (services: ProxyServices) => {
     const sent = transport.send(request, attempt.onStart)
     const response = yield* Effect.catch(sent, (failure) => broken(mission, attempt, failure))
     attempt.arrive(response)
-    const verdict = adapters.classify(member.backend.config, response.status)
-    if (verdict === "back_pressure" || verdict === "backend_fault") {
-      metrics.upstreamErrors(flight.pool.name, state.name, String(response.status))(1)
-      // Of two requests that were under way at once, one may have been told of a longer rest.
-      const rest = verdict === "back_pressure" ? flight.now() + restFor(response.headers) : 0
-      state.restUntil = Math.max(state.restUntil, rest)
-      attempt.judge(verdict === "back_pressure" ? "ignored" : "failure")
-      return yield* Effect.fail(new AttemptFailed(attempt, String(response.status), undefined, response))
+    return yield* judged(mission, attempt, since, response)
+  })
+
+  /** What a head means, and what follows from it for the request and for the backend. */
+  const judged = (mission: Mission, attempt: Attempt, since: Attempt, response: UpstreamResponse) => {
+    const verdict = adapters.classify(attempt.member.backend.config, response.status)
+    switch (verdict) {
+      case "back_pressure":
+      case "backend_fault":
+        return Effect.fail(turnedAway(mission, attempt, verdict, response))
+      case "refused_credential":
+        return Effect.fail(refusedCredential(mission, attempt, response))
+      case "refused":
+        return attempt.isByPath
+          ? kept(mission, attempt, since, response, "request_fault")
+          : refusedRequest(mission, attempt, since, response)
+      case "answered":
+        return mission.upgrades && !isUpgraded(response)
+          ? Effect.fail(notWebSocket(response))
+          : kept(mission, attempt, since, response, verdict)
+      case "request_fault":
+        return kept(mission, attempt, since, response, verdict)
     }
-    if (mission.upgrades && verdict === "answered" && !isUpgraded(response)) return yield* notWebSocket(response)
-    const answer = yield* readAnswer(mission, attempt, response)
-    if (answer instanceof UpstreamFailed) return yield* broken(mission, attempt, answer)
-    state.health.delivered(flight.now())
+  }
+
+  /** An answer that is passed on, once enough of it is read. */
+  const kept = Effect.fnUntraced(function* (
+    mission: Mission,
+    attempt: Attempt,
+    since: Attempt,
+    response: UpstreamResponse,
+    verdict: "answered" | "request_fault"
+  ) {
+    const answer = yield* readOn(mission, attempt, response)
+    keep(mission, attempt, since, verdict)
+    return answer
+  })
+
+  const keep = (
+    { flight, passedThrough }: Mission,
+    attempt: Attempt,
+    since: Attempt,
+    verdict: "answered" | "request_fault"
+  ): void => {
+    const { state } = attempt.member.backend
+    const now = flight.now()
+    state.health.delivered(now)
     metrics.upstreamDuration(flight.pool.name, state.name)((attempt.headAt - attempt.sentAt) / 1000)
-    // A refusal of the request shows that the backend lives, and nothing of how well or how fast it does its work.
-    if (verdict === "answered" && !mission.passedThrough) {
-      const now = flight.now()
+    if (verdict === "request_fault") {
+      // A refusal of the request shows that the backend lives, and nothing of how well or how fast it does its work.
+      flight.unresolved.drop()
+      return attempt.judge("ignored")
+    }
+    flight.unresolved.answeredElsewhere()
+    if (attempt.isByPath) return attempt.judge("ignored")
+    state.health.acceptedCredential()
+    if (!passedThrough) {
       state.latency.record(now - attempt.sentAt, now)
       hedging.observed(flight.pool, flight.streaming, now - since.sentAt)
     }
-    attempt.judge(verdict === "answered" ? "success" : "ignored")
-    return answer
+    attempt.judge("success")
+  }
+
+  const turnedAway = (
+    { flight }: Mission,
+    attempt: Attempt,
+    verdict: "back_pressure" | "backend_fault",
+    response: UpstreamResponse
+  ): AttemptFailed => {
+    const { state } = attempt.member.backend
+    const reason = String(response.status)
+    metrics.upstreamErrors(flight.pool.name, state.name, reason)(1)
+    if (verdict === "back_pressure") {
+      const { isAsked, millis } = restFor(response.headers)
+      state.rest(flight.now() + millis, isAsked)
+    }
+    if (verdict === "back_pressure" || attempt.isByPath) attempt.judge("ignored")
+    else flight.unresolved.add(attempt.failed("failure", reason))
+    return new AttemptFailed(attempt, verdict, reason, undefined, response)
+  }
+
+  /** No client can mend that, and none must take it for a word about its own key. */
+  const refusedCredential = ({ flight }: Mission, attempt: Attempt, response: UpstreamResponse) => {
+    const { state } = attempt.member.backend
+    metrics.upstreamErrors(flight.pool.name, state.name, "401")(1)
+    attempt.judge("ignored")
+    if (attempt.isByPath) return credentialRefused()
+    state.health.refusedCredential(flight.now())
+    return new AttemptFailed(attempt, "refused_credential", "401", undefined, response)
+  }
+
+  /** Another backend may take what this one refuses; a 404 says so only where it is about the model. */
+  const refusedRequest = Effect.fnUntraced(function* (
+    mission: Mission,
+    attempt: Attempt,
+    since: Attempt,
+    response: UpstreamResponse
+  ) {
+    const answer = yield* readOn(mission, attempt, response)
+    const { flight } = mission
+    const { backend } = attempt.member
+    const lacksModel = response.status === 404 && saysModelIsMissing(answer)
+    if (!answer.complete || flight.model === undefined || (response.status === 404 && !lacksModel)) {
+      keep(mission, attempt, since, "request_fault")
+      return answer
+    }
+    backend.state.health.delivered(flight.now())
+    backend.state.refused(flight.model, flight.now())
+    if (lacksModel && backend.state.models?.has(flight.model) === true) backend.state.health.lookAgain()
+    attempt.judge("ignored")
+    const reason = String(response.status)
+    metrics.upstreamErrors(flight.pool.name, backend.name, reason)(1)
+    return yield* Effect.fail(new AttemptFailed(attempt, "refused", reason, undefined, answer))
   })
 
   /** The transport failed before anything was committed. */
@@ -94,13 +200,8 @@ export const makeAsk = (services: ProxyServices) => {
       if (failure.kind === "request_body") return Effect.fail(brokenRequest(failure))
       metrics.upstreamErrors(flight.pool.name, backend.name, failure.kind)(1)
       attempt.tell({}, failure.kind)
-      // Connections that were kept too long break by the dozen at once, and what we lack ourselves is lacking for all
-      // backends: neither says anything of this one.
-      if (failure.kind !== "stale" && failure.kind !== "local") {
-        if (failure.kind !== "timeout") backend.state.health.broke(backend.probing)
-        attempt.judge("failure")
-      }
-      return Effect.fail(new AttemptFailed(attempt, failure.kind, failure, undefined))
+      blame(flight, attempt, failure)
+      return Effect.fail(new AttemptFailed(attempt, "transport", failure.kind, failure, undefined))
     })
 
   /** The client's body came to nothing while it was sent on: nobody else is to blame. */
@@ -128,6 +229,28 @@ const notWebSocket = ({ status }: UpstreamResponse) =>
     message: `The backend does not speak WebSocket at this path: it answered the upgrade with status ${status}.`
   })
 
+/** What a failed transport says of its backend. */
+const blame = (flight: Flight, attempt: Attempt, { kind }: UpstreamFailed): void => {
+  const { backend } = attempt.member
+  // Connections that were kept too long break by the dozen at once, and what we lack ourselves is lacking for all
+  // backends: neither says anything of this one.
+  if (kind === "stale" || kind === "local") return
+  if (unreached.has(kind)) {
+    backend.state.health.broke(backend.probing)
+    return attempt.judge("broken")
+  }
+  if (attempt.isByPath) return attempt.judge("ignored")
+  if (kind === "timeout") {
+    if (attempt.expired === "first_byte") flight.silences++
+    flight.unresolved.addOther()
+    return attempt.judge("broken")
+  }
+  flight.unresolved.add(attempt.failed("broken", "broken off"))
+}
+
+/** The request did not get there, so that it cannot be what is wrong. */
+const unreached: ReadonlySet<UpstreamFailed["kind"]> = new Set(["connect", "tls", "refused"])
+
 /** The same request as part of a trace. */
 const traced = (outgoing: Outgoing, traceparent: string | undefined): Outgoing =>
   traceparent === undefined ? outgoing : { ...outgoing, headers: withTraceparent(outgoing.headers, traceparent) }
@@ -139,3 +262,11 @@ export const bodyTooLarge = new UpstreamFailed({ kind: "request_body", detail: "
 export const bodyTooSlow = new UpstreamFailed({ kind: "request_body", detail: "too slow" })
 
 export const pastDeadline = () => new DeadlineExceeded({ message: "The request's deadline has passed." })
+
+/** In place of a backend's 401: a client would take that for a word about its own key. */
+export const credentialRefused = () =>
+  new UpstreamError({
+    message:
+      "The backend refuses the credential that the gateway is configured with. Your own key is not the reason: " +
+      "whoever runs the gateway has to correct it."
+  })

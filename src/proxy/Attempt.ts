@@ -5,12 +5,13 @@
 import type { Attributes } from "@opentelemetry/api"
 import { type Abort, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
 import type { Member, PoolEntry } from "../registry/Registry.ts"
-import type { CallResult } from "../resilience/CircuitBreaker.ts"
+import type { CallResult, CallRole } from "../resilience/CircuitBreaker.ts"
 import type { Timed } from "../resilience/Deadlines.ts"
 import type { Lease } from "../scheduler/Scheduler.ts"
 import type { ActiveSpan } from "../telemetry/Telemetry.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import { attemptAttributes, type RequestTrace } from "./RequestTrace.ts"
+import type { Unresolved } from "./UnresolvedFailures.ts"
 
 /** Which bound was reached: the client's own, or one of the backend's. */
 export type Expired = "deadline" | "first_byte" | "idle" | "request"
@@ -18,6 +19,8 @@ export type Expired = "deadline" | "first_byte" | "idle" | "request"
 /** What an attempt has to know of the request that it is made for. */
 export interface Errand {
   readonly pool: PoolEntry
+  /** What backends are asked for; `undefined` for what goes by path. */
+  readonly model: string | undefined
   /** Monotonic milliseconds; `Infinity` without. */
   readonly deadline: number
   readonly streaming: boolean
@@ -41,8 +44,10 @@ export class Attempt implements Timed {
   #dueFor: Expired = "deadline"
   /** When the attempt as a whole must be over. */
   #wholeBy = never
-  readonly #trial: boolean
+  readonly #role: CallRole
   #judged = false
+  /** Failed, and it is not known yet whether that counts against the backend. */
+  #isUnresolved = false
   #ended = false
   #abort: Abort | undefined
   #response: UpstreamResponse | undefined
@@ -53,7 +58,7 @@ export class Attempt implements Timed {
     this.#services = services
     this.#errand = errand
     this.lease = lease
-    this.#trial = services.breaker.begin(lease.member.backend)
+    this.#role = services.breaker.begin(lease.member.backend, lease.isLastResort)
     services.deadlines.add(this)
   }
 
@@ -135,23 +140,45 @@ export class Attempt implements Timed {
     this.#abort?.(new UpstreamFailed({ kind: "timeout", detail: this.#dueFor }))
   }
 
+  /** Whether the request goes by path: then nothing counts but a refused connection. */
+  get isByPath(): boolean {
+    return this.#errand.model === undefined
+  }
+
   /** What this attempt says of its backend; the first word counts. */
   judge(result: CallResult): void {
     if (this.#judged) return
     this.#judged = true
     const { backend } = this.member
-    this.#services.breaker.end(backend, this.#trial, result)
+    if (this.#isUnresolved) backend.state.unresolved--
+    this.#services.breaker.end(backend, this.#role, result)
     if (result === "ignored") return
     backend.state.outcomes.record(result === "success", this.now())
-    if (result === "failure") backend.state.failures++
+    if (result !== "success") backend.state.failures++
   }
 
-  /** An exchange that had counted as a success broke off all the same. */
-  brokeOff(): void {
+  /** It failed. Whether that counts is known when the request's fate is: until then its backend is asked last. */
+  failed(result: "failure" | "broken", likeness: string): Unresolved {
+    const { backend } = this.member
+    this.#isUnresolved = true
+    backend.state.unresolved++
+    return {
+      backend: backend.state,
+      likeness,
+      resolve: (counts) => {
+        this.judge(counts ? result : "ignored")
+        if (counts && result === "broken") backend.state.health.broke(backend.probing)
+      }
+    }
+  }
+
+  /** An exchange that had counted as a success failed all the same: it broke off, or ended in an error of the backend. */
+  brokeOff(result: "failure" | "broken" = "broken"): void {
+    if (this.isByPath) return
     const { backend } = this.member
     backend.state.failures++
     backend.state.outcomes.failedAfterAll(this.now())
-    this.#services.breaker.brokeOff(backend)
+    this.#services.breaker.brokeOff(backend, result)
   }
 
   /** Whatever still runs is cancelled, and the backend is free. Calling it again is harmless. */
@@ -164,7 +191,7 @@ export class Attempt implements Timed {
     else this.#response.cancel()
     this.#response = undefined
     this.#abort = undefined
-    this.judge("ignored")
+    if (!this.#isUnresolved) this.judge("ignored")
     this.#span?.end(this.#error)
     this.lease.release()
     this.#services.admission.poke()

@@ -6,8 +6,8 @@ import { Duration, Effect } from "effect"
 import type { UpstreamFailed } from "../backend/UpstreamTransport.ts"
 import { type GatewayError, NoHealthyBackend, QueueFull, UpstreamError, UpstreamTimeout } from "../domain/Errors.ts"
 import type { Attempted, Entry } from "../resilience/Admission.ts"
-import { Lease, type NoLease } from "../scheduler/Scheduler.ts"
-import { AttemptFailed, makeAsk, pastDeadline } from "./Ask.ts"
+import { Lease, type NoLease, type PickRequest } from "../scheduler/Scheduler.ts"
+import { AttemptFailed, credentialRefused, makeAsk, pastDeadline } from "./Ask.ts"
 import type { Attempt } from "./Attempt.ts"
 import type { Flight } from "./Flight.ts"
 import { makeHedged } from "./Hedged.ts"
@@ -23,30 +23,43 @@ export const makeAttempts = (services: ProxyServices) => {
 
   /** Where all who could be were asked: who has come back since, then anybody but the one that has just failed. */
   const pickFor = (flight: Flight): Lease | NoLease => {
-    const { candidates, failed, hashKey, pool, prompt, session, tried } = flight
+    const { failed, tried } = flight
     const beginsAnew = failed.some((state) => !tried.includes(state))
     for (const avoided of beginsAnew ? [failed, [...tried, ...failed.slice(-1)]] : []) {
-      const other = scheduler.pick({ candidates, hashKey, pool, prompt, session, tried: avoided }, deadlines.now())
+      const other = scheduler.pick({ ...pickRequestOf(flight), tried: avoided }, deadlines.now())
       if (other instanceof Lease) return other
     }
     return scheduler.pick(flight, deadlines.now())
   }
 
-  const entryFor = ({ flight, group, hasStandIn, priority }: Mission): Entry<Attempt, GatewayError> => {
+  /** What is out, where nothing else is left for the request: after tiers, fallbacks and the fallback backend. */
+  const pickLastResort = (mission: Mission): Lease | undefined =>
+    mission.hasStandIn() ? undefined : scheduler.pickLastResort(mission.flight, deadlines.now())
+
+  const entryFor = (mission: Mission): Entry<Attempt, GatewayError> => {
+    const { flight, group, hasStandIn, priority } = mission
     const { admission: bounds, retry: policy } = flight.pool.config
     const patience = Duration.toMillis(policy.maxDelay)
+    const queueTimeout = Duration.toMillis(bounds.queueTimeout)
     const attempt = (): Attempted<Attempt, GatewayError> => {
       const picked = pickFor(flight)
       if (picked instanceof Lease) return { _tag: "Granted", value: flight.board(picked) }
       const worthWaiting =
         picked.reason === "saturated" || (picked.until - deadlines.now() <= patience && !hasStandIn())
-      return worthWaiting ? { _tag: "Wait" } : { _tag: "Refused", error: nobody(picked, deadlines.now()) }
+      if (worthWaiting) return { _tag: "Wait" }
+      const last = pickLastResort(mission)
+      return last === undefined
+        ? { _tag: "Refused", error: noBackend(picked, deadlines.now()) }
+        : { _tag: "Granted", value: flight.board(last) }
     }
     return {
       pool: flight.pool.name,
       maxConcurrent: bounds.maxConcurrent,
       maxQueue: bounds.maxQueue,
-      queueTimeout: Duration.toMillis(bounds.queueTimeout),
+      // All waits of a request together.
+      get queueTimeout() {
+        return Math.max(0, queueTimeout - flight.queued)
+      },
       group,
       priority,
       deadline: flight.deadline,
@@ -76,9 +89,10 @@ export const makeAttempts = (services: ProxyServices) => {
     const { retry: policy } = flight.pool.config
     if (!mission.repeatable(failed.failure) || flight.attempts > policy.attempts || deadlines.now() >= flight.deadline)
       return false
+    if (tookTooLong(failed) || (isSilence(failed) && flight.silences > maxSilences)) return false
     const tried = flight.triedWith(failed.attempt)
-    const elsewhere = isWorthAsking(flight, tried)
-    if (!elsewhere && (!isWorthAsking(flight, []) || isBetterStoodIn(mission, failed))) return false
+    const elsewhere = canAskElsewhere(mission, tried)
+    if (!elsewhere && !canAskTheSame(mission, failed)) return false
     if (!retry.take(flight.pool, admission.active(flight.pool.name))) return false
     failed.elsewhere = elsewhere
     flight.tried = elsewhere ? tried : []
@@ -88,20 +102,36 @@ export const makeAttempts = (services: ProxyServices) => {
     return true
   }
 
+  const canAskElsewhere = (mission: Mission, tried: Flight["tried"]): boolean =>
+    isWorthAsking(mission.flight, tried) ||
+    (scheduler.hasLastResort({ ...pickRequestOf(mission.flight), tried }, deadlines.now()) && !mission.hasStandIn())
+
+  /** A backend that answered has given its answer; one that broke off, or has too much to do, may do better in a while. */
+  const canAskTheSame = (mission: Mission, failed: AttemptFailed): boolean =>
+    (failed.why === "back_pressure" || failed.why === "transport") &&
+    !isSilence(failed) &&
+    isWorthAsking(mission.flight, []) &&
+    !isBetterStoodIn(mission, failed)
+
   const isWorthAsking = (flight: Flight, tried: Flight["tried"]): boolean => {
-    const { candidates, hashKey, pool, prompt, session } = flight
-    const outlook = scheduler.outlook({ candidates, hashKey, pool, prompt, session, tried }, deadlines.now())
+    const outlook = scheduler.outlook({ ...pickRequestOf(flight), tried }, deadlines.now())
     if (outlook === "ready" || outlook.reason === "saturated") return true
-    return outlook.until - deadlines.now() <= Duration.toMillis(pool.config.retry.maxDelay)
+    return outlook.until - deadlines.now() <= Duration.toMillis(flight.pool.config.retry.maxDelay)
   }
 
   /** What the last attempt is worth when there is no other: its answer as it came, else the gateway's own. */
-  const settle = (mission: Mission, failed: AttemptFailed): Effect.Effect<Answer, GatewayError> =>
-    failed.response === undefined
-      ? Effect.fail(noAnswer(failed.failure))
-      : Effect.mapError(readOn(mission, failed.attempt, failed.response), (error) =>
-          error instanceof AttemptFailed ? noAnswer(error.failure) : error
+  const settle = (mission: Mission, failed: AttemptFailed): Effect.Effect<Answer, GatewayError> => {
+    const { flight } = mission
+    flight.unresolved.allFailed(isWorthAsking(flight, flight.triedWith(failed.attempt)))
+    const { said } = failed
+    if (failed.why === "refused_credential") return Effect.fail(credentialRefused())
+    if (said === undefined) return Effect.fail(noAnswer(failed))
+    return "response" in said
+      ? Effect.succeed(said)
+      : Effect.mapError(readOn(mission, failed.attempt, said), (error) =>
+          error instanceof AttemptFailed ? noAnswer(error) : error
         )
+  }
 
   /** What follows a first attempt that failed: others, as the pool's schedule has them, until there is nothing more to try. */
   const orElse = (
@@ -145,14 +175,37 @@ export const makeAttempts = (services: ProxyServices) => {
   }
 }
 
-/** Another model can be asked at once; who has this one would have to be waited for. */
-const isBetterStoodIn = ({ hasStandIn }: Mission, { failure, response }: AttemptFailed): boolean =>
-  (response === undefined ? isElsewhereBetter(failure?.kind) : isOverload(response.status)) && hasStandIn()
+/** What choosing goes by. */
+const pickRequestOf = ({ candidates, hashKey, model, pool, prompt, session, tried }: Flight): PickRequest => ({
+  candidates,
+  hashKey,
+  model,
+  pool,
+  prompt,
+  session,
+  tried
+})
+
+/** A silent backend costs the client its patience: one more is asked, and no third one. */
+const maxSilences = 1
+
+const isSilence = ({ attempt, failure }: AttemptFailed): boolean =>
+  failure?.kind === "timeout" && attempt.expired === "first_byte"
+
+/** A whole answer that ran into its bound would take as long again. */
+const tookTooLong = ({ attempt, failure }: AttemptFailed): boolean =>
+  failure?.kind === "timeout" && attempt.expired === "request"
+
+/** Another model can be asked at once; a backend that has this one would have to be waited for. */
+const isBetterStoodIn = ({ hasStandIn }: Mission, { failure, status }: AttemptFailed): boolean =>
+  (status === 0 ? isElsewhereBetter(failure?.kind) : isOverload(status)) && hasStandIn()
 
 /** A silent backend may have been about to answer; what this process lacks is lacking for every model. */
 const isElsewhereBetter = (kind: UpstreamFailed["kind"] | undefined): boolean => kind !== "timeout" && kind !== "local"
 
-const noAnswer = (failure: UpstreamFailed | undefined): GatewayError => {
+const noAnswer = ({ attempt, failure }: AttemptFailed): GatewayError => {
+  // It was known to be out and was asked all the same: that has made nothing worse.
+  if (attempt.lease.isLastResort) return noBackendNow(usualRetryAfter)
   switch (failure?.kind) {
     case "timeout":
       return new UpstreamTimeout({ message: "The backend did not answer in time." })
@@ -163,8 +216,23 @@ const noAnswer = (failure: UpstreamFailed | undefined): GatewayError => {
   }
 }
 
-const nobody = ({ reason, until }: NoLease, now: number): NoHealthyBackend => {
-  const seconds = reason === "resting" ? Math.ceil((until - now) / 1000) : 5
-  const message = "No backend is available for this request at the moment."
-  return new NoHealthyBackend({ message, retryAfter: Math.min(60, Math.max(1, seconds)) })
-}
+/** Seconds, where nothing says how long it will take. */
+const usualRetryAfter = 5
+
+const noBackend = ({ reason, until }: NoLease, now: number): GatewayError =>
+  reason === "misconfigured"
+    ? allMisconfigured()
+    : noBackendNow(reason === "resting" ? Math.ceil((until - now) / 1000) : usualRetryAfter)
+
+const allMisconfigured = () =>
+  new UpstreamError({
+    message:
+      "The backends that could serve this are misconfigured: they refuse the gateway's credential, or do not answer as " +
+      "an engine does. Your own key is not the reason: whoever runs the gateway has to correct it."
+  })
+
+const noBackendNow = (seconds: number): NoHealthyBackend =>
+  new NoHealthyBackend({
+    message: "No backend is available for this request at the moment.",
+    retryAfter: Math.min(60, Math.max(1, seconds))
+  })

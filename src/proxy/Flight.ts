@@ -9,6 +9,7 @@ import type { Candidates, Lease, PromptBlocks, StickyOutcome } from "../schedule
 import { Attempt, type Errand } from "./Attempt.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import type { RequestTrace } from "./RequestTrace.ts"
+import { UnresolvedFailures } from "./UnresolvedFailures.ts"
 import type { Usage } from "./Usage.ts"
 
 export interface FlightPlan extends Errand {
@@ -22,6 +23,7 @@ export interface FlightPlan extends Errand {
 export class Flight implements FlightPlan {
   readonly #services: ProxyServices
   readonly pool: PoolEntry
+  readonly model: string | undefined
   readonly candidates: Candidates
   readonly session: string | undefined
   readonly hashKey: number | undefined
@@ -39,6 +41,10 @@ export class Flight implements FlightPlan {
   tried: ReadonlyArray<BackendState> = []
   /** Backends that have failed this request, in order; asked again only where there is nobody else. */
   failed: ReadonlyArray<BackendState> = []
+  /** Failures of which it is not known yet whether they count. */
+  readonly unresolved = new UnresolvedFailures()
+  /** How often a backend was silent for longer than it may be. */
+  silences = 0
   /** What became of the session's preference, over all attempts: who had none has not moved, though it was retried. */
   sticky: StickyOutcome | undefined
   /** Milliseconds spent waiting for a place, over all attempts. */
@@ -56,6 +62,7 @@ export class Flight implements FlightPlan {
   constructor(services: ProxyServices, plan: FlightPlan) {
     this.#services = services
     this.pool = plan.pool
+    this.model = plan.model
     this.candidates = plan.candidates
     this.session = plan.session
     this.hashKey = plan.hashKey
@@ -129,6 +136,7 @@ export class Flight implements FlightPlan {
     this.#landed = true
     for (const attempt of this.#open) attempt.end()
     this.#open = []
+    this.unresolved.drop()
     this.keyUse?.settle(this.#tokensUsed())
     if (this.isPermitted) this.#services.admission.leave(this.pool.name, this.pool.config.admission.maxConcurrent)
   }

@@ -57,7 +57,7 @@ export const makePlanner = (services: ProxyServices) => {
 
   const planFor = (inquiry: Inquiry, route: Route): Plan | GatewayError => {
     const { deadline, endpoint, envelope, request } = inquiry
-    const { alternatives, candidates, pool, rule } = route
+    const { candidates, pool, rule } = route
     const refused = endpoint === undefined ? refuseTargets(services, request, candidates.all) : undefined
     if (refused !== undefined) return refused
     if (rule?.tools?.parser === "none" && envelope !== undefined && needsTools(envelope.outline))
@@ -67,6 +67,7 @@ export const makePlanner = (services: ProxyServices) => {
     const client = { session: header("x-session-key"), outline: envelope?.outline, address: request.address }
     const flight = new Flight(services, {
       pool,
+      model: route.model,
       candidates,
       session: sessionOf(pool.config.sticky, client, route.model),
       ...guidanceFor(pool.config.strategy, {
@@ -89,22 +90,22 @@ export const makePlanner = (services: ProxyServices) => {
       choices: envelope?.choices ?? 1,
       passedThrough: endpoint === undefined,
       upgrades: request.upgrade !== undefined,
-      hasStandIn: () => scheduler.standIn(routeRequest(inquiry), alternatives) !== undefined,
+      hasStandIn: () => scheduler.hasStandIn(routeRequest(inquiry), route, services.deadlines.now()),
       repeatable: (failure) => isRepeatable(request, endpoint, failure),
       group: route.model ?? "",
       priority: request.key?.priority ?? 0
     }
-    const standIn = () => planForFirstOf(inquiry, alternatives)
+    const standIn = () => planInsteadOf(inquiry, route)
     // What was read of the body is kept no longer than it may be needed.
-    return new Plan(flight, mission, envelope?.tokenEstimate ?? 0, alternatives.length === 0 ? undefined : standIn)
+    return new Plan(flight, mission, envelope?.tokenEstimate ?? 0, route.isLast ? undefined : standIn)
   }
 
-  /** The first of some models that somebody has, and that can do what is asked. */
-  const planForFirstOf = (inquiry: Inquiry, models: ReadonlyArray<string>): Plan | undefined => {
-    const route = scheduler.standIn(routeRequest(inquiry), models)
+  /** The next way for the request that can do what is asked. */
+  const planInsteadOf = (inquiry: Inquiry, before: Route): Plan | undefined => {
+    const route = scheduler.standIn(routeRequest(inquiry), before)
     if (route === undefined) return undefined
     const plan = planFor(inquiry, route)
-    return plan instanceof Plan ? plan : planForFirstOf(inquiry, route.alternatives)
+    return plan instanceof Plan ? plan : planInsteadOf(inquiry, route)
   }
 
   /** From what was read of a request to its plan, in one breath. */
@@ -142,12 +143,13 @@ export const makePlanner = (services: ProxyServices) => {
 
 const emptyBody = new Uint8Array(0)
 
-const routeRequest = ({ model, request: { key, listener, path, snapshot } }: Inquiry): RouteRequest => ({
+const routeRequest = ({ model, request: { key, listener, path, report, snapshot } }: Inquiry): RouteRequest => ({
   snapshot,
   listener,
   key,
   path,
-  model
+  model,
+  now: report.receivedAt
 })
 
 /** The request as it goes to the backend of a lease: the client's bytes, with another model where that is asked for. */

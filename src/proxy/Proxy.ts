@@ -64,7 +64,8 @@ export class Proxy extends Context.Service<
           const outcome = yield* Effect.result(attempts(mission))
           note(flight, request.report)
           const worth = Result.isFailure(outcome) ? outcome.failure : outcome.success
-          const next = plan.standIn !== undefined && callsForStandIn(worth) ? plan.standIn() : undefined
+          const next =
+            plan.standIn !== undefined && callsForStandIn(worth, flight.silences > 0) ? plan.standIn() : undefined
           if (next !== undefined) {
             services.metrics.retries(flight.pool.name, "fallback")(1)
             plan = next

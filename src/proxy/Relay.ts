@@ -18,6 +18,7 @@ import type { ProxyServices } from "./ProxyServices.ts"
 import type { Answer } from "./ReadAnswer.ts"
 import type { RequestReport, StreamEnd } from "./RequestReport.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
+import { isOverload } from "./StandIn.ts"
 import { errorEvent } from "./StreamError.ts"
 import { type Tunnel, tunnelTo } from "./Tunnel.ts"
 import { readEvalCounts, readUsage } from "./Usage.ts"
@@ -58,6 +59,7 @@ export const makeRelay =
     if ((response.status === 429 || response.status === 503) && headers["retry-after"] === undefined) {
       headers["retry-after"] = "1"
     }
+    if (isFinal(response.status, flight.allAttempts)) headers["x-should-retry"] = "false"
     const model = labelOf(backend, mission.model)
 
     const read = mission.dialect === "ollama" ? readEvalCounts : readUsage
@@ -128,6 +130,13 @@ export const makeRelay =
       contentLength: undefined
     }
   }
+
+/**
+ * Whether an SDK's own retries would only multiply those that were made here, or cannot help. Back-pressure is not
+ * among it: it has a time after which another try is welcome.
+ */
+const isFinal = (status: number, attempts: number): boolean =>
+  status === 501 || status === 505 || (status >= 400 && attempts > 1 && !isOverload(status))
 
 /** A body of which only the connection tells whether it is complete: if not, the client's connection is broken too. */
 const plainBody =

@@ -7,10 +7,18 @@ const unspecified = 1_000
 /** No backend may send itself away for longer. */
 const longest = 300_000
 
-/** Milliseconds, from `retry-after-ms`, or `retry-after` in seconds or as a date (compared with the answer's `date`). */
-export const restFor = (headers: UpstreamHeaders): number => {
+export interface Rest {
+  readonly millis: number
+  /** Whether the backend itself asked for it. */
+  readonly isAsked: boolean
+}
+
+/** From `retry-after-ms`, or `retry-after` in seconds or as a date (compared with the answer's `date`). */
+export const restFor = (headers: UpstreamHeaders): Rest => {
   const rest = asked(headers)
-  return rest === undefined || !Number.isFinite(rest) ? unspecified : Math.min(longest, Math.max(0, rest))
+  return rest === undefined || !Number.isFinite(rest)
+    ? { millis: unspecified, isAsked: false }
+    : { millis: Math.min(longest, Math.max(0, rest)), isAsked: true }
 }
 
 const asked = (headers: UpstreamHeaders): number | undefined => {

@@ -1,6 +1,7 @@
 /** When another model is asked in place of the one that was named. */
 import type { GatewayError } from "../domain/Errors.ts"
 import type { Answer } from "./ReadAnswer.ts"
+import { textOf } from "./Refusals.ts"
 
 const refusals = new Set(["NoHealthyBackend", "QueueFull", "QueueTimeout", "UpstreamError"])
 
@@ -11,15 +12,15 @@ export const isOverload = (status: number): boolean => status === 429 || status 
 const tooLong =
   /context_length_exceeded|exceed_context_size_error|maximum (?:model|input|sequence|prompt) length|context (?:length|window|size)|prompt is too long|too many tokens|`inputs` (?:tokens \+|must have less)/i
 
-/** Nobody was there, everybody had too much to do, or the prompt was too long: with another model it may go better. */
-export const callsForStandIn = (outcome: Answer | GatewayError): boolean => {
-  if (!("response" in outcome)) return refusals.has(outcome._tag)
+/**
+ * No backend was there, all had too much to do or were silent, or the prompt was too long: with another model it may go
+ * better. `wasSilent`: a time-out was one for the first byte; what takes too long as a whole is not asked for again.
+ */
+export const callsForStandIn = (outcome: Answer | GatewayError, wasSilent: boolean): boolean => {
+  if (!("response" in outcome)) {
+    return refusals.has(outcome._tag) || (wasSilent && outcome._tag === "UpstreamTimeout")
+  }
   const { status } = outcome.response
   if (isOverload(status)) return true
-  return (status === 400 || status === 413 || status === 422) && outcome.complete && tooLong.test(textOf(outcome.held))
+  return (status === 400 || status === 413 || status === 422) && outcome.complete && tooLong.test(textOf(outcome))
 }
-
-/** An error's text is short; what is longer is none. */
-const longest = 16_384
-
-const textOf = (held: ReadonlyArray<Uint8Array>): string => Buffer.concat(held).subarray(0, longest).toString("utf8")

@@ -24,6 +24,18 @@ export interface Circuit {
 
 const errorWindow = 60_000
 
+/** How long a backend is asked last for a model that it refused a request for. */
+const refusalMillis = 30_000
+
+/** Models with a refusal that are remembered for a backend; their names may be a client's. */
+const maxRefusals = 256
+
+/** How long a model that is listed no more is taken for one that may come back. */
+const formerModelMillis = 600_000
+
+/** Of these, how many are remembered for a backend. */
+const maxFormerModels = 1024
+
 export class BackendState {
   readonly name: string
   readonly health = new HealthMachine()
@@ -40,8 +52,18 @@ export class BackendState {
   /** Attempts since the start of the process. */
   requests = 0
   failures = 0
-  /** Monotonic milliseconds until which the backend asked to be left alone. */
+  /** Monotonic milliseconds until which the backend is left alone. */
   restUntil = 0
+  /** Whether it did not ask for that by a `Retry-After`: then it may be asked all the same where nothing else is left. */
+  restIsUnasked = false
+  /** Failures of requests that are not over yet: until it is known whose fault they are, it is asked last. */
+  unresolved = 0
+  /** Requests under way that it got although it was out. */
+  lastResorts = 0
+  /** Which models it refused requests for, and the monotonic milliseconds until which it is asked last for them. */
+  readonly refusals = new Map<string, number>()
+  /** Names that it listed and lists no more, with the monotonic milliseconds at which they went. */
+  readonly formerModels = new Map<string, number>()
   /** The last one that could be read, however old. */
   load: EngineLoad | undefined = undefined
   /** How many requests it runs at once, as it was when it last had some waiting; `Infinity` while none was seen to. */
@@ -95,17 +117,42 @@ export class BackendState {
   }
 
   /**
-   * What a probe found (see {@link HealthMachine.probed}). Where it finds a backend alive again that was not, what the
-   * circuit remembers is about another process: its cooldown is over, and the next request is its trial.
+   * What a probe found (see {@link HealthMachine.probed}). A good one ends the cooldown of an open circuit: the next
+   * request is its trial. Where it finds a backend alive again that was not, that is another process.
    */
-  probed(found: HealthStatus, thresholds: Thresholds, grace: number, now: number): void {
+  probed(found: HealthStatus, thresholds: Thresholds, grace: number, now: number, reason?: string): void {
     const before = this.health.status
-    this.health.probed(found, thresholds, grace, now)
+    this.health.probed(found, thresholds, grace, now, reason)
     const { status } = this.health
-    const isBack = before === "unhealthy" && (status === "healthy" || status === "busy")
-    if (!isBack) return
-    this.circuit.openUntil = Math.min(this.circuit.openUntil, now)
-    this.#begun(now)
+    const isWell = (found === "healthy" || found === "busy") && status !== "unhealthy"
+    if (isWell) this.circuit.openUntil = Math.min(this.circuit.openUntil, now)
+    if (isWell && before === "unhealthy") this.#begun(now)
+  }
+
+  /** It is left alone until then. Of two requests that were under way at once, one may have been told of a longer rest. */
+  rest(until: number, isAsked: boolean): void {
+    if (until < this.restUntil) return
+    this.restUntil = until
+    this.restIsUnasked = !isAsked
+  }
+
+  /** It refused a request for a model that others may serve. */
+  refused(model: string, now: number): void {
+    if (this.refusals.size >= maxRefusals) {
+      for (const [name, until] of this.refusals) if (until <= now) this.refusals.delete(name)
+      if (this.refusals.size >= maxRefusals) this.refusals.clear()
+    }
+    this.refusals.set(model, now + refusalMillis)
+  }
+
+  /** Whether it is asked last for a model, as it refused a request for it a while ago. */
+  refuses(model: string | undefined, now: number): boolean {
+    return this.refusals.size > 0 && model !== undefined && now < (this.refusals.get(model) ?? 0)
+  }
+
+  /** Whether it listed a model a while ago and lists it no more. */
+  hadModel(model: string, now: number): boolean {
+    return now - (this.formerModels.get(model) ?? Number.NEGATIVE_INFINITY) < formerModelMillis
   }
 
   /** What it says of its load. An engine can be restarted between two probes without anybody seeing it gone. */
@@ -124,11 +171,21 @@ export class BackendState {
     this.slots = Number.POSITIVE_INFINITY
   }
 
-  /** Answers whether the set of names changed. */
-  setModels(models: ReadonlyMap<string, ModelInfo> | undefined): boolean {
+  /** What it lists now. Answers whether the set of names changed. `now`: monotonic milliseconds. */
+  setModels(models: ReadonlyMap<string, ModelInfo> | undefined, now: number): boolean {
     const before = this.#models
     this.#models = models
     if (before === undefined || models === undefined) return before !== models
+    this.#rememberFormer(before, models, now)
     return before.size !== models.size || [...models.keys()].some((id) => !before.has(id))
+  }
+
+  #rememberFormer(before: ReadonlyMap<string, ModelInfo>, models: ReadonlyMap<string, ModelInfo>, now: number): void {
+    for (const [name, goneAt] of this.formerModels) {
+      if (models.has(name) || now - goneAt >= formerModelMillis) this.formerModels.delete(name)
+    }
+    for (const name of before.keys()) {
+      if (!models.has(name) && this.formerModels.size < maxFormerModels) this.formerModels.set(name, now)
+    }
   }
 }

@@ -15,6 +15,7 @@ import { makeSnapshot, type Snapshot } from "./Snapshot.ts"
 export { BackendState, type Circuit, type CircuitPhase } from "./BackendState.ts"
 export { statusOf } from "./BackendStatus.ts"
 export { ChangeRefused, type Prepared } from "./Change.ts"
+export type { HealthChange } from "./HealthMachine.ts"
 export { LatencyTrack } from "./LatencyTrack.ts"
 export { RegistryStore } from "./RegistryStore.ts"
 export { Scoreboard } from "./Scoreboard.ts"
@@ -120,5 +121,7 @@ const prepareAll = Effect.fnUntraced(function* (participants: ReadonlySet<Prepar
 const stateFrom = (before: Snapshot, backend: Backend, board: Scoreboard): BackendState => {
   const known = before.backends.get(backend.name)
   const same = known !== undefined && known.config.url === backend.url && known.config.adapter === backend.adapter
-  return same ? known.state : new BackendState(backend.name, board)
+  if (!same) return new BackendState(backend.name, board)
+  if (known.config !== backend) known.state.health.reconfigured()
+  return known.state
 }

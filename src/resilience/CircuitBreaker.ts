@@ -1,12 +1,12 @@
 /**
- * One circuit for each backend. It opens on the share of failures within a window (once there were enough calls), or
- * on five failures in a row; after the cooldown it lets one trial through, whose outcome decides. It always can close
- * again: where no traffic comes to try it, a good probe of the prober does.
+ * One circuit for each backend. It opens on the share of failures within a window (once there were enough calls), or on
+ * `consecutive` transport errors and time-outs in a row. After the cooldown, or at the first good probe, it lets one trial
+ * through, whose outcome decides. It always can close again: where no traffic comes to try it, good probes do.
  *
  * Own code instead of `effect/persistence` CircuitBreaker, which has no time window, cannot be asked synchronously
  * while choosing among backends, and costs 6 to 8 µs a call where this costs a fraction of one.
  */
-import { Context, Duration, Effect, Layer, Schedule } from "effect"
+import { Context, Duration, Effect, Layer, Queue, Schedule } from "effect"
 import {
   type BackendEntry,
   type BackendState,
@@ -17,22 +17,40 @@ import {
 import { Metrics } from "../telemetry/Telemetry.ts"
 import { Deadlines } from "./Deadlines.ts"
 
-export type CallResult = "success" | "failure" | "ignored"
+/**
+ * What a call says of its backend. `failure`: an answer that counts against it; `broken`: a transport error or a
+ * time-out, which counts as a failure and towards `consecutive` too; `ignored`: nothing.
+ */
+export type CallResult = "success" | "failure" | "broken" | "ignored"
 
-const failuresInARow = 5
+/**
+ * What a call is to the circuit. `trial`: the one call of a half-open circuit, whose outcome decides; `last_resort`: one
+ * that is let through although the circuit does not permit it: its success closes the circuit, its failure changes nothing.
+ */
+export type CallRole = "usual" | "trial" | "last_resort"
 
 /** How long a half-open circuit waits for traffic to try it before a good probe may close it. */
-const patience = 5_000
+const untriedMillis = 5_000
+
+/** Lines that wait to be logged; more than that at once are not worth reading. */
+const maxPendingLines = 1024
+
+interface Line {
+  readonly backend: string
+  readonly from: CircuitPhase
+  readonly to: CircuitPhase
+  readonly reason: string
+}
 
 export class CircuitBreaker extends Context.Service<
   CircuitBreaker,
   {
-    /** To be called with the choice of a backend: answers whether this call is the one trial of a half-open circuit. */
-    readonly begin: (backend: BackendEntry) => boolean
-    /** To be called exactly once for each `begin`. `ignored`: the call says nothing about the backend. */
-    readonly end: (backend: BackendEntry, trial: boolean, result: CallResult) => void
-    /** A stream that had ended as a success, since it had begun, broke off after all. */
-    readonly brokeOff: (backend: BackendEntry) => void
+    /** To be called with the choice of a backend. `isLastResort`: it is chosen although its circuit may not permit it. */
+    readonly begin: (backend: BackendEntry, isLastResort?: boolean) => CallRole
+    /** To be called exactly once for each `begin`, with what that returned. */
+    readonly end: (backend: BackendEntry, role: CallRole, result: CallResult) => void
+    /** A stream that had ended as a success, since it had begun, failed after all: it broke off, or ended in an error. */
+    readonly brokeOff: (backend: BackendEntry, result?: "failure" | "broken") => void
   }
 >()("weir/resilience/CircuitBreaker") {
   static readonly layer = Layer.effect(
@@ -42,17 +60,19 @@ export class CircuitBreaker extends Context.Service<
       const metrics = yield* Metrics
       const { now } = yield* Deadlines
       const statistics = new WeakMap<BackendState, Statistics>()
+      const lines = yield* Queue.dropping<Line>(maxPendingLines)
+      yield* Queue.take(lines).pipe(Effect.flatMap(logLine), Effect.forever, Effect.forkScoped)
 
       const statisticsOf = ({ config, state }: BackendEntry): Statistics => {
         const known = statistics.get(state)
         const window = Duration.toMillis(config.breaker.window)
         if (known !== undefined && known.span === window) return known
-        const made: Statistics = { span: window, window: new SlidingWindow(window), inARow: 0, beforeSuccess: 0 }
+        const made: Statistics = { span: window, window: new SlidingWindow(window), brokenInARow: 0, brokenBefore: 0 }
         statistics.set(state, made)
         return made
       }
 
-      const turn = (backend: BackendEntry, to: CircuitPhase) => {
+      const turn = (backend: BackendEntry, to: CircuitPhase, reason: string) => {
         const { circuit } = backend.state
         const from = circuit.phase
         circuit.phase = to
@@ -63,58 +83,76 @@ export class CircuitBreaker extends Context.Service<
           circuit.openUntil = 0
           if (from !== "closed") backend.state.backAt = now()
         }
-        if (from !== to) metrics.circuitChanges(backend.name, from, to)(1)
+        if (from === to) return
+        metrics.circuitChanges(backend.name, from, to)(1)
+        Queue.offerUnsafe(lines, { backend: backend.name, from, to, reason })
       }
 
-      const begin = (backend: BackendEntry): boolean => {
+      const halfOpen = (backend: BackendEntry) => {
+        const { circuit, health } = backend.state
+        const byProbe = health.lastGoodProbe >= circuit.openUntil
+        turn(backend, "half_open", byProbe ? "a probe finds it well" : "its cooldown is over")
+      }
+
+      const begin = (backend: BackendEntry, isLastResort = false): CallRole => {
         const { circuit } = backend.state
-        if (circuit.phase === "closed") return false
-        if (circuit.phase === "open") turn(backend, "half_open")
+        if (circuit.phase === "closed") return "usual"
+        if (isLastResort && (circuit.trialRunning || now() < circuit.openUntil)) return "last_resort"
+        if (circuit.phase === "open") halfOpen(backend)
         circuit.trialRunning = true
-        return true
+        return "trial"
       }
 
-      const end = (backend: BackendEntry, trial: boolean, result: CallResult) => {
-        metrics.circuitCalls(backend.name, result)(1)
+      const end = (backend: BackendEntry, role: CallRole, result: CallResult) => {
+        metrics.circuitCalls(backend.name, result === "broken" ? "failure" : result)(1)
         const { circuit } = backend.state
-        if (trial) {
+        if (role === "trial") {
           circuit.trialRunning = false
-          if (result === "failure") turn(backend, "open")
-          else if (result === "success") turn(backend, "closed")
+          if (result === "success") turn(backend, "closed", "its trial succeeded")
+          else if (result !== "ignored") turn(backend, "open", "its trial failed")
+          return
+        }
+        if (role === "last_resort" && circuit.phase !== "closed") {
+          // Where a trial is under way, that decides.
+          if (result === "success" && !circuit.trialRunning) {
+            turn(backend, "closed", "a request of last resort succeeded")
+          }
           return
         }
         // What began before the circuit opened says nothing about how the backend is now.
         if (result === "ignored" || circuit.phase !== "closed") return
         const counts = statisticsOf(backend)
         counts.window.record(result === "success", now())
-        if (result === "failure") return failed(backend, counts)
-        counts.beforeSuccess = counts.inARow
-        counts.inARow = 0
+        if (result === "success") counts.brokenBefore = counts.brokenInARow
+        counts.brokenInARow = result === "broken" ? counts.brokenInARow + 1 : 0
+        if (result !== "success") judge(backend, counts)
       }
 
-      const failed = (backend: BackendEntry, counts: Statistics) => {
-        counts.inARow++
-        if (isTooMuch(counts, backend, now())) turn(backend, "open")
+      const judge = (backend: BackendEntry, counts: Statistics) => {
+        const reason = whyOpen(counts, backend, now())
+        if (reason !== undefined) turn(backend, "open", reason)
       }
 
       /** The success that it began as is taken back: it neither thins the failures out nor ends a row of them. */
-      const brokeOff = (backend: BackendEntry) => {
+      const brokeOff = (backend: BackendEntry, result: "failure" | "broken" = "broken") => {
         metrics.circuitCalls(backend.name, "failure")(1)
         if (backend.state.circuit.phase !== "closed") return
         const counts = statisticsOf(backend)
         counts.window.failedAfterAll(now())
-        counts.inARow = Math.max(counts.inARow, counts.beforeSuccess)
-        counts.beforeSuccess = 0
-        failed(backend, counts)
+        if (result === "broken") counts.brokenInARow = Math.max(counts.brokenInARow, counts.brokenBefore) + 1
+        counts.brokenBefore = 0
+        judge(backend, counts)
       }
 
       /** Cooldowns that are over become visible, and good probes close what no traffic came to try. */
       const heal = Effect.sync(() => {
         for (const backend of registry.current().backends.values()) {
           const { circuit, health } = backend.state
-          if (circuit.phase === "open" && now() >= circuit.openUntil) turn(backend, "half_open")
+          if (circuit.phase === "open" && now() >= circuit.openUntil) halfOpen(backend)
           const untried = circuit.phase === "half_open" && !circuit.trialRunning
-          if (untried && health.lastGoodProbe >= circuit.openUntil + patience) turn(backend, "closed")
+          if (untried && health.lastGoodProbe >= circuit.openUntil + untriedMillis) {
+            turn(backend, "closed", "no request came to try it, and its probes are good")
+          }
         }
       })
       yield* heal.pipe(Effect.repeat(Schedule.spaced("1 second")), Effect.forkScoped)
@@ -127,10 +165,31 @@ export class CircuitBreaker extends Context.Service<
 interface Statistics {
   readonly span: number
   readonly window: SlidingWindow
-  inARow: number
+  /** Transport errors and time-outs since the last answer. */
+  brokenInARow: number
   /** What it was before the newest success. */
-  beforeSuccess: number
+  brokenBefore: number
 }
 
-const isTooMuch = ({ inARow, window }: Statistics, { config: { breaker } }: BackendEntry, now: number): boolean =>
-  inARow >= failuresInARow || (window.total(now) >= breaker.minRequests && window.failureRate(now) >= breaker.threshold)
+/** `undefined`: it stays closed. */
+const whyOpen = (
+  { brokenInARow, window }: Statistics,
+  { config: { breaker } }: BackendEntry,
+  now: number
+): string | undefined => {
+  if (brokenInARow >= breaker.consecutive) return `${brokenInARow} transport errors or time-outs in a row`
+  const total = window.total(now)
+  if (total < breaker.minRequests || window.failureRate(now) < breaker.threshold) return undefined
+  return `${window.failures(now)} of ${total} requests failed`
+}
+
+const messages: Record<CircuitPhase, string> = {
+  open: "circuit opens",
+  half_open: "circuit lets a trial through",
+  closed: "circuit closes"
+}
+
+const logLine = ({ to, ...rest }: Line) => {
+  const log = to === "open" ? Effect.logWarning : Effect.logInfo
+  return log(messages[to], { ...rest, to })
+}

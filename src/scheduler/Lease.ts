@@ -9,14 +9,18 @@ export class Lease {
   readonly sticky: StickyOutcome | undefined
   /** The instance of the model that is to be asked for, by its name; `undefined` where there is none to choose. */
   readonly instance: string | undefined
+  /** Whether it is on a backend that is out, since nothing else is left. */
+  readonly isLastResort: boolean
   #held = true
 
-  constructor(member: Member, sticky: StickyOutcome | undefined, instance: string | undefined) {
+  constructor(member: Member, sticky: StickyOutcome | undefined, instance: string | undefined, isLastResort = false) {
     this.member = member
     this.sticky = sticky
     this.instance = instance
+    this.isLastResort = isLastResort
     const { state } = member.backend
     state.inflight++
+    if (isLastResort) state.lastResorts++
     if (instance !== undefined) state.instances.set(instance, (state.instances.get(instance) ?? 0) + 1)
   }
 
@@ -26,6 +30,7 @@ export class Lease {
     this.#held = false
     const { state } = this.member.backend
     state.inflight--
+    if (this.isLastResort) state.lastResorts--
     if (this.instance === undefined) return
     const left = (state.instances.get(this.instance) ?? 1) - 1
     // Only what is in use is kept: the names are the backend's, and may change.

@@ -1,6 +1,13 @@
 /** From a listener, a path and a model to the pool and the candidates that may serve the request. */
 import { type ApiKey, allows, isLimited } from "../domain/ApiKey.ts"
-import { type GatewayError, ModelNotAllowed, ModelNotFound, NotFound, PoolNotAllowed } from "../domain/Errors.ts"
+import {
+  type GatewayError,
+  ModelNotAllowed,
+  ModelNotFound,
+  NoHealthyBackend,
+  NotFound,
+  PoolNotAllowed
+} from "../domain/Errors.ts"
 import { readGptOssName } from "../domain/GptOss.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { ModelRule } from "../domain/ModelRule.ts"
@@ -17,6 +24,8 @@ export interface RouteRequest {
   readonly path: string
   /** As the client named it; `undefined` for what is routed by path alone. */
   readonly model: string | undefined
+  /** Monotonic milliseconds. */
+  readonly now: number
 }
 
 export interface Route {
@@ -28,6 +37,8 @@ export interface Route {
   readonly rule: ModelRule | undefined
   /** Models that may be asked for instead, should this way lead to nothing. */
   readonly alternatives: ReadonlyArray<string>
+  /** Whether this is the way to the fallback backend, behind which there is no other. */
+  readonly isLast: boolean
 }
 
 /**
@@ -43,20 +54,46 @@ export const route = (table: CandidateTable, routing: RoutingTable, request: Rou
   const own = routeTo(table, routing, request, model, alternatives)
   if (own instanceof PoolNotAllowed) return own
   if (own !== undefined) return own
-  const stand = standIn(table, routing, request, alternatives)
+  const stand = firstOf(table, routing, request, alternatives)
   if (stand !== undefined) return stand
-  const asked = poolFor(routing, request, model)
-  const last = routing.lastResort(asked)
-  if (last === undefined) return notFound(model)
+  const last = routing.lastResort(poolFor(routing, request, model))
+  if (last === undefined) return notFound(routing, request)
   if (key !== undefined && !allows(key.pools, last.name)) return poolNotAllowed()
-  return { pool: last, candidates: makeCandidates(last.members), model, rule: undefined, alternatives: [] }
+  return lastRoute(last, makeCandidates(last.members), model)
+}
+
+const lastRoute = (pool: PoolEntry, candidates: Candidates, model: string | undefined): Route => ({
+  pool,
+  candidates,
+  model,
+  rule: undefined,
+  alternatives: [],
+  isLast: true
+})
+
+/** Another way for a request whose way led to nothing: the next model that may be asked for instead, then the fallback backend. */
+export const standIn = (
+  table: CandidateTable,
+  routing: RoutingTable,
+  request: RouteRequest,
+  before: Route
+): Route | undefined => {
+  const { key, model } = request
+  if (before.isLast) return undefined
+  const next = firstOf(table, routing, request, before.alternatives)
+  if (next !== undefined || model === undefined) return next
+  const last = routing.lastResort(poolFor(routing, request, model))
+  if (last === undefined || (key !== undefined && !allows(key.pools, last.name))) return undefined
+  const candidates = table.forModel(last, model)
+  const isNew = candidates.all.some(({ backend }) => before.candidates.all.every((other) => other.backend !== backend))
+  return isNew ? lastRoute(last, candidates, model) : undefined
 }
 
 /**
  * The first of the models that may be asked for instead which somebody has. That the key may use them is not asked
  * again: whoever configured the rule lets them stand for a model that it may use.
  */
-export const standIn = (
+const firstOf = (
   table: CandidateTable,
   routing: RoutingTable,
   request: RouteRequest,
@@ -92,12 +129,19 @@ const routeTo = (
   if (pool === undefined) return undefined
   if (key !== undefined && !allows(key.pools, pool.name)) return poolNotAllowed()
   const rule = model === undefined ? undefined : routing.rules.find(model)
-  const asked = model !== undefined && rule?.gptOss === true ? readGptOssName(model).model : model
-  const upstream = rule?.upstreamModel ?? asked
+  const upstream = model === undefined ? undefined : upstreamOf(routing, model)
   const candidates = table.forModel(pool, upstream, rule?.instances)
   // A pool without anybody to ask is another trouble than a model that nobody has.
   const isDeserted = pool.members.every(({ backend }) => !backend.config.enabled)
-  return candidates.all.length > 0 || isDeserted ? { pool, candidates, model: upstream, rule, alternatives } : undefined
+  return candidates.all.length > 0 || isDeserted
+    ? { pool, candidates, model: upstream, rule, alternatives, isLast: false }
+    : undefined
+}
+
+/** The name that backends have a model under. */
+const upstreamOf = (routing: RoutingTable, model: string): string => {
+  const rule = routing.rules.find(model)
+  return rule?.upstreamModel ?? (rule?.gptOss === true ? readGptOssName(model).model : model)
 }
 
 const modelNotAllowed = (model: string | undefined): ModelNotAllowed =>
@@ -110,7 +154,14 @@ const modelNotAllowed = (model: string | undefined): ModelNotAllowed =>
 
 const poolNotAllowed = () => new PoolNotAllowed({ message: "This key may not be used here." })
 
-const notFound = (model: string | undefined): GatewayError =>
-  model === undefined
-    ? new NotFound({ message: "Nothing is served at this path." })
+const notFound = (routing: RoutingTable, request: RouteRequest): GatewayError => {
+  const { model, now } = request
+  if (model === undefined) return new NotFound({ message: "Nothing is served at this path." })
+  const members = poolFor(routing, request, model)?.members ?? []
+  const isBackSoon = members.some(({ backend: { config, models, state } }) => {
+    return config.enabled && models === undefined && state.hadModel(upstreamOf(routing, model), now)
+  })
+  return isBackSoon
+    ? new NoHealthyBackend({ message: `No backend has the model ${quoted(model)} at the moment.`, retryAfter: 5 })
     : new ModelNotFound({ message: `The model ${quoted(model)} does not exist.`, param: "model" })
+}

@@ -3,65 +3,60 @@ import { Context, Duration, Effect, Layer, Random } from "effect"
 import { memoize } from "effect/Function"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import type { GatewayError } from "../domain/Errors.ts"
-import type { ModelInfo, Standing } from "../domain/Health.ts"
+import type { ModelInfo } from "../domain/Health.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { StrategyName } from "../domain/Pool.ts"
-import { type BackendState, type Member, type PoolEntry, Registry, type Snapshot } from "../registry/Registry.ts"
+import { type Member, type PoolEntry, Registry, type Snapshot } from "../registry/Registry.ts"
 import { AffinityTable, type Place } from "./Affinity.ts"
 import { type Candidates, CandidateTable } from "./Candidates.ts"
+import {
+  explain,
+  isAskedLast,
+  isOutstanding,
+  isPresent,
+  isUsable,
+  lastResortAmong,
+  type NoLease,
+  type PickRequest,
+  standingNow
+} from "./Eligibility.ts"
 import { Lease } from "./Lease.ts"
 import { listModels } from "./ModelCatalog.ts"
-import type { PromptBlocks } from "./PromptBlocks.ts"
 import { type Route, type RouteRequest, route, standIn } from "./Routing.ts"
 import { RoutingTable } from "./RoutingTable.ts"
 import { makeStrategy } from "./Strategies.ts"
 import type { Strategy } from "./Strategy.ts"
 
 export type { Candidates } from "./Candidates.ts"
+export { NoLease, type PickRequest } from "./Eligibility.ts"
 export { guidanceFor } from "./Guidance.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
 export { makePathRouter, type PathRouter } from "./PathRouter.ts"
 export type { PromptBlocks } from "./PromptBlocks.ts"
 export type { Route, RouteRequest } from "./Routing.ts"
 
-export interface PickRequest {
-  readonly pool: PoolEntry
-  readonly candidates: Candidates
-  /** What makes requests belong together, already with the model in it; `undefined`: nothing does. */
-  readonly session: string | undefined
-  /** What `consistent_hash` goes by. */
-  readonly hashKey: number | undefined
-  /** What `prefix_aware` goes by. */
-  readonly prompt: PromptBlocks | undefined
-  /** Backends that this request must not be sent to again. */
-  readonly tried: ReadonlyArray<BackendState>
-}
-
-/** Why there is no lease. */
-export class NoLease {
-  /** `saturated`: somebody will have room; `resting`: somebody will be back at `until`; `unavailable`: nobody is there. */
-  readonly reason: "saturated" | "resting" | "unavailable"
-  /** Monotonic milliseconds of the earliest return, for `resting`. */
-  readonly until: number
-  constructor(reason: NoLease["reason"], until: number) {
-    this.reason = reason
-    this.until = until
-  }
-}
-
 export class Scheduler extends Context.Service<
   Scheduler,
   {
     /** Where a request goes: the pool, and those of its members that may serve it. */
     readonly route: (request: RouteRequest) => Route | GatewayError
-    /** The same for the first of some other models that somebody has. */
-    readonly standIn: (request: RouteRequest, models: ReadonlyArray<string>) => Route | undefined
+    /** Another way for a request whose way led to nothing: another model, or the fallback backend. */
+    readonly standIn: (request: RouteRequest, before: Route) => Route | undefined
+    /** Whether one of these ways leads to a backend that can take the request now, or will have room. */
+    readonly hasStandIn: (request: RouteRequest, before: Route, now: number) => boolean
     /** What clients of a listener (with a key) can ask for, each name once. */
     readonly models: (snapshot: Snapshot, listener: Listener, key: ApiKey | undefined) => ReadonlyArray<ModelInfo>
     /** Chooses and counts in one step. `now`: monotonic milliseconds. */
     readonly pick: (request: PickRequest, now: number) => Lease | NoLease
-    /** What `pick` would find, without choosing anybody. */
+    /**
+     * The least bad of the candidates that are out for reasons that may be wrong: an open circuit, probes without an
+     * answer, a rest that it did not ask for. At most three requests at once get it in this way; `undefined`: none is left.
+     */
+    readonly pickLastResort: (request: PickRequest, now: number) => Lease | undefined
+    /** What `pick` would find, without choosing a backend. */
     readonly outlook: (request: PickRequest, now: number) => "ready" | NoLease
+    /** Whether `pickLastResort` would find one. */
+    readonly hasLastResort: (request: PickRequest, now: number) => boolean
   }
 >()("weir/scheduler/Scheduler") {
   static readonly layer = Layer.effect(
@@ -89,21 +84,42 @@ export class Scheduler extends Context.Service<
       }
       return Scheduler.of({
         route: (request) => route(table, routingOf(request.snapshot), request),
-        standIn: (request, models) => standIn(table, routingOf(request.snapshot), request, models),
+        standIn: (request, before) => standIn(table, routingOf(request.snapshot), request, before),
+        hasStandIn: (request, before, now) => {
+          let way = standIn(table, routingOf(request.snapshot), request, before)
+          while (way !== undefined && !hasRoom(way, now))
+            way = standIn(table, routingOf(request.snapshot), request, way)
+          return way !== undefined
+        },
         models: (snapshot, listener, key) => {
           const routing = routingOf(snapshot)
           const poolOf = (path: string) => routing.poolByPath(listener, path)
           return listModels(snapshot, listener, key, poolOf, (path, model) => {
-            const found = route(table, routing, { snapshot, listener, key, path, model })
+            const found = route(table, routing, { snapshot, listener, key, path, model, now: 0 })
             return "candidates" in found ? found : undefined
           })
         },
         pick: (request, now) => deskOf(request.pool).pick(request, now),
-        outlook: (request, now) =>
-          request.candidates.all.some((member) => isUsable(member, request, now)) ? "ready" : explain(request, now)
+        pickLastResort: (request, now) => {
+          const member = lastResortAmong(request, now)
+          return (
+            member && new Lease(member, undefined, request.candidates.instances?.get(member.backend.state)?.[0], true)
+          )
+        },
+        hasLastResort: (request, now) => lastResortAmong(request, now) !== undefined,
+        outlook
       })
     })
   )
+}
+
+const outlook = (request: PickRequest, now: number): "ready" | NoLease =>
+  request.candidates.all.some((member) => isUsable(member, request, now)) ? "ready" : explain(request, now)
+
+const hasRoom = ({ candidates, model, pool }: Route, now: number): boolean => {
+  const nothing = { session: undefined, hashKey: undefined, prompt: undefined, tried: [] }
+  const found = outlook({ candidates, model, pool, ...nothing }, now)
+  return found === "ready" || found.reason === "saturated"
 }
 
 /** What a pool remembers between choices. */
@@ -144,6 +160,7 @@ class PoolDesk {
     const preferred = known === undefined ? undefined : preferredBy(known, request, now)
     const chosen = preferred ?? this.#choose(request, now)
     if (chosen === undefined) return explain(request, now)
+    chosen.backend.state.health.credentialTried(now)
     if (preferred !== undefined) this.#strategy.routed?.(preferred, request.prompt)
     const instance =
       preferred !== undefined && request.candidates.instances !== undefined
@@ -160,7 +177,8 @@ class PoolDesk {
   #choose(request: PickRequest, now: number): Member | undefined {
     const { instances, tiers } = request.candidates
     for (const standing of ["first", "last"] as const) {
-      const usable = (member: Member) => standingNow(member, now) === standing && isUsable(member, request, now)
+      const usable = (member: Member) =>
+        standingNow(member, request, now) === standing && isUsable(member, request, now)
       const choice = { now, random: this.#random, hashKey: request.hashKey, prompt: request.prompt, usable }
       for (const tier of tiers) {
         const member =
@@ -193,8 +211,7 @@ const preferredBy = ({ backend, instance }: Place, request: PickRequest, now: nu
     }
     // While somebody else holds the session's instance, a free one is better.
     const isTaken = instance !== undefined && member.backend.state.instances.has(instance)
-    if (now < member.backend.state.setBackUntil && tier.some((other) => isOutstanding(other, request, now)))
-      return undefined
+    if (isAskedLast(member, request, now) && tier.some((other) => isOutstanding(other, request, now))) return undefined
     const isFree = (other: Member) =>
       instances !== undefined && isUsable(other, request, now) && hasFree(other, instances)
     if (isTaken && tier.some(isFree)) return undefined
@@ -205,10 +222,6 @@ const preferredBy = ({ backend, instance }: Place, request: PickRequest, now: nu
 
 const hasFree = ({ backend: { state } }: Member, instances: NonNullable<Candidates["instances"]>): boolean =>
   instances.get(state)?.some((name) => !state.instances.has(name)) ?? false
-
-/** Better than one that is far slower than its peers. */
-const isOutstanding = (other: Member, request: PickRequest, now: number): boolean =>
-  standingNow(other, now) === "first" && isUsable(other, request, now)
 
 /**
  * The first that is free and has nobody's prompt in its cache, else the free one whose session was away for the longest,
@@ -238,23 +251,6 @@ const instanceFor = (
   return free ?? least
 }
 
-/** Who was found to be an outlier is asked last for a while, as if it had said so itself. */
-const standingNow = ({ backend: { state } }: Member, now: number): Standing =>
-  now < state.setBackUntil && state.health.standing === "first" ? "last" : state.health.standing
-
-const isUsable = (member: Member, { tried }: PickRequest, now: number): boolean => {
-  const { state } = member.backend
-  return state.inflight < member.capacity && isPresent(member, now) && (tried.length === 0 || !tried.includes(state))
-}
-
-/** Whether it could take requests at all, if it had room. */
-const isPresent = ({ backend: { config, state } }: Member, now: number): boolean =>
-  state.health.standing !== "out" && config.enabled && now >= state.restUntil && circuitPermits(state, now)
-
-/** Closed; or open for long enough, or half open, with nobody trying it yet. */
-const circuitPermits = ({ circuit }: BackendState, now: number): boolean =>
-  circuit.phase === "closed" || (now >= circuit.openUntil && !circuit.trialRunning)
-
 /** Requests beyond the fair share: on a quiet pool every count is far from the mean, and a move costs the cache. */
 const neverTooMany = 2
 
@@ -272,17 +268,4 @@ const isOverloaded = (member: Member, tier: ReadonlyArray<Member>, maxImbalance:
     weight += other.weight
   }
   return member.backend.state.inflight + 1 > (maxImbalance * inflight * member.weight) / weight + neverTooMany
-}
-
-/** Only asked where nobody could be chosen, so it may take its time. */
-const explain = (request: PickRequest, now: number): NoLease => {
-  let until = Number.POSITIVE_INFINITY
-  for (const { backend, capacity } of request.candidates.all) {
-    const { circuit, health, inflight, restUntil } = backend.state
-    if (health.standing === "out" || !backend.config.enabled || request.tried.includes(backend.state)) continue
-    const back = Math.max(restUntil, circuit.phase === "closed" ? 0 : circuit.openUntil)
-    if (back > now) until = Math.min(until, back)
-    else if (inflight >= capacity || circuit.trialRunning) return new NoLease("saturated", now)
-  }
-  return until === Number.POSITIVE_INFINITY ? new NoLease("unavailable", until) : new NoLease("resting", until)
 }

@@ -302,7 +302,7 @@ describe("models", () => {
 
   for (const [how, later] of [
     ["cannot be had", { status: 500 }],
-    ["is none", { status: 200, body: "<html>" }],
+    ["is refused", { status: 404 }],
     ["never comes", "silence"]
   ] as const) {
     it.effect(`are kept when a later list ${how}, and the backend stays healthy`, () =>
@@ -317,6 +317,22 @@ describe("models", () => {
             assert.strictEqual(scene.status("v"), "healthy")
           }),
         { answer: () => list("m") }
+      )
+    )
+  }
+
+  for (const body of ["<html>", "", { status: "ok" }, { data: {} }, { error: { message: "no" } }, 5] as const) {
+    it.effect(`are not to be had from what answers ${JSON.stringify(body)} with 200: it is misconfigured`, () =>
+      probing(
+        [vllm, a],
+        (scene) =>
+          Effect.gen(function* () {
+            for (const name of ["v", "a"]) assert.strictEqual(scene.status(name), "misconfigured")
+            scene.backends.answer(() => list("m"))
+            yield* TestClock.adjust(10_000)
+            for (const name of ["v", "a"]) assert.strictEqual(scene.status(name), "healthy")
+          }),
+        { answer: () => ({ status: 200, body }) }
       )
     )
   }

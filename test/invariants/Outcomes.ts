@@ -137,8 +137,12 @@ const judgeLoss = (done: Done, plan: Plan, must: Must): void => {
     const asked = new Set(exchanges.map(({ request }) => request.backend.name))
     const others = eligible.filter((name) => !asked.has(name))
     const isLost = ["upstream_error", "upstream_timeout", "no_healthy_backend"].includes(ending.code)
-    must(!isLost || others.length === 0, () => `was lost (${ending.code}) though ${others.join()} could have served it`)
+    must(
+      !isLost || isUpToPatience(exchanges) || others.length === 0,
+      () => `was lost (${ending.code}) though ${others.join()} could have served it`
+    )
   }
+  if (isUpToPatience(exchanges)) return
   if (plan.rock === undefined || ending._tag === "Left" || Number.isFinite(visit.deadline) || !visit.repeatable) return
   if (ending._tag === "Refused") {
     return must(
@@ -149,8 +153,17 @@ const judgeLoss = (done: Done, plan: Plan, must: Must): void => {
   must(reading.status < 500 && reading.status !== 429, () => `got ${reading.status} though ${plan.rock} lives`)
 }
 
-/** What an exchange says of its backend, by the rules of blame. */
-export type Word = "blamed" | "praised" | "nothing"
+/** Two that were silent, or one that took as long as a whole answer may: another try would cost the client as much again. */
+const isUpToPatience = (exchanges: ReadonlyArray<Exchange>): boolean => {
+  const details = exchanges.flatMap((exchange) => failureOf(exchange)?.detail ?? [])
+  return details.includes("request") || details.filter((detail) => detail === "first_byte").length > 1
+}
+
+/**
+ * What an exchange says of its backend, by the rules of blame. `perhaps`: a failure that counts or not by what could have
+ * been asked besides, which the script does not tell.
+ */
+export type Word = "blamed" | "perhaps" | "praised" | "nothing"
 
 export interface Saying {
   readonly word: Word
@@ -163,20 +176,30 @@ const say = (word: Word, brokeOff = false): Saying => ({ word, brokeOff })
 export const sayingOf = (exchange: Exchange, done: Done): Saying => {
   const { answered, step } = exchange
   const failure = failureOf(exchange)
+  const byPath = done.visit.passedThrough
   const isOurs = failure?.kind === "timeout" && failure.detail !== "deadline"
   const isTheirs = failure?.detail === "scripted"
-  if (!answered || !isAnswer(step)) return say(isOurs || isTheirs ? "blamed" : "nothing")
+  if (failure?.kind === "connect") return say("blamed")
+  if (byPath) return say("nothing")
+  if (!answered || !isAnswer(step)) return say(isOurs ? "blamed" : isTheirs ? failed(done) : "nothing")
   if (step.status === 429 || step.status === 503) return say("nothing")
-  if (step.status >= 500) return say("blamed")
+  if (step.status >= 500) return say(failed(done))
   if (committed(done) !== exchange) {
     const saidNothing = exchange.state === "finished" && isEvents(exchange)
-    return say(isOurs || isTheirs || saidNothing ? "blamed" : "nothing")
+    return say(isOurs ? "blamed" : isTheirs || saidNothing ? failed(done) : "nothing")
   }
   if (step.status >= 400) return say("nothing", isTheirs)
   if (!isEvents(exchange)) return say("praised", isTheirs)
   if (done.ending._tag === "Left") return say("praised")
   const inOrder = exchange.state === "finished"
-  const choices = done.visit.passedThrough ? 0 : done.visit.choices
   const cut = isTheirs || inOrder
-  return say("praised", cut && !saysAll(sentBy(exchange), choices, inOrder))
+  return say("praised", cut && !saysAll(sentBy(exchange), done.visit.choices, inOrder))
+}
+
+/** What an answer with an error, or one that broke off, says: it depends on what became of the request. */
+const failed = (done: Done): Word => {
+  const kept = committed(done)
+  if (kept === undefined || !isAnswer(kept.step)) return "perhaps"
+  if (kept.step.status < 400) return "blamed"
+  return kept.step.status < 500 && kept.step.status !== 429 ? "nothing" : "perhaps"
 }

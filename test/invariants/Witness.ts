@@ -71,8 +71,9 @@ export class Witness {
   /** Whether a request could be given to a member at this moment; worked out from the state alone. */
   #eligible({ backend: { config, state }, capacity }: Member): boolean {
     const { circuit, health, inflight, restUntil } = state
+    const isOut = health.standingAt(this.#now) === "out"
     const tryable = circuit.phase === "closed" || (this.#now >= circuit.openUntil && !circuit.trialRunning)
-    return config.enabled && health.standing !== "out" && this.#now >= restUntil && tryable && inflight < capacity
+    return config.enabled && !isOut && this.#now >= restUntil && tryable && inflight < capacity
   }
 
   eligible(candidates: Candidates): ReadonlyArray<string> {
@@ -81,7 +82,18 @@ export class Witness {
 
   #watchChoices(): void {
     const { scheduler } = this.#gateway.services
-    const { pick, route } = scheduler
+    const { pick, pickLastResort, route } = scheduler
+    spy(scheduler, "pickLastResort", (request, now) => {
+      const lease = pickLastResort(request, now)
+      if (lease === undefined) return undefined
+      const { config, name, state } = lease.member.backend
+      this.#stateOf.set(config, state)
+      this.#states.add(state)
+      this.expect(state.lastResorts <= 3, () => `${name} has ${state.lastResorts} requests of last resort at once`)
+      this.expect(state.inflight <= lease.member.capacity, () => `${name} has more than it can take`)
+      this.#byCandidates.get(request.candidates)?.chosen.push(name)
+      return lease
+    })
     spy(scheduler, "route", (request) => {
       const routed = route(request)
       if ("candidates" in routed) {
@@ -131,26 +143,26 @@ export class Witness {
   #watchWords(): void {
     const { breaker } = this.#gateway.services
     const { begin, brokeOff, end } = breaker
-    spy(breaker, "begin", (backend) => {
-      const trial = begin(backend)
+    spy(breaker, "begin", (backend, isLastResort) => {
+      const role = begin(backend, isLastResort)
       this.#begun++
-      if (trial) {
+      if (role === "trial") {
         const trials = (this.#trials.get(backend.state) ?? 0) + 1
         this.#trials.set(backend.state, trials)
         this.expect(trials === 1, () => `${backend.name} has ${trials} trials at once`)
       }
-      return trial
+      return role
     })
-    spy(breaker, "end", (backend, trial, result) => {
+    spy(breaker, "end", (backend, role, result) => {
       this.#ended++
-      if (trial) this.#trials.set(backend.state, (this.#trials.get(backend.state) ?? 0) - 1)
-      if (result === "failure") count(this.blamed, backend.name)
+      if (role === "trial") this.#trials.set(backend.state, (this.#trials.get(backend.state) ?? 0) - 1)
+      if (result === "failure" || result === "broken") count(this.blamed, backend.name)
       if (result === "success") count(this.praised, backend.name)
-      end(backend, trial, result)
+      end(backend, role, result)
     })
-    spy(breaker, "brokeOff", (backend) => {
+    spy(breaker, "brokeOff", (backend, result) => {
       count(this.brokenOff, backend.name)
-      brokeOff(backend)
+      brokeOff(backend, result)
     })
   }
 
@@ -175,7 +187,9 @@ export class Witness {
   atRest(): void {
     const { admission, registry, transport, watched } = this.#gateway
     for (const { state } of registry.current().backends.values()) this.#states.add(state)
-    for (const { circuit, inflight, name } of this.#states) {
+    for (const { circuit, inflight, lastResorts, name, unresolved } of this.#states) {
+      this.expect(unresolved === 0, () => `${name} still has ${unresolved} failures that are not resolved`)
+      this.expect(lastResorts === 0, () => `${name} still has ${lastResorts} requests of last resort`)
       this.expect(inflight === 0, () => `${name} still has ${inflight} in flight`)
       this.expect(!circuit.trialRunning, () => `${name} is still on trial`)
     }

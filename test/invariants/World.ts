@@ -161,13 +161,18 @@ const judgeBlame = (dones: ReadonlyArray<Done>, witness: Witness): void => {
   )
   for (const name of new Set(sayings.map((each) => each.name))) {
     const of = sayings.filter((each) => each.name === name)
+    const certain = of.filter(({ word }) => word === "blamed").length
+    const most = certain + of.filter(({ word }) => word === "perhaps").length
+    const blamed = witness.blamed.get(name) ?? 0
+    witness.expect(
+      blamed >= certain && blamed <= most,
+      () => `${name} is at fault ${certain} to ${most} times and is blamed for ${blamed}`
+    )
     const words = {
-      blamed: of.filter(({ word }) => word === "blamed").length,
       praised: of.filter(({ word }) => word === "praised").length,
       brokeOff: of.filter(({ brokeOff }) => brokeOff).length
     }
     const counted = {
-      blamed: witness.blamed.get(name) ?? 0,
       praised: witness.praised.get(name) ?? 0,
       brokeOff: witness.brokenOff.get(name) ?? 0
     }

@@ -88,27 +88,17 @@ describe("refusals of what clients ask for", () => {
     withGateway(
       {
         script: {
-          a: [
-            answer(500),
-            answer(400),
-            answer(500),
-            answer(404),
-            answer(500),
-            answer(422),
-            answer(500),
-            answer(413),
-            answer(500)
-          ]
+          a: [refuse, answer(400), refuse, answer(404), refuse, answer(422), refuse, answer(413), refuse]
         },
-        backends: { a: { breaker: { minRequests: 1000 } } },
+        backends: { a: { breaker: { minRequests: 1000 }, health: { unhealthyAfter: 100 } } },
         pool: { retry: { attempts: 0 } }
       },
       (gateway) =>
         Effect.gen(function* () {
-          for (let i = 0; i < 8; i++) yield* gateway.ask()
+          for (let i = 0; i < 8; i++) yield* Effect.ignore(gateway.ask())
           assert.strictEqual(gateway.state("a").circuit.phase, "closed")
-          yield* gateway.ask()
-          assert.strictEqual(gateway.state("a").circuit.phase, "open", "five failures in a row")
+          yield* gateway.refusal()
+          assert.strictEqual(gateway.state("a").circuit.phase, "open", "five refused connections in a row")
         })
     )
   )
@@ -125,7 +115,7 @@ describe("refusals of what clients ask for", () => {
 })
 
 describe("an answer that is the request's own fault", () => {
-  it.effect.each([400, 401, 403, 404, 409, 413, 422, 451])(
+  it.effect.each([400, 404, 405, 409, 410, 413, 415, 418, 422, 426, 431, 451, 501, 505])(
     "of status %i comes as it is: not retried, not counted",
     (status) =>
       withGateway(
@@ -282,9 +272,9 @@ describe("when everything fails", () => {
   )
 
   it.effect("nobody is asked twice before everybody was asked once", () =>
-    withGateway({ script: all(answer(500)), pool: { retry: { attempts: 7 } } }, (gateway) =>
+    withGateway({ script: all(reset()), pool: { retry: { attempts: 7 } } }, (gateway) =>
       Effect.gen(function* () {
-        yield* gateway.ask()
+        yield* gateway.refusal()
         assert.strictEqual(gateway.transport.asked, "abcdabcd".slice(0, gateway.transport.asked.length))
         assert.strictEqual(gateway.transport.asked.slice(0, 5), "abcda")
       })
@@ -292,10 +282,10 @@ describe("when everything fails", () => {
   )
 
   it.effect("once everybody was asked, it is not the one that has just failed that is asked next", () =>
-    withGateway({ script: { a: [answer(500)], b: [answer(500)] }, pool: { retry: { attempts: 3 } } }, (gateway) =>
+    withGateway({ script: { a: [reset()], b: [reset()] }, pool: { retry: { attempts: 3 } } }, (gateway) =>
       Effect.gen(function* () {
         // A session prefers its backend: here the one that it has just been moved to.
-        yield* gateway.ask({ headers: { "x-session-key": "s" } })
+        yield* gateway.refusal({ headers: { "x-session-key": "s" } })
         assert.strictEqual(gateway.transport.asked, "abab")
       })
     )
@@ -304,7 +294,7 @@ describe("when everything fails", () => {
   it.effect("who comes back meanwhile and was not asked yet comes before those who were", () =>
     withGateway(
       {
-        script: { a: [answer(500), answer(500, "", { after: "300 millis" })], c: [answer(500)], b: [well] },
+        script: { a: [reset(), reset("300 millis")], c: [reset()], b: [well] },
         pool: { retry: { attempts: 3, initialDelay: "100ms", maxDelay: "100ms" } }
       },
       (gateway) =>
@@ -317,7 +307,7 @@ describe("when everything fails", () => {
   )
 
   it.effect("who has just failed is asked again where there is nobody else", () =>
-    withGateway({ script: { a: [answer(500), well], b: [refuse] }, backends: { b: { enabled: false } } }, (gateway) =>
+    withGateway({ script: { a: [reset(), well], b: [refuse] }, backends: { b: { enabled: false } } }, (gateway) =>
       Effect.gen(function* () {
         assert.strictEqual((yield* gateway.ask()).status, 200)
         assert.strictEqual(gateway.transport.asked, "aa")

@@ -1,6 +1,6 @@
 /** The data plane with everything real but the sockets: a client, scripted backends, virtual time. */
 import { assert } from "@effect/vitest"
-import { Effect, type Fiber, Layer, Schema } from "effect"
+import { Effect, type Fiber, Layer, Logger, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import type { UpstreamBody } from "../../src/backend/UpstreamTransport.ts"
 import type { ApiKey } from "../../src/domain/ApiKey.ts"
@@ -57,7 +57,7 @@ const watchedBy = (deadlines: Deadlines["Service"]): ReadonlySet<Timed> => {
 export const layerOf = (config: GatewayConfig, transport: ScriptedTransport) =>
   layerCore(config, transport.layer).pipe(
     Layer.provideMerge(Layer.merge(Metrics.layer, Tracing.layerNone)),
-    Layer.provideMerge(Exposition.layerFigures)
+    Layer.provideMerge(Layer.merge(Exposition.layerFigures, Logger.layer([])))
   )
 
 export interface Question {

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Scheduler } from "effect"
 import { TestClock } from "effect/testing"
 import { type Harness, type Question, type Setting, withGateway } from "./Harness.ts"
-import { answer, refuse, silence, stream } from "./ScriptedTransport.ts"
+import { answer, refuse, reset, silence, stream } from "./ScriptedTransport.ts"
 
 const event = 'data: {"choices":[]}\n\n'
 const large = Buffer.alloc(2 * 1024 * 1024, "x")
@@ -58,9 +58,9 @@ const phases: ReadonlyArray<Phase> = [
   },
   {
     phase: "between two attempts",
-    setting: { script: { a: [answer(500), silence] }, pool: { retry: { initialDelay: "10s", maxDelay: "10s" } } },
+    setting: { script: { a: [reset(), silence] }, pool: { retry: { initialDelay: "10s", maxDelay: "10s" } } },
     reached: (gateway) => gateway.deadlines.now() > 3000,
-    ends: ["cancelled"]
+    ends: ["reset"]
   },
   {
     phase: "during its second attempt",

@@ -87,7 +87,7 @@ describe("a request that cannot be served", () => {
   )
 
   it.effect("because no backend lives is a 503 that says when to come back", () =>
-    withGateway({ script: { a: [well], b: [well] } }, (gateway) =>
+    withGateway({ script: { a: [refuse, well], b: [refuse, well] } }, (gateway) =>
       Effect.gen(function* () {
         for (const name of ["a", "b"]) gateway.transport.probes.set(name, refuse)
         yield* gateway.passUntil(() => ["a", "b"].every((name) => gateway.state(name).health.status === "unhealthy"))

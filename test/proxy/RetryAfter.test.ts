@@ -15,7 +15,7 @@ describe("how long a backend rests", () => {
       0
     ]
   ])("is what it asks for in %s", (_, headers, expected) => {
-    assert.strictEqual(restFor(headers), expected)
+    assert.deepStrictEqual(restFor(headers), { millis: expected, isAsked: true })
   })
 
   it.each([
@@ -26,11 +26,11 @@ describe("how long a backend rests", () => {
     ["says it twice", { "retry-after": ["1", "2"] }],
     ["has a date that is none", { "retry-after": "Wed, 21 Oct 2026 07:28:10 GMT", date: "yesterday" }]
   ])("is a second where it %s", (_, headers) => {
-    assert.strictEqual(restFor(headers), 1000)
+    assert.deepStrictEqual(restFor(headers), { millis: 1000, isAsked: false })
   })
 
   it("is five minutes at most", () => {
-    assert.strictEqual(restFor({ "retry-after": "86400" }), 300_000)
-    assert.strictEqual(restFor({ "retry-after-ms": "9".repeat(400) }), 1000)
+    assert.strictEqual(restFor({ "retry-after": "86400" }).millis, 300_000)
+    assert.strictEqual(restFor({ "retry-after-ms": "9".repeat(400) }).millis, 1000)
   })
 })

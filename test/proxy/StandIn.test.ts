@@ -188,7 +188,6 @@ describe("no other model stands in", () => {
   const own: ReadonlyArray<{ readonly what: string; readonly given: Answer }> = [
     { what: "a filter's 400", given: answer(400, '{"error":{"code":"content_filter","message":"blocked"}}') },
     { what: "a 400 for a wrong parameter", given: answer(400, '{"error":{"message":"temperature must be below 2"}}') },
-    { what: "a 401", given: answer(401, "context_length_exceeded") },
     { what: "a 403", given: answer(403, "no") },
     { what: "a 404", given: answer(404, "no such thing") },
     { what: "a 500", given: answer(500, "oops") },
@@ -209,9 +208,9 @@ describe("no other model stands in", () => {
     )
   )
 
-  it.effect("for one that answers too late, nor beyond the request's own deadline", () =>
+  it.effect("for one that takes too long as a whole, nor beyond the request's own deadline", () =>
     withGateway(
-      setting({ m: [silence], n: [silence] }, { pool: { ...retryNever, client: { timeouts: { firstByte: "2s" } } } }),
+      setting({ m: [silence], n: [silence] }, { pool: { ...retryNever, client: { timeouts: { request: "2s" } } } }),
       (gateway) =>
         Effect.gen(function* () {
           const late = yield* gateway.refusal({ body: { model: "M" } })

@@ -10,24 +10,24 @@ describe("what discovery finds", () => {
   it("is nothing before it has found something, which is not the same as no models", () => {
     const state = new BackendState("a", new Scoreboard())
     assert.strictEqual(state.models, undefined)
-    assert.isTrue(state.setModels(models()))
+    assert.isTrue(state.setModels(models(), 0))
     assert.deepStrictEqual(state.models, new Map())
   })
 
   it("counts as changed exactly when the names did", () => {
     const state = new BackendState("a", new Scoreboard())
-    assert.isTrue(state.setModels(models("m", "n")))
-    assert.isFalse(state.setModels(models("n", "m")))
-    assert.isTrue(state.setModels(models("m", "o")))
-    assert.isTrue(state.setModels(models("m")))
-    assert.isTrue(state.setModels(undefined))
-    assert.isFalse(state.setModels(undefined))
+    assert.isTrue(state.setModels(models("m", "n"), 0))
+    assert.isFalse(state.setModels(models("n", "m"), 0))
+    assert.isTrue(state.setModels(models("m", "o"), 0))
+    assert.isTrue(state.setModels(models("m"), 0))
+    assert.isTrue(state.setModels(undefined, 0))
+    assert.isFalse(state.setModels(undefined, 0))
   })
 
   it("replaces what was known of a model even where the names are the same", () => {
     const state = new BackendState("a", new Scoreboard())
-    state.setModels(models("m"))
-    state.setModels(new Map([["m", { id: "m", created: 7, ownedBy: "y" }]]))
+    state.setModels(models("m"), 0)
+    state.setModels(new Map([["m", { id: "m", created: 7, ownedBy: "y" }]]), 0)
     assert.deepStrictEqual(state.models?.get("m"), { id: "m", created: 7, ownedBy: "y" })
   })
 })
@@ -55,12 +55,12 @@ describe("a probe that finds a backend alive again", () => {
     assert.strictEqual(state.circuit.openUntil, 30_000)
   })
 
-  it("leaves the circuit of a backend alone that was never away: there the requests decide", () => {
+  it("ends the cooldown of a circuit: the next request is its trial", () => {
     const state = new BackendState("a", new Scoreboard())
     state.probed("healthy", limits, 0, 0)
     Object.assign(state.circuit, { phase: "open", openUntil: 30_000 })
     state.probed("healthy", limits, 0, 1000)
-    assert.strictEqual(state.circuit.openUntil, 30_000)
+    assert.deepStrictEqual([state.circuit.phase, state.circuit.openUntil], ["open", 1000])
   })
 })
 

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import { Registry } from "../../src/registry/Registry.ts"
-import { type CallResult, CircuitBreaker } from "../../src/resilience/CircuitBreaker.ts"
+import { type CallResult, type CallRole, CircuitBreaker } from "../../src/resilience/CircuitBreaker.ts"
 import { Deadlines } from "../../src/resilience/Deadlines.ts"
 import { backendOf, configOf } from "../registry/Fixtures.ts"
 import { fc } from "../registry/Properties.ts"
@@ -16,11 +16,11 @@ const scene = Effect.gen(function* () {
   const { now } = yield* Deadlines
   const registry = yield* Registry
   const backend = () => backendOf(registry.current(), "a")
-  /** One call from its beginning to its end; whether it was a trial. */
-  const call = (result: CallResult): boolean => {
-    const trial = breaker.begin(backend())
-    breaker.end(backend(), trial, result)
-    return trial
+  /** One call from its beginning to its end; what it was to the circuit. */
+  const call = (result: CallResult): CallRole => {
+    const role = breaker.begin(backend())
+    breaker.end(backend(), role, result)
+    return role
   }
   const calls = (...results: ReadonlyArray<CallResult>) => {
     for (const result of results) call(result)
@@ -36,7 +36,7 @@ const scene = Effect.gen(function* () {
     /** A probe of the prober finds it well. */
     goodProbe: () => backend().state.health.probed("healthy", { unhealthyAfter: 3, healthyAfter: 1 }, 0, now()),
     /** Makes it open. */
-    open: () => calls("failure", "failure", "failure", "failure", "failure")
+    open: () => calls("broken", "broken", "broken", "broken", "broken")
   }
 })
 
@@ -46,7 +46,9 @@ const layerOf = (breaker: object) =>
   Layer.unwrap(
     Effect.map(configOf({ backends: [backendWith(breaker)] }), (config) =>
       CircuitBreaker.layer.pipe(
-        Layer.provideMerge(Layer.mergeAll(Deadlines.layer, Registry.layerMemory(config), layerMetrics))
+        Layer.provideMerge(
+          Layer.mergeAll(Deadlines.layer, Registry.layerMemory(config), layerMetrics, Logger.layer([]))
+        )
       )
     )
   )
@@ -89,13 +91,37 @@ describe("a closed circuit", () => {
     )
   )
 
-  it.effect("opens at five failures in a row, without waiting for a volume", () =>
+  it.effect("opens at five transport errors or time-outs in a row, without waiting for a volume", () =>
     onBreaker({ minRequests: 1000 }, ({ calls, phase }) =>
       Effect.sync(() => {
-        calls("failure", "failure", "failure", "failure", "success", "failure", "failure", "failure", "failure")
+        calls("broken", "broken", "broken", "broken", "success", "broken", "broken", "broken", "broken")
+        assert.strictEqual(phase(), "closed")
+        calls("broken")
+        assert.strictEqual(phase(), "open")
+      })
+    )
+  )
+
+  it.effect("opens at as many transport errors in a row as it is set to", () =>
+    onBreaker({ minRequests: 1000, consecutive: 2 }, ({ calls, phase }) =>
+      Effect.sync(() => {
+        calls("broken", "success", "broken")
+        assert.strictEqual(phase(), "closed")
+        calls("broken")
+        assert.strictEqual(phase(), "open")
+      })
+    )
+  )
+
+  it.effect("has no hidden rule: answers with an error count towards the share alone, and end a row", () =>
+    onBreaker({ threshold: 1, minRequests: 1000 }, ({ calls, phase }) =>
+      Effect.sync(() => {
+        for (let i = 0; i < 100; i++) calls("failure", "failure", "failure", "failure", "failure")
+        for (let i = 0; i < 99; i++) calls("broken", "broken", "broken", "broken", "failure")
+        calls("broken", "broken", "broken", "broken")
         assert.strictEqual(phase(), "closed")
         calls("failure")
-        assert.strictEqual(phase(), "open")
+        assert.strictEqual(phase(), "open", "at the thousandth call")
       })
     )
   )
@@ -104,7 +130,7 @@ describe("a closed circuit", () => {
     onBreaker({ window: "10s" }, ({ calls, phase }) =>
       Effect.gen(function* () {
         for (let round = 0; round < 20; round++) {
-          calls("failure", "failure", "failure", "failure", "success")
+          calls("broken", "broken", "broken", "broken", "success")
           assert.strictEqual(phase(), "closed")
           yield* TestClock.adjust("10 seconds")
         }
@@ -115,10 +141,10 @@ describe("a closed circuit", () => {
   it.effect("is not moved by what says nothing of the backend: back-pressure, clients that left", () =>
     onBreaker({}, ({ calls, phase }) =>
       Effect.sync(() => {
-        calls("failure", "failure", "failure", "failure")
+        calls("broken", "broken", "broken", "broken")
         for (let i = 0; i < 100; i++) calls("ignored")
         assert.strictEqual(phase(), "closed")
-        calls("failure")
+        calls("broken")
         assert.strictEqual(phase(), "open")
       })
     )
@@ -190,10 +216,10 @@ describe("an open circuit", () => {
     onBreaker({}, ({ backend, breaker, open, phase }) =>
       Effect.sync(() => {
         const early = [1, 2, 3].map(() => breaker.begin(backend()))
-        assert.deepStrictEqual(early, [false, false, false])
+        assert.deepStrictEqual(early, ["usual", "usual", "usual"])
         open()
-        breaker.end(backend(), false, "success")
-        breaker.end(backend(), false, "failure")
+        breaker.end(backend(), "usual", "success")
+        breaker.end(backend(), "usual", "failure")
         breaker.brokeOff(backend())
         assert.strictEqual(phase(), "open")
       })
@@ -205,7 +231,7 @@ describe("an open circuit", () => {
       Effect.gen(function* () {
         open()
         yield* TestClock.adjust(600)
-        assert.isTrue(breaker.begin(backend()))
+        assert.strictEqual(breaker.begin(backend()), "trial")
         assert.deepStrictEqual([phase(), circuit().trialRunning], ["half_open", true])
       })
     )
@@ -227,7 +253,7 @@ describe("a half-open circuit", () => {
     halfOpen(({ backend, breaker, circuit }) =>
       Effect.sync(() => {
         assert.isFalse(circuit().trialRunning)
-        assert.isTrue(breaker.begin(backend()))
+        assert.strictEqual(breaker.begin(backend()), "trial")
         assert.isTrue(circuit().trialRunning)
       })
     )
@@ -236,9 +262,9 @@ describe("a half-open circuit", () => {
   it.effect("closes when the trial succeeds, and has forgotten what was before", () =>
     halfOpen(({ call, calls, circuit, phase }) =>
       Effect.sync(() => {
-        assert.isTrue(call("success"))
+        assert.strictEqual(call("success"), "trial")
         assert.deepStrictEqual(circuit(), { phase: "closed", openUntil: 0, trialRunning: false })
-        calls("failure", "failure", "failure", "failure")
+        calls("broken", "broken", "broken", "broken")
         assert.strictEqual(phase(), "closed")
       })
     )
@@ -271,9 +297,9 @@ describe("a half-open circuit", () => {
   it.effect("is not moved by calls that began before", () =>
     halfOpen(({ backend, breaker, phase }) =>
       Effect.sync(() => {
-        breaker.end(backend(), false, "failure")
+        breaker.end(backend(), "usual", "failure")
         assert.strictEqual(phase(), "half_open")
-        breaker.end(backend(), false, "success")
+        breaker.end(backend(), "usual", "success")
         assert.strictEqual(phase(), "half_open")
       })
     )
@@ -302,7 +328,7 @@ describe("a half-open circuit", () => {
         goodProbe()
         yield* TestClock.adjust("2 seconds")
         assert.strictEqual(phase(), "half_open")
-        breaker.end(backend(), true, "failure")
+        breaker.end(backend(), "trial", "failure")
         assert.strictEqual(phase(), "open")
       })
     )
@@ -376,7 +402,7 @@ describe("any course of events", () => {
       arbitrary: fc.record({
         do: fc.constant("end" as const),
         who: fc.nat(),
-        result: fc.constantFrom<CallResult>("success", "failure", "failure", "ignored")
+        result: fc.constantFrom<CallResult>("success", "failure", "broken", "broken", "ignored")
       })
     },
     { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("probe" as const, "brokeOff" as const) }) },
@@ -390,28 +416,31 @@ describe("any course of events", () => {
       Effect.fnUntraced(function* (events) {
         const { backend, breaker, circuit, goodProbe, phase } = yield* scene
         const { now } = yield* Deadlines
-        const running: Array<boolean> = []
+        const running: Array<CallRole> = []
         // As the scheduler asks before it chooses.
         const permits = () => phase() === "closed" || (now() >= circuit().openUntil && !circuit().trialRunning)
         for (const one of events) {
           const before = phase()
           if (one.do === "begin") {
             if (permits()) running.push(breaker.begin(backend()))
+            else running.push(breaker.begin(backend(), true))
           } else if (one.do === "end") {
-            const [trial] = running.splice(one.who % Math.max(1, running.length), 1)
-            if (trial === undefined) continue
-            breaker.end(backend(), trial, one.result)
+            const [role] = running.splice(one.who % Math.max(1, running.length), 1)
+            if (role === undefined) continue
+            breaker.end(backend(), role, one.result)
             if (one.result === "ignored") assert.strictEqual(phase(), before)
-            if (!trial && before !== "closed") assert.strictEqual(phase(), before)
+            if (role === "usual" && before !== "closed") assert.strictEqual(phase(), before)
+            if (role === "last_resort" && before !== "closed" && phase() !== before)
+              assert.strictEqual(phase(), "closed")
           } else if (one.do === "pass") yield* TestClock.adjust(one.millis)
           else if (one.do === "probe") goodProbe()
           else breaker.brokeOff(backend())
-          const trials = running.filter((trial) => trial).length
-          assert.strictEqual(circuit().trialRunning, trials === 1)
+          const trials = running.filter((role) => role === "trial").length
           assert.isAtMost(trials, 1)
+          assert.strictEqual(circuit().trialRunning, trials === 1)
           if (trials === 1) assert.strictEqual(phase(), "half_open")
         }
-        for (const trial of running) breaker.end(backend(), trial, "ignored")
+        for (const role of running) breaker.end(backend(), role, "ignored")
         yield* TestClock.adjust("10 seconds")
         goodProbe()
         yield* TestClock.adjust("1 second")

@@ -8,7 +8,7 @@ import { configOf, membersOf, named, onFleet, withFleet } from "./Fleet.ts"
 const namesOf = ({ all }: Candidates) => all.map(({ backend }) => backend.name)
 
 const discover = (state: BackendState, ...ids: ReadonlyArray<string>) =>
-  state.setModels(new Map(ids.map((id): [string, ModelInfo] => [id, { id, created: 0, ownedBy: "x" }])))
+  state.setModels(new Map(ids.map((id): [string, ModelInfo] => [id, { id, created: 0, ownedBy: "x" }])), 0)
 
 describe("who may serve a model", () => {
   it.effect("is who is configured to, whatever discovery finds, and who is not known yet", () =>

@@ -76,7 +76,14 @@ export class Fleet {
   }
 
   route(model: string | undefined) {
-    return this.scheduler.route({ snapshot: this.snapshot, listener: this.listener, key: undefined, path: "/", model })
+    return this.scheduler.route({
+      snapshot: this.snapshot,
+      listener: this.listener,
+      key: undefined,
+      path: "/",
+      model,
+      now: this.now
+    })
   }
 
   request(
@@ -86,7 +93,7 @@ export class Fleet {
     if (!("candidates" in routed)) assert.fail(routed.message)
     const { candidates, pool } = routed
     const { hashKey, prompt, session, tried } = options
-    return { pool, candidates, session, hashKey, prompt, tried: tried ?? [] }
+    return { pool, candidates, model: routed.model, session, hashKey, prompt, tried: tried ?? [] }
   }
 
   ask(options: Parameters<Fleet["request"]>[0] = {}): Lease | NoLease {

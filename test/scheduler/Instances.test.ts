@@ -234,7 +234,7 @@ describe("a session and the instance that has its cache", () => {
   it.effect("part when the instance is gone, and the session gets another", () =>
     withFleet({ backends: [{ name: "a" }], ...ruled }, (fleet) => {
       const has = (...ids: ReadonlyArray<string>) => {
-        fleet.state("a").setModels(new Map(ids.map((id) => [id, { id, created: 0, ownedBy: "x" }])))
+        fleet.state("a").setModels(new Map(ids.map((id) => [id, { id, created: 0, ownedBy: "x" }])), 0)
         fleet.registry.modelsChanged()
       }
       has("m-2")

@@ -12,7 +12,7 @@ const listed = (fleet: Fleet, key?: object) => {
 }
 
 const discovered = (fleet: Fleet, name: string, ...models: ReadonlyArray<ModelInfo>) =>
-  fleet.state(name).setModels(new Map(models.map((model) => [model.id, model])))
+  fleet.state(name).setModels(new Map(models.map((model) => [model.id, model])), 0)
 
 const model = (id: string): ModelInfo => ({ id, created: 7, ownedBy: "lab", maxModelLen: 4096 })
 

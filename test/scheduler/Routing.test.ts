@@ -10,7 +10,7 @@ const keyWith = Schema.decodeUnknownSync(ApiKey)
 const routed = (fleet: Fleet, model: string | undefined, key?: object) => {
   const asked = key === undefined ? undefined : keyWith({ name: "k", key: "secret", ...key })
   const { listener, snapshot } = fleet
-  return fleet.scheduler.route({ snapshot, listener, key: asked, path: "/v1/chat/completions", model })
+  return fleet.scheduler.route({ snapshot, listener, key: asked, path: "/v1/chat/completions", model, now: fleet.now })
 }
 
 const outcome = (...parameters: Parameters<typeof routed>): string => {

@@ -26,7 +26,8 @@ const routed = (
     listener: snapshot.config.listeners[0],
     key: key === undefined ? undefined : keyWith({ name: "k", key: "secret", ...key }),
     path,
-    model
+    model,
+    now: 0
   })
 
 const told = ({ candidates, model, pool }: Route): string =>

@@ -117,7 +117,7 @@ describe("an open circuit", () => {
       fleet.now += 500
       const trial = fleet.lease()
       fleet.state("a").circuit.trialRunning = true
-      assert.strictEqual(fleet.refusal().reason, "saturated")
+      assert.strictEqual(fleet.refusal().reason, "unavailable")
       trial.release()
       fleet.state("a").circuit.trialRunning = false
       assert.strictEqual(fleet.choice(), "a")

@@ -53,7 +53,8 @@ const costOf = (strategy: StrategyName, count: number): Effect.Effect<number> =>
       listener: snapshot.config.listeners[0],
       key: undefined,
       path: "/v1/chat/completions",
-      model: undefined
+      model: undefined,
+      now: 0
     })
     if (!("candidates" in routed)) return yield* Effect.die(routed)
     const { candidates, pool } = routed

@@ -6,7 +6,7 @@ import { Clock, Effect, Layer, Random, Schema } from "effect"
 import { GatewayConfig } from "../../../src/domain/GatewayConfig.ts"
 import type { StrategyName } from "../../../src/domain/Pool.ts"
 import { type BackendEntry, Registry } from "../../../src/registry/Registry.ts"
-import { CircuitBreaker } from "../../../src/resilience/CircuitBreaker.ts"
+import { type CallRole, CircuitBreaker } from "../../../src/resilience/CircuitBreaker.ts"
 import { Deadlines } from "../../../src/resilience/Deadlines.ts"
 import { OutlierDetector } from "../../../src/resilience/OutlierDetector.ts"
 import { hashText } from "../../../src/scheduler/Hashing.ts"
@@ -62,7 +62,7 @@ export const makeGateway = (
 /** A request at an engine. */
 interface Exchange {
   readonly lease: Lease
-  readonly trial: boolean
+  readonly role: CallRole
   readonly sentAt: number
   judged: boolean
 }
@@ -91,7 +91,8 @@ class Gateway implements Dispatcher {
       listener: snapshot.config.listeners[0],
       key: undefined,
       path: "/v1/chat/completions",
-      model: undefined
+      model: undefined,
+      now: 0
     })
     if (!("candidates" in routed)) throw new Error(routed.message)
     this.#route = { pool: routed.pool, candidates: routed.candidates }
@@ -110,7 +111,7 @@ class Gateway implements Dispatcher {
     if (!(lease instanceof Lease)) return undefined
     const { backend } = lease.member
     backend.state.requests++
-    this.#exchanges.set(job.id, { lease, trial: this.#services.breaker.begin(backend), sentAt: now, judged: false })
+    this.#exchanges.set(job.id, { lease, role: this.#services.breaker.begin(backend), sentAt: now, judged: false })
     return this.#backends.indexOf(backend)
   }
 
@@ -125,7 +126,7 @@ class Gateway implements Dispatcher {
     state.latency.record(now - exchange.sentAt, now)
     state.firstToken.record(now - exchange.sentAt, now)
     state.outcomes.record(true, now)
-    this.#services.breaker.end(backend, exchange.trial, "success")
+    this.#services.breaker.end(backend, exchange.role, "success")
   }
 
   onFinished(job: Job): void {
@@ -143,7 +144,7 @@ class Gateway implements Dispatcher {
     state.failures++
     state.outcomes.record(false, now)
     if (exchange.judged) this.#services.breaker.brokeOff(backend)
-    else this.#services.breaker.end(backend, exchange.trial, "failure")
+    else this.#services.breaker.end(backend, exchange.role, "broken")
     this.onFinished(job)
   }
 

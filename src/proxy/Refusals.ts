@@ -1,0 +1,15 @@
+/** What the text of a refusal says. */
+import type { Answer } from "./ReadAnswer.ts"
+
+/** The text of an error is short; what is longer is none. */
+const maxTextBytes = 16_384
+
+/** How engines say that they have no such model: OpenAI, vLLM, SGLang, Ollama, llama.cpp's router, LiteLLM. */
+const missingModel =
+  /model_not_found|not_found_error|DeploymentNotFound|model\b.{0,300}?\b(?:not (?:found|exist|available|loaded)|does(?:n't| not) exist|unknown|no longer)|(?:unknown|no such|invalid|unsupported) (?:model|deployment)/is
+
+/** The beginning of an answer as text. */
+export const textOf = ({ held }: Answer): string => Buffer.concat(held).subarray(0, maxTextBytes).toString("utf8")
+
+/** Whether a 404 is about the model, and not about the path. */
+export const saysModelIsMissing = (answer: Answer): boolean => answer.complete && missingModel.test(textOf(answer))
