@@ -1,6 +1,6 @@
 import { Console, Effect, Option, Stdio, Stream } from "effect"
 import { Argument, Command } from "effect/cli"
-import { digestOfSecret } from "../registry/Registry.ts"
+import { digestOfSecret } from "../domain/ApiKey.ts"
 import { fail } from "./Failure.ts"
 
 /** `weir hash-key`: the form in which a key can stand in a configuration without being one. */

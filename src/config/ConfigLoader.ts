@@ -9,6 +9,7 @@ import { parseEnv } from "node:util"
 import { Context, Effect, FileSystem, Layer, Path, Redacted, Result } from "effect"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import type { Listener } from "../domain/Listener.ts"
+import { checkAdminToken } from "./AdminToken.ts"
 import { certificateFiles, checkCertificates } from "./Certificates.ts"
 import { type ConfigInvalid, configInvalid, formatPath } from "./ConfigInvalid.ts"
 import { checkReferences } from "./CrossReferences.ts"
@@ -115,9 +116,14 @@ export const validate = Effect.fnUntraced(function* (
   yield* Effect.yieldNow
   const decoded = Result.map(yield* decodeConfig(laid.value), settle)
   yield* Effect.yieldNow
+  const isReused = laid.originOf(["admin", "token"]) === "WEIR_API_KEY"
   const found = Result.isFailure(decoded)
     ? decoded.failure
-    : [...checkSafety(decoded.success), ...checkAvailable(decoded.success)]
+    : [
+        ...checkSafety(decoded.success),
+        ...checkAdminToken(decoded.success, isReused),
+        ...checkAvailable(decoded.success)
+      ]
   const issues = [...found, ...checkReferences(laid.value)]
   if (early.length === 0 && issues.length === 0 && Result.isSuccess(decoded)) return decoded.success
   // What a missing variable leaves behind is no second problem.

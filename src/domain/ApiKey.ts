@@ -1,5 +1,6 @@
 /** A client's key: who may ask, for what, and how much. */
-import { Schema } from "effect"
+import { hash } from "node:crypto"
+import { Redacted, Schema } from "effect"
 import { Name } from "./Names.ts"
 import { between, orElse } from "./Settings.ts"
 
@@ -32,6 +33,12 @@ export const ApiKey = Schema.Struct({
   )
 )
 export type ApiKey = typeof ApiKey.Type
+
+/** The form in which secrets are compared: nothing that could be sent again. */
+export const digestOfSecret = (secret: string): string => hash("sha256", secret, "hex")
+
+export const digestOfKey = ({ key, sha256 }: ApiKey): string =>
+  key === undefined ? (sha256 ?? "").toLowerCase() : digestOfSecret(Redacted.value(key))
 
 /** `*` stands for any run of characters. */
 export const allows = (patterns: ReadonlyArray<string>, name: string): boolean =>

@@ -2,10 +2,10 @@
 
 import { timingSafeEqual } from "node:crypto"
 import { Redacted } from "effect"
-import type { ApiKey } from "../domain/ApiKey.ts"
+import { type ApiKey, digestOfSecret } from "../domain/ApiKey.ts"
 import { InvalidApiKey } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
-import { digestOfSecret, type Snapshot } from "../registry/Registry.ts"
+import type { Snapshot } from "../registry/Registry.ts"
 
 type Header = (name: string) => string | undefined
 

@@ -20,7 +20,7 @@ export { LatencyTrack } from "./LatencyTrack.ts"
 export { RegistryStore } from "./RegistryStore.ts"
 export { Scoreboard } from "./Scoreboard.ts"
 export { SlidingWindow } from "./SlidingWindow.ts"
-export { type BackendEntry, digestOfSecret, type Member, type PoolEntry, type Snapshot, toMember } from "./Snapshot.ts"
+export { type BackendEntry, type Member, type PoolEntry, type Snapshot, toMember } from "./Snapshot.ts"
 
 /** Makes ready for a configuration, or says why that cannot be. */
 export type Prepare = (next: GatewayConfig) => Effect.Effect<Prepared, ChangeRefused>

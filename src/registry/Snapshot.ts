@@ -3,9 +3,8 @@
  * A snapshot never changes; a request keeps the one that it began with.
  */
 
-import { hash } from "node:crypto"
-import { Duration, Redacted } from "effect"
-import type { ApiKey } from "../domain/ApiKey.ts"
+import { Duration } from "effect"
+import { type ApiKey, digestOfKey } from "../domain/ApiKey.ts"
 import type { Backend } from "../domain/Backend.ts"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import type { Listener } from "../domain/Listener.ts"
@@ -103,7 +102,7 @@ export const makeSnapshot = (
     backends,
     pools,
     listeners: new Map(config.listeners.map((listener) => [listener.name, listener])),
-    keys: new Map(config.keys.map((key) => [digestOf(key), key]))
+    keys: new Map(config.keys.map((key) => [digestOfKey(key), key]))
   }
 }
 
@@ -156,9 +155,3 @@ const resolveTimeouts = (own: Timeouts, pool: Timeouts): AttemptTimeouts => {
     request: pick("request")
   }
 }
-
-/** The form in which keys are held and compared: nothing that could be sent again. */
-export const digestOfSecret = (secret: string): string => hash("sha256", secret, "hex")
-
-const digestOf = (key: ApiKey): string =>
-  key.key === undefined ? (key.sha256 ?? "").toLowerCase() : digestOfSecret(Redacted.value(key.key))

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { digestOfSecret, toMember } from "../../src/registry/Snapshot.ts"
+import { digestOfSecret } from "../../src/domain/ApiKey.ts"
+import { toMember } from "../../src/registry/Snapshot.ts"
 import { backendOf, lone, memberOf, poolOf, snapshotOf } from "./Fixtures.ts"
 
 const url = "http://127.0.0.1:9001"
