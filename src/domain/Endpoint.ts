@@ -63,6 +63,8 @@ const table: ReadonlyArray<Endpoint> = [
   optional("/v1/audio/speech", "none", "generate_content"),
   optional("/v1/audio/transcriptions", "none", "transcribe"),
   optional("/v1/audio/translations", "none", "transcribe"),
+  // A WebSocket, whose upgrade names the model.
+  optional("/v1/realtime", "none", "chat"),
 
   // Anthropic
   named("/v1/messages/count_tokens", "none", "count_tokens"),

@@ -107,7 +107,8 @@ export const makeSurface = (
     const isSwitching = isUpgrade(incoming.message)
     if (incoming.endpoint?.postOnly === true && method !== "POST" && !isSwitching) return wrongMethod(["POST"])
     const endpoint = method === "POST" ? incoming.endpoint : undefined
-    const refused = endpoint === undefined ? refusePath(listener, method, path) : undefined
+    const isInference = endpoint !== undefined || (isSwitching && incoming.endpoint !== undefined)
+    const refused = isInference ? undefined : refusePath(listener, method, path)
     if (refused !== undefined) return Effect.fail(refused)
     const arrived = isSwitching ? watchLeaving(incoming.message.socket) : undefined
     const onAnswer = (answer: ProxyResponse) => {

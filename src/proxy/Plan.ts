@@ -67,7 +67,8 @@ export const makePlanner = (services: ProxyServices) => {
     const client = { session: header("x-session-key"), outline: envelope?.outline, address: request.address }
     const flight = new Flight(services, {
       pool,
-      model: route.model,
+      // What an engine says to an upgrade counts as little as what it says by path.
+      model: request.upgrade === undefined ? route.model : undefined,
       candidates,
       session: sessionOf(pool.config.sticky, client, route.model),
       ...guidanceFor(pool.config.strategy, {

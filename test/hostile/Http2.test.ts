@@ -326,3 +326,22 @@ describe("fields that a client repeats over HTTP/2", () => {
     })
   )
 })
+
+describe("a WebSocket over HTTP/2", () => {
+  it.live("is not offered, and refused where it is asked for all the same", () =>
+    Effect.gen(function* () {
+      const { origin, recorder, url } = yield* scene
+      const session = yield* connected(origin)
+      assert.isNotTrue(session.remoteSettings.enableConnectProtocol)
+      const key = { "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "sec-websocket-version": "13" }
+      const plain = yield* send(session, { ":path": "/v1/realtime?model=m", ...key })
+      assert.strictEqual(plain.status, 400)
+      assert.include(plain.text, "over HTTP/1.1 only")
+      const extended = { ":method": "CONNECT", ":protocol": "websocket", ":scheme": "https", ":authority": "localhost" }
+      const connect = yield* send(session, { ...extended, ":path": "/v1/realtime?model=m", ...key })
+      assert.notInclude([101, 200], connect.status)
+      assert.notInclude(recorder.heard().join(""), "realtime")
+      assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
+    })
+  )
+})

@@ -1,4 +1,5 @@
 /** The data plane with everything real but the sockets: a client, scripted backends, virtual time. */
+import type { Duplex } from "node:stream"
 import { assert } from "@effect/vitest"
 import { Effect, type Fiber, Layer, Logger, Schema } from "effect"
 import { TestClock } from "effect/testing"
@@ -70,7 +71,8 @@ export interface Question {
   readonly raw?: UpstreamBody
   /** The name of a configured key. */
   readonly key?: string
-  readonly upgrade?: "websocket"
+  /** The client's connection, for which a WebSocket is asked. */
+  readonly socket?: Duplex
 }
 
 /** What a client has got so far. */
@@ -155,13 +157,13 @@ export class Harness {
       this.reading = reading
       return this.proxy.handle(this.#asRequest(question, report), (response) => {
         onAnswer(response)
-        return Effect.as(receive(response, reading), reading)
+        return Effect.as(receive(response, reading, question.socket), reading)
       })
     })
   }
 
   #asRequest(
-    { body, headers = {}, key, method = "POST", path = "/v1/chat/completions", query = "", raw, upgrade }: Question,
+    { body, headers = {}, key, method = "POST", path = "/v1/chat/completions", query = "", raw, socket }: Question,
     report: RequestReport
   ) {
     const snapshot = this.registry.current()
@@ -179,7 +181,7 @@ export class Harness {
       address: "192.0.2.1",
       rawHeaders: Object.entries(headers).flat(),
       header: (name: string) => headers[name],
-      upgrade,
+      upgrade: socket === undefined ? undefined : ("websocket" as const),
       payload: this.payload,
       report
     }
@@ -240,9 +242,10 @@ const keyNamed = ({ keys }: GatewayConfig, name: string): ApiKey => {
   return key
 }
 
-const receive = (response: ProxyResponse, reading: Reading): Effect.Effect<void> => {
-  const { body, contentLength, cookies, headers, status } = response
+const receive = (response: ProxyResponse, reading: Reading, socket: Duplex | undefined): Effect.Effect<void> => {
+  const { body, contentLength, cookies, headers, status, tunnel } = response
   Object.assign(reading, { status, headers, cookies, contentLength })
+  if (tunnel !== undefined && socket !== undefined) return tunnel(socket)
   if (body instanceof Uint8Array) {
     reading.text = Buffer.from(body).toString("utf8")
     return Effect.void

@@ -3,6 +3,7 @@
  * sockets; everything that was sent, cancelled and aborted is written down.
  */
 
+import type { Duplex } from "node:stream"
 import { Deferred, type Duration, Effect, Layer } from "effect"
 import { pourByReading } from "../../src/backend/Pour.ts"
 import {
@@ -29,6 +30,8 @@ export interface Answer {
   readonly pieces: ReadonlyArray<Piece>
   /** What comes behind the last piece: the end, a broken connection, or nothing at all. */
   readonly end: "end" | "cut" | "stall"
+  /** What a 101 opens; the test holds the other end. */
+  readonly socket?: Duplex
 }
 
 /** What a backend does with one request. */
@@ -62,6 +65,10 @@ export const answer = (
 /** A stream of events in these pieces. */
 export const stream = (pieces: ReadonlyArray<Piece>, more: Partial<Answer> = {}): Answer =>
   answer(200, pieces, { headers: { "content-type": "text/event-stream" }, ...more })
+
+/** The backend accepts a WebSocket. */
+export const accept = (socket: Duplex, more: Partial<Answer> = {}): Answer =>
+  answer(101, [], { headers: { upgrade: "websocket", connection: "upgrade" }, socket, ...more })
 
 /** One exchange as the backend saw it. */
 export class Exchange {
@@ -114,7 +121,8 @@ export class Exchange {
       headers: step.headers,
       read,
       pour: pourByReading(read),
-      cancel: this.cancel
+      cancel: this.cancel,
+      socket: step.socket
     }
     const give = Effect.sync(() => {
       this.answered = true
@@ -152,6 +160,7 @@ export class Exchange {
   #finish(state: Exclude<Exchange["state"], "open">, end: BodyEnd): void {
     if (this.state !== "open") return
     this.state = state
+    if (this.answered && this.step !== undefined && "socket" in this.step) this.step.socket?.destroy()
     Deferred.doneUnsafe(this.#ending, Effect.succeed(end))
   }
 
