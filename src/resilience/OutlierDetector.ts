@@ -49,9 +49,7 @@ export class OutlierDetector extends Context.Service<
         return [...pools.values()].flatMap(peersOf).flatMap(lookAt)
       }
       yield* Effect.sync(look).pipe(
-        Effect.tap((found) =>
-          found.length === 0 ? Effect.void : Effect.logWarning("far slower than its peers", { backends: found })
-        ),
+        Effect.tap(Effect.forEach(logEjection, { discard: true })),
         Effect.repeat(Schedule.spaced("1 second")),
         Effect.forkScoped
       )
@@ -59,6 +57,12 @@ export class OutlierDetector extends Context.Service<
     })
   )
 }
+
+const logEjection = (backend: string) =>
+  Effect.logWarning("backend ejected", {
+    backend,
+    reason: "it is far slower than its peers; it is asked last for a while"
+  })
 
 /** Who can be compared: members of one tier with the same models. Who is alone has no peers. */
 const peersOf = ({ members }: PoolEntry): ReadonlyArray<ReadonlyArray<Member>> => {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Layer, Random } from "effect"
+import { Deferred, Effect, Exit, Layer, Logger, Random } from "effect"
 import { TestClock } from "effect/testing"
 import { BackendAdapter } from "../../src/backend/BackendAdapter.ts"
 import { HealthProber } from "../../src/health/HealthProber.ts"
@@ -675,4 +675,50 @@ describe("a probe for which we lack descriptors or ports", () => {
       answer: () => "shortage"
     })
   )
+})
+
+describe("the log", () => {
+  const models: Reply = { status: 200, body: { data: [{ id: "m" }] } }
+
+  it.effect("tells each change of a backend's state once, with what it was, what it is, and why", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
+      const [text, fields] = Array.isArray(message) ? message : [message]
+      if (text === "backend changed")
+        lines.push(`${logLevel} ${fields.backend} ${fields.from} ${fields.to}: ${fields.reason}`)
+    })
+    const replies: ReadonlyArray<Reply> = [
+      "refuse",
+      "silence",
+      { status: 500 },
+      { status: 401 },
+      { status: 200, body: "<html>" }
+    ]
+    return probing(
+      [a, b],
+      (scene) =>
+        Effect.gen(function* () {
+          for (const reply of replies) {
+            scene.backends.answer((backend) => (backend === "a" ? reply : models))
+            yield* TestClock.adjust(30_000)
+          }
+          scene.backends.answer(() => models)
+          yield* TestClock.adjust(10_000)
+          assert.deepStrictEqual(
+            lines.filter((line) => line.includes(" a ")),
+            [
+              "Info a unknown healthy: probe answered with 200",
+              "Warn a healthy unhealthy: probe: connect: ECONNREFUSED (3 in a row)",
+              "Warn a unhealthy misconfigured: probe answered with 401",
+              "Info a misconfigured healthy: probe answered with 200"
+            ]
+          )
+          assert.lengthOf(
+            lines.filter((line) => line.includes(" b ")),
+            1
+          )
+        }),
+      { answer: () => models }
+    ).pipe(Effect.provide(Logger.layer([logger])))
+  })
 })

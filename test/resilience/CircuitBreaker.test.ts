@@ -42,19 +42,17 @@ const scene = Effect.gen(function* () {
 
 type Scene = Effect.Success<typeof scene>
 
-const layerOf = (breaker: object) =>
+const layerOf = (breaker: object, logs = Logger.layer([])) =>
   Layer.unwrap(
     Effect.map(configOf({ backends: [backendWith(breaker)] }), (config) =>
       CircuitBreaker.layer.pipe(
-        Layer.provideMerge(
-          Layer.mergeAll(Deadlines.layer, Registry.layerMemory(config), layerMetrics, Logger.layer([]))
-        )
+        Layer.provideMerge(Layer.mergeAll(Deadlines.layer, Registry.layerMemory(config), layerMetrics, logs))
       )
     )
   )
 
-const onBreaker = <A>(breaker: object, use: (on: Scene) => Effect.Effect<A>) =>
-  Effect.flatMap(scene, use).pipe(Effect.provide(layerOf(breaker)))
+const onBreaker = <A>(breaker: object, use: (on: Scene) => Effect.Effect<A>, logs = Logger.layer([])) =>
+  Effect.flatMap(scene, use).pipe(Effect.provide(layerOf(breaker, logs)))
 
 const alternating = (count: number): ReadonlyArray<CallResult> =>
   Array.from({ length: count }, (_, index) => (index % 2 === 0 ? "success" : "failure"))
@@ -392,6 +390,39 @@ describe("the figures", () => {
       })
     )
   )
+})
+
+describe("the log", () => {
+  it.effect("tells each opening, trial and closing, with the backend and the reason", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
+      const [text, fields] = Array.isArray(message) ? message : [message]
+      lines.push(`${logLevel} ${text} ${fields.backend} ${fields.from} ${fields.to}: ${fields.reason}`)
+    })
+    return onBreaker(
+      { cooldown: "10s", minRequests: 6 },
+      ({ call, calls, open }) =>
+        Effect.gen(function* () {
+          open()
+          yield* TestClock.adjust("11 seconds")
+          call("broken")
+
+          yield* TestClock.adjust("11 seconds")
+          call("success")
+          calls("success", "failure", "failure", "success", "success", "failure")
+          yield* TestClock.adjust("1 second")
+          assert.deepStrictEqual(lines, [
+            "Warn circuit opens a closed open: 5 transport errors or time-outs in a row",
+            "Info circuit lets a trial through a open half_open: its cooldown is over",
+            "Warn circuit opens a half_open open: its trial failed",
+            "Info circuit lets a trial through a open half_open: its cooldown is over",
+            "Info circuit closes a half_open closed: its trial succeeded",
+            "Warn circuit opens a closed open: 3 of 6 requests failed"
+          ])
+        }),
+      Logger.layer([logger])
+    )
+  })
 })
 
 describe("any course of events", () => {
