@@ -107,6 +107,20 @@ describe("a client of a listener with TLS that says nothing", () => {
   )
 })
 
+describe("a client that speaks TLS to a listener without it", () => {
+  it.live("is closed, and the next one is served", () =>
+    Effect.gen(function* () {
+      const { gateway } = yield* scene
+      const plain = gateway.url.replace("http:", "https:")
+      for (const protocol of ["http/1.1", "h2"] as const) {
+        yield* Effect.timeout(silence(plain, protocol), "15 seconds")
+        assert.strictEqual((yield* ask(`${gateway.url}/healthz`)).status, 200)
+      }
+      assert.notInclude(gateway.stderr.join("\n"), '"level":"error"')
+    })
+  )
+})
+
 describe("over HTTP/2", () => {
   it.live("paths, names and codings are judged as they are over HTTP/1.1", () =>
     Effect.gen(function* () {

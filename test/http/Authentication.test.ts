@@ -129,6 +129,8 @@ describe("the admin surface", () => {
   it("opens to its token, however it is sent, and to nothing else", () => {
     assert.strictEqual(refusal({ authorization: "Bearer admin-secret" }), "open")
     assert.strictEqual(refusal({ "x-api-key": "admin-secret" }), "open")
+    assert.strictEqual(refusal({ authorization: "Basic dTpw", "x-api-key": "admin-secret" }), "open")
+    assert.strictEqual(refusal({ authorization: "Bearer first-secret", "api-key": "admin-secret" }), "open")
     for (const wrong of ["", "admin-secre", "admin-secret2", "first-secret", "\u0000\ud800"]) {
       assert.strictEqual(refusal({ authorization: `Bearer ${wrong}` }), "invalid_api_key")
       assert.strictEqual(refusal({ "x-api-key": wrong }), "invalid_api_key")
