@@ -1,35 +1,35 @@
 /** The members that routing knows of a request's body, and where they stand. Everything else is passed over. */
 import { longestSpelling, textAt } from "./JsonText.ts"
 
-/** Members of the body itself. */
-export const memberNames = [
-  "model",
-  "name",
-  "stream",
-  "messages",
-  "input",
-  "prompt",
-  "system",
-  "instructions",
-  "n",
-  "max_tokens",
-  "max_completion_tokens",
-  "max_output_tokens",
-  "user",
-  "safety_identifier",
-  "metadata",
-  "tools",
-  "tool_choice",
-  "functions",
-  "function_call",
-  "reasoning_format",
-  "grammar",
-  "response_format",
-  "json_schema",
-  "chat_template_kwargs"
-] as const
+/** The fields of the members of the body itself: below 31, as a bit each. */
+export const members = {
+  model: 1,
+  name: 2,
+  stream: 3,
+  messages: 4,
+  input: 5,
+  prompt: 6,
+  system: 7,
+  instructions: 8,
+  n: 9,
+  max_tokens: 10,
+  max_completion_tokens: 11,
+  max_output_tokens: 12,
+  user: 13,
+  safety_identifier: 14,
+  metadata: 15,
+  tools: 16,
+  tool_choice: 17,
+  functions: 18,
+  function_call: 19,
+  reasoning_format: 20,
+  grammar: 21,
+  response_format: 22,
+  json_schema: 23,
+  chat_template_kwargs: 24
+} as const
 
-export type MemberName = (typeof memberNames)[number]
+export type MemberName = keyof typeof members
 
 /** Objects and lists that are looked into; 0 is every other. */
 export const places = {
@@ -45,36 +45,34 @@ export const places = {
   kwargs: 10
 } as const
 
-const firstInner = memberNames.length + 1
-
-/** Fields besides the members of the body, which count from 1 in their order. */
+/** All other fields. */
 export const fields = {
-  body: firstInner,
-  message: firstInner + 1,
-  role: firstInner + 2,
-  content: firstInner + 3,
-  toolCalls: firstInner + 4,
-  functionCall: firstInner + 5,
-  part: firstInner + 6,
-  partType: firstInner + 7,
-  partText: firstInner + 8,
-  item: firstInner + 9,
-  itemType: firstInner + 10,
-  prompt: firstInner + 11,
-  userId: firstInner + 12,
-  effort: firstInner + 13
+  body: 32,
+  message: 33,
+  role: 34,
+  content: 35,
+  toolCalls: 36,
+  functionCall: 37,
+  part: 38,
+  partType: 39,
+  partText: 40,
+  item: 41,
+  itemType: 42,
+  prompt: 43,
+  userId: 44,
+  effort: 45
 } as const
-
-const fieldsOfMembers: ReadonlyMap<MemberName, number> = new Map(memberNames.map((name, index) => [name, index + 1]))
-
-/** The field of a member of the body. */
-export const fieldOf = (name: MemberName): number => fieldsOfMembers.get(name) ?? 0
 
 type Names = ReadonlyArray<readonly [name: string, field: number]>
 
+interface Name {
+  readonly name: string
+  readonly field: number
+}
+
 /** The names of one place. Of those that are as long as another most differ in their first byte. */
 interface Known {
-  readonly byLength: ReadonlyArray<Names>
+  readonly byLength: ReadonlyArray<ReadonlyArray<Name>>
   readonly byName: ReadonlyMap<string, number>
   /** Bytes of the longest, spelled in the longest way. */
   readonly longest: number
@@ -82,14 +80,16 @@ interface Known {
 
 const known = (names: Names): Known => {
   const longest = Math.max(...names.map(([name]) => name.length))
-  const byLength = Array.from({ length: longest + 1 }, (_, length) => names.filter(([name]) => name.length === length))
+  const byLength = Array.from({ length: longest + 1 }, (_, length) =>
+    names.flatMap(([name, field]) => (name.length === length ? [{ name, field }] : []))
+  )
   return { byLength, byName: new Map(names), longest: longest * longestSpelling }
 }
 
 const knownAt: ReadonlyArray<Known | undefined> = Object.values(places).map((_, index): Known | undefined => {
   switch (index + 1) {
     case places.body:
-      return known(memberNames.map((name) => [name, fieldOf(name)]))
+      return known(Object.entries(members))
     case places.message:
       return known([
         ["role", fields.role],
@@ -118,11 +118,23 @@ export const fieldNamed = (bytes: Buffer, place: number, start: number, end: num
   const names = knownAt[place - 1]
   if (names === undefined) return 0
   const length = end - start - 2
-  if (isEscaped) return length > names.longest ? 0 : (names.byName.get(textAt(bytes, start, end, length)) ?? 0)
+  if (isEscaped) {
+    const isKnowable = length <= names.longest && isSpelledInAscii(bytes, start, end)
+    return isKnowable ? (names.byName.get(textAt(bytes, start, end, length)) ?? 0) : 0
+  }
   const candidates = names.byLength[length]
   if (candidates === undefined) return 0
-  for (const [name, field] of candidates) if (isAt(bytes, start + 1, name)) return field
+  for (let i = 0; i < candidates.length; i++) {
+    const candidate = candidates[i]
+    if (candidate !== undefined && isAt(bytes, start + 1, candidate.name)) return candidate.field
+  }
   return 0
+}
+
+/** Whether all of its escapes are `\u00`, as they are in any spelling of a known name. */
+const isSpelledInAscii = (bytes: Buffer, start: number, end: number): boolean => {
+  for (let at = start; at < end; at++) if (bytes[at] === 0x5c && !isAt(bytes, at + 1, "u00")) return false
+  return true
 }
 
 const isAt = (bytes: Buffer, start: number, name: string): boolean => {

@@ -48,7 +48,8 @@ const withoutMark = (bytes: Buffer): Buffer =>
 
 /** By its byte order mark, or by the zeros around the first character, which is ASCII in all JSON. */
 const isOtherEncoding = (bytes: Buffer): boolean => {
-  const [first, second] = bytes
+  const first = bytes[0]
+  const second = bytes[1]
   if (first === undefined || second === undefined) return false
   return first === 0 || second === 0 || (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)
 }
@@ -79,7 +80,8 @@ class Reading {
   readTo(wanted: number): boolean {
     const until = Math.min(wanted, this.#bytes.length)
     const end = wholeCharacters(this.#bytes, until)
-    this.#isUtf8 = isUtf8(this.#bytes.subarray(this.#checked, end))
+    const isAll = this.#checked === 0 && end === this.#bytes.length
+    this.#isUtf8 = isUtf8(isAll ? this.#bytes : this.#bytes.subarray(this.#checked, end))
     this.#checked = end
     return this.#isUtf8 && this.#scanner.run(until) && until < this.#bytes.length
   }

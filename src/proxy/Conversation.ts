@@ -2,16 +2,11 @@
  * What sessions and tools ask of a conversation, gathered while it is passed by: what the system says, and whether tools
  * were called. Of a name that comes twice the last one counts, as it does for `JSON.parse`.
  */
-import { fieldOf, fields, places } from "./BodyNames.ts"
+import { fields, members, places } from "./BodyNames.ts"
 import { says } from "./JsonText.ts"
 import { KeptContents, type Parts, PartsDraft, textOf } from "./SaidTexts.ts"
 
-const [messages, input, system, instructions] = [
-  fieldOf("messages"),
-  fieldOf("input"),
-  fieldOf("system"),
-  fieldOf("instructions")
-]
+const { input, instructions, messages, system } = members
 const { content, functionCall, item, itemType, message, part, partText, partType, role, toolCalls } = fields
 
 const quote = 0x22
@@ -31,7 +26,7 @@ export class Conversation {
   #itemsUseTools = false
   #system: Parts | undefined
   #instructions: Parts | undefined
-  #said = new KeptContents()
+  #said: KeptContents | undefined
   /** The texts of the content that is being read. */
   readonly #draft = new PartsDraft()
   /** Of the message that is being read. */
@@ -58,7 +53,7 @@ export class Conversation {
   /** What the system says, in every dialect, a text for each message; of much only the beginning. */
   systemTexts(): ReadonlyArray<string> {
     const own = [this.#system, this.#instructions].flatMap((parts) => (parts === undefined ? [] : [parts]))
-    return [...own, ...this.#said.all].map((parts) => textOf(this.#bytes, parts))
+    return [...own, ...(this.#said?.all ?? [])].map((parts) => textOf(this.#bytes, parts))
   }
 
   /** An object or list begins; the place to enter it as. */
@@ -185,7 +180,7 @@ export class Conversation {
 
   #forgetMessages(): void {
     this.#messagesUseTools = false
-    this.#said = new KeptContents()
+    this.#said = undefined
   }
 
   #beginMessage(): void {
@@ -199,8 +194,11 @@ export class Conversation {
 
   #endMessage(): void {
     if (this.#isTool || this.#callsTools || this.#callsFunction || this.#hasToolPart) this.#messagesUseTools = true
-    const parts = this.#isSystem ? this.#draft.parts : undefined
-    if (parts !== undefined) this.#said.push(parts)
+    if (!this.#isSystem || this.#said?.isFull === true) return
+    const { parts } = this.#draft
+    if (parts === undefined) return
+    this.#said ??= new KeptContents()
+    this.#said.push(parts)
   }
 
   #isText(start: number): boolean {

@@ -18,10 +18,16 @@ const plain = new Uint8Array(256).fill(1, 0x20)
 plain[quote] = 0
 plain[backslash] = 0
 
+const nothing = new Int32Array(0)
+
+/** Bytes of a text that are looked at one by one before they are four at a time. */
+const short = 32
+
 /** Finds where texts end, four bytes at a time: two to three times as fast as byte by byte. */
 export class TextEnds {
   readonly #bytes: Buffer
-  readonly #fours: Int32Array
+  /** The document four bytes at a time, made for the first text that is long enough. */
+  #fours: Int32Array = nothing
   /** Bytes of the first word that lie before the document. */
   readonly #lead: number
   /** Whether an escape was seen since this was last set. */
@@ -30,7 +36,6 @@ export class TextEnds {
   constructor(bytes: Buffer) {
     this.#bytes = bytes
     this.#lead = bytes.byteOffset & 3
-    this.#fours = new Int32Array(bytes.buffer, bytes.byteOffset - this.#lead, (this.#lead + bytes.length) >> 2)
   }
 
   /**
@@ -39,15 +44,23 @@ export class TextEnds {
    */
   find(from: number, until: number): number {
     const bytes = this.#bytes
-    const fours = this.#fours
+    const near = Math.min(until, from + short)
+    let at = from
+    while (at < near && plain[bytes[at] ?? 0] === 1) at++
+    return at < near && bytes[at] === quote ? at : this.#findFar(at, until)
+  }
+
+  #findFar(from: number, until: number): number {
+    const bytes = this.#bytes
+    const fours = this.#words()
     const lead = this.#lead
+    const lastWord = (until + lead) >> 2
     let at = from
     while (at < until) {
       const byte = bytes[at] ?? 0
       if (plain[byte] === 1) {
         at++
         if (((at + lead) & 3) !== 0) continue
-        const lastWord = (until + lead) >> 2
         let word = (at + lead) >> 2
         while (word < lastWord && isPlain(fours[word] ?? 0)) word++
         at = word * 4 - lead
@@ -59,6 +72,13 @@ export class TextEnds {
       } else return byte === quote ? at : -1 - at
     }
     return at
+  }
+
+  #words(): Int32Array {
+    if (this.#fours !== nothing) return this.#fours
+    const { buffer, byteOffset, length } = this.#bytes
+    this.#fours = new Int32Array(buffer, byteOffset - this.#lead, (this.#lead + length) >> 2)
+    return this.#fours
   }
 }
 
@@ -91,10 +111,15 @@ export const longestSpelling = 6
 export const textAt = (bytes: Buffer, start: number, end: number, most: number): string => {
   const isLong = end - start - 2 > most * longestSpelling
   const last = isLong ? wholeCharacters(bytes, start + 1, start + 1 + most * longestSpelling) : end - 1
-  const escape = bytes.subarray(start, last).indexOf(backslash)
-  if (escape < 0) return bytes.toString("utf8", start + 1, last)
+  if (!hasEscape(bytes, start + 1, last)) return bytes.toString("utf8", start + 1, last)
   const said: unknown = JSON.parse(`${bytes.toString("utf8", start, last)}"`)
   return typeof said === "string" ? said : ""
+}
+
+const hasEscape = (bytes: Buffer, start: number, end: number): boolean => {
+  if (end - start > 256) return bytes.subarray(start, end).includes(backslash)
+  for (let at = start; at < end; at++) if (bytes[at] === backslash) return true
+  return false
 }
 
 /** The first position from `wanted` on where no character, escape or not, is cut. */
@@ -109,10 +134,7 @@ const wholeCharacters = (bytes: Buffer, start: number, wanted: number): number =
 export const says = (bytes: Buffer, start: number, end: number, word: string): boolean => {
   const length = end - start - 2
   if (length < word.length || length > word.length * longestSpelling || bytes[start] !== quote) return false
-  if (length > word.length)
-    return bytes[start + 1] === backslash || bytes.subarray(start, end).includes(backslash)
-      ? textAt(bytes, start, end, word.length) === word
-      : false
+  if (length > word.length) return hasEscape(bytes, start + 1, end) && textAt(bytes, start, end, word.length) === word
   for (let i = 0; i < length; i++) if (bytes[start + 1 + i] !== word.charCodeAt(i)) return false
   return true
 }

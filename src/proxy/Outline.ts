@@ -2,7 +2,7 @@
  * What routing needs of a request's body: where its members stand, and of its messages the little that sessions and tools
  * ask for. However long the body is, what is kept of it is small.
  */
-import { fieldNamed, fieldOf, fields, type MemberName, memberNames, places } from "./BodyNames.ts"
+import { fieldNamed, fields, type MemberName, members, places } from "./BodyNames.ts"
 import { Conversation } from "./Conversation.ts"
 import type { JsonListener } from "./JsonScanner.ts"
 import { says, textAt } from "./JsonText.ts"
@@ -15,25 +15,23 @@ export interface Span {
   readonly end: number
 }
 
-const [model, prompt, metadata, kwargs] = [
-  fieldOf("model"),
-  fieldOf("prompt"),
-  fieldOf("metadata"),
-  fieldOf("chat_template_kwargs")
-]
+const { chat_template_kwargs: kwargs, metadata, model, prompt } = members
 const { body, effort, item, message, part, prompt: promptItem, userId } = fields
 
 /** Bytes of a number; what stands behind them is not looked at. */
 const longestNumber = 1024
+
+const nowhere = [0, ...Object.values(members)].map(() => -1)
 
 export class Outline implements JsonListener {
   /** What was read. */
   readonly bytes: Buffer
   readonly #conversation: Conversation
   /** Where the value of each member stands, by its field; the last one counts, as it does for `JSON.parse`. */
-  readonly #starts: Array<number> = memberNames.map(() => -1)
-  readonly #ends: Array<number> = memberNames.map(() => -1)
-  readonly #filled: Array<boolean> = memberNames.map(() => false)
+  readonly #starts: Array<number> = nowhere.slice()
+  readonly #ends: Array<number> = nowhere.slice()
+  /** Of the members that are lists or objects, those with something in them: a bit each, by their field. */
+  #filled = 0
   #isObject = false
   #repeatsModel = false
   #userIdStart = -1
@@ -57,8 +55,8 @@ export class Outline implements JsonListener {
   }
 
   span(name: MemberName): Span {
-    const at = fieldOf(name) - 1
-    return { start: this.#starts[at] ?? -1, end: this.#ends[at] ?? -1 }
+    const field = members[name]
+    return { start: this.#starts[field] ?? -1, end: this.#ends[field] ?? -1 }
   }
 
   has(name: MemberName): boolean {
@@ -94,12 +92,12 @@ export class Outline implements JsonListener {
 
   /** Whether a member is a list with something in it. */
   isFilledList(name: MemberName): boolean {
-    return this.kind(name) === "list" && this.#filled[fieldOf(name) - 1] === true
+    return this.kind(name) === "list" && this.#isFilled(name)
   }
 
   /** Whether a member is an object with something in it. */
   isFilledObject(name: MemberName): boolean {
-    return this.kind(name) === "object" && this.#filled[fieldOf(name) - 1] === true
+    return this.kind(name) === "object" && this.#isFilled(name)
   }
 
   /** `metadata.user_id`; of a longer one at least so many characters. */
@@ -130,7 +128,7 @@ export class Outline implements JsonListener {
 
   name(place: number, start: number, end: number, isEscaped: boolean): number {
     const field = fieldNamed(this.bytes, place, start, end, isEscaped)
-    if (field === model && place === places.body && (this.#starts[model - 1] ?? -1) >= 0) this.#repeatsModel = true
+    if (field === model && place === places.body && (this.#starts[model] ?? -1) >= 0) this.#repeatsModel = true
     return field
   }
 
@@ -170,7 +168,7 @@ export class Outline implements JsonListener {
   }
 
   leave(field: number, start: number, end: number, isFilled: boolean): void {
-    if (field < body) this.#filled[field - 1] = isFilled
+    if (field < body) this.#filled = isFilled ? this.#filled | (1 << field) : this.#filled & ~(1 << field)
     this.#value(field, start, end)
     this.#conversation.leave(field, start, isFilled)
   }
@@ -182,10 +180,14 @@ export class Outline implements JsonListener {
     this.#conversation.scalar(field, start, end)
   }
 
+  #isFilled(name: MemberName): boolean {
+    return (this.#filled & (1 << members[name])) !== 0
+  }
+
   #value(field: number, start: number, end: number): void {
     if (field < body) {
-      this.#starts[field - 1] = start
-      this.#ends[field - 1] = end
+      this.#starts[field] = start
+      this.#ends[field] = end
     } else if (field === promptItem) {
       this.#prompts++
       if (this.#prompts === 1) this.#firstPrompt = kindAt(this.bytes, start)

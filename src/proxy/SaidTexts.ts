@@ -39,8 +39,12 @@ export class KeptContents {
   readonly all: Array<Parts> = []
   #left = lookedAt
 
+  get isFull(): boolean {
+    return this.#left <= 0
+  }
+
+  /** Until it is full. */
   push(parts: Parts): void {
-    if (this.#left <= 0) return
     let characters = 0
     for (let i = 0; i < parts.length; i += 2) characters += leastCharacters(parts[i] ?? 0, parts[i + 1] ?? 0)
     this.#left -= Math.max(leastLookedAt, characters)

@@ -1,9 +1,9 @@
 /** What backends are asked for: other names, instances, and what gpt-oss needs; every other byte as the client wrote it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, Record } from "effect"
 import * as fc from "fast-check"
 import { edited, setMember } from "../../src/proxy/BodyEdit.ts"
-import { memberNames } from "../../src/proxy/BodyNames.ts"
+import { members as known } from "../../src/proxy/BodyNames.ts"
 import { gptOssEdits } from "../../src/proxy/GptOss.ts"
 import { holdsFor } from "../Property.ts"
 import { type Setting, withGateway } from "./Harness.ts"
@@ -219,6 +219,8 @@ describe("the conveniences for gpt-oss", () => {
 })
 
 describe("members that a request gets", () => {
+  const names = Record.keys(known)
+
   it("stand in place of its own or in front of them, and every other byte is as it was", () => {
     const value = fc.constantFrom<unknown>("x", 1, null, { a: [1, "}"] })
     const members = fc.dictionary(fc.constantFrom("model", "name", "user", "grammar"), value, { noNullPrototype: true })
@@ -232,7 +234,7 @@ describe("members that a request gets", () => {
         const { places, text } = write(own, numbers)
         const fresh: Record<string, unknown> = {}
         const edits: Array<{ start: number; end: number; json: string }> = []
-        for (const name of memberNames) {
+        for (const name of names) {
           if (!(name in added)) continue
           const given = added[name]
           const place = places.findLast(({ key }) => key === name)
@@ -248,7 +250,7 @@ describe("members that a request gets", () => {
         assert.strictEqual(
           edited(
             outline.bytes,
-            memberNames.flatMap((name) => (name in added ? [setMember(outline, name, added[name])] : []))
+            names.flatMap((name) => (name in added ? [setMember(outline, name, added[name])] : []))
           ).toString("utf8"),
           expected.replace("{", () => front)
         )

@@ -1,7 +1,8 @@
 /** What is read of a body: exactly what `JSON.parse` would have given, without having been parsed. */
 import { assert, describe, it } from "@effect/vitest"
+import { Record } from "effect"
 import * as fc from "fast-check"
-import { memberNames } from "../../src/proxy/BodyNames.ts"
+import { members } from "../../src/proxy/BodyNames.ts"
 import { promptFrom } from "../../src/proxy/Outline.ts"
 import { needsTools } from "../../src/proxy/ToolUse.ts"
 import { holdsFor } from "../Property.ts"
@@ -107,7 +108,7 @@ describe("what is read of a body", () => {
         const prompt = parsed["prompt"]
         const isMany = Array.isArray(prompt) && typeof prompt[0] !== "number"
         assert.strictEqual(outline.prompts, isMany ? list(prompt).length : 1)
-        for (const name of memberNames) {
+        for (const name of Record.keys(members)) {
           const value = parsed[name]
           assert.strictEqual(outline.has(name), name in parsed)
           assert.strictEqual(outline.text(name, 100), typeof value === "string" ? value : undefined)
@@ -126,7 +127,7 @@ describe("what is read of a body", () => {
   it("stands where it says", () => {
     holdsFor(spelled, ({ places, text }) => {
       const outline = outlineOf(text)
-      for (const name of memberNames) {
+      for (const name of Record.keys(members)) {
         const last = places.findLast(({ key }) => key === name)
         const { end, start } = outline.span(name)
         if (last === undefined) assert.strictEqual(start, -1)
