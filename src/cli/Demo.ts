@@ -50,7 +50,7 @@ export const demo = Command.make(
 
 const run = Effect.fnUntraced(function* (settings: GatewayConfig, urls: ReadonlyArray<string>) {
   let address = ""
-  const loaded: Loaded = { config: settings, file: undefined, files: [] }
+  const loaded: Loaded = { config: settings, file: undefined, files: [], said: [] }
   const gateway = layerGateway(loaded, Effect.succeed(loaded), ({ host, port: bound }) =>
     Effect.sync(() => {
       address = `http://${host}:${bound}`

@@ -3,7 +3,8 @@ import { Schema } from "effect"
 import { Flag } from "effect/cli"
 import { Span } from "../domain/Units.ts"
 
-export const config = Flag.File("config").pipe(
+/** Whatever can be read: a pipe such as `<(…)` too. What cannot be read is told by the loader. */
+export const config = Flag.Path("config").pipe(
   Flag.withAlias("c"),
   Flag.withDescription("The configuration file (else WEIR_CONFIG, else ./weir.yaml, else the environment alone)"),
   Flag.optional

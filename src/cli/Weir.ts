@@ -3,7 +3,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Exit, Layer, Runtime } from "effect"
 import { CliError, Command } from "effect/cli"
-import { ConfigLoader } from "../config/ConfigLoader.ts"
+import { ConfigLoader, HungFiles } from "../config/ConfigLoader.ts"
 import { version } from "../domain/Version.ts"
 import { bench } from "./Bench.ts"
 import { check } from "./Check.ts"
@@ -36,6 +36,8 @@ const exitStatus: Runtime.Teardown = (exit, onExit) => {
 
 export const main = (args: ReadonlyArray<string>, environment: Readonly<Record<string, string | undefined>>): void =>
   Command.runWith(weir, { version })(withCommand(args)).pipe(
-    Effect.provide(ConfigLoader.layer(environment).pipe(Layer.provideMerge(NodeServices.layer))),
+    Effect.provide(
+      ConfigLoader.layer(environment).pipe(Layer.provideMerge(HungFiles.layer), Layer.provideMerge(NodeServices.layer))
+    ),
     NodeRuntime.runMain({ disableErrorReporting: true, teardown: exitStatus })
   )

@@ -1,8 +1,9 @@
 /** The files that a configuration names for TLS: read once before anything starts, so that a wrong one is told at once. */
 import { createPrivateKey, X509Certificate } from "node:crypto"
-import { Effect, type FileSystem, Option, Result } from "effect"
+import { Effect, Option, Result } from "effect"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import type { Issue } from "./Decoding.ts"
+import type { FileTexts } from "./FileText.ts"
 
 type At = Issue["at"]
 
@@ -20,17 +21,17 @@ export const certificateFiles = ({ backends, listeners }: GatewayConfig): Readon
 /** An issue for each file that cannot be read or is not what it should be, and for each key that fits no certificate. */
 export const checkCertificates = Effect.fnUntraced(function* (
   { backends, listeners }: GatewayConfig,
-  fs: FileSystem.FileSystem
+  texts: FileTexts
 ) {
   const named: ReadonlyArray<Files> = [
     ...listeners.map(({ tls }, index) => ({ at: ["listeners", index, "tls"], ...tls })),
     ...backends.map(({ tls }, index) => ({ at: ["backends", index, "tls"], ...tls }))
   ]
-  const issues = yield* Effect.forEach(named, (files) => check(files, fs))
+  const issues = yield* Effect.forEach(named, (files) => check(files, texts))
   return issues.flat()
 })
 
-const check = Effect.fnUntraced(function* ({ at, ca, cert, key }: Files, fs: FileSystem.FileSystem) {
+const check = Effect.fnUntraced(function* ({ at, ca, cert, key }: Files, texts: FileTexts) {
   const issues: Array<Issue> = []
   const look = Effect.fnUntraced(function* <A>(
     member: string,
@@ -38,7 +39,7 @@ const check = Effect.fnUntraced(function* ({ at, ca, cert, key }: Files, fs: Fil
     parse: (pem: string) => Result.Result<A, string>
   ) {
     if (file === undefined) return undefined
-    const found = Result.flatMap(yield* Effect.result(read(fs, file)), parse)
+    const found = Result.flatMap(yield* Effect.result(reading(texts, file)), parse)
     if (Result.isSuccess(found)) return found.success
     issues.push({ at: [...at, member], message: `${file} ${found.failure}` })
     return undefined
@@ -52,10 +53,8 @@ const check = Effect.fnUntraced(function* ({ at, ca, cert, key }: Files, fs: Fil
   return issues
 })
 
-const read = (fs: FileSystem.FileSystem, file: string): Effect.Effect<string, string> =>
-  Effect.mapError(fs.readFileString(file), ({ reason }) =>
-    reason._tag === "NotFound" ? "is not there" : `cannot be read: ${reason._tag}`
-  )
+const reading = (texts: FileTexts, file: string): Effect.Effect<string, string> =>
+  Effect.mapError(texts.regularText(file), ({ reason }) => reason)
 
 const firstCertificate = Option.liftThrowable((pem: string) => new X509Certificate(pem))
 

@@ -6,7 +6,7 @@
  */
 
 import { parseEnv } from "node:util"
-import { Context, Effect, FileSystem, Layer, Path, Redacted, Result } from "effect"
+import { Context, Effect, Layer, Option, Path, Redacted, Result } from "effect"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import type { Listener } from "../domain/Listener.ts"
 import { checkAdminToken } from "./AdminToken.ts"
@@ -15,14 +15,17 @@ import { type ConfigInvalid, configInvalid, formatPath } from "./ConfigInvalid.t
 import { checkReferences } from "./CrossReferences.ts"
 import { decodeConfig, type Issue } from "./Decoding.ts"
 import { type Overrides, overlay } from "./EnvironmentOverlay.ts"
+import { type FileTexts, fileTexts, type Unreadable } from "./FileText.ts"
+import { HungFiles } from "./HungFiles.ts"
 import { type Environment, interpolate } from "./Interpolation.ts"
 import { checkAvailable } from "./NotYet.ts"
 import { checkResolution } from "./Resolution.ts"
 import { checkSafety } from "./SafeStart.ts"
 import { parseSource, type Source } from "./Source.ts"
 
-export { ConfigInvalid, configInvalid, formatProblem } from "./ConfigInvalid.ts"
+export { ConfigInvalid, configInvalid, formatProblem, type Problem } from "./ConfigInvalid.ts"
 export type { Overrides } from "./EnvironmentOverlay.ts"
+export { FileHangs, HungFiles } from "./HungFiles.ts"
 export { printYaml, redactConfig } from "./Printer.ts"
 
 export interface LoadOptions {
@@ -37,6 +40,8 @@ export interface Loaded {
   readonly file: string | undefined
   /** All files whose change is a reason to load again, whether they are there or not. */
   readonly files: ReadonlyArray<string>
+  /** What each file that was read speaks of: the top-level names of its settings, or its variables. */
+  readonly said: ReadonlyArray<{ readonly source: string; readonly names: ReadonlyArray<string> }>
 }
 
 export class ConfigLoader extends Context.Service<
@@ -51,40 +56,38 @@ export class ConfigLoader extends Context.Service<
     Layer.effect(
       ConfigLoader,
       Effect.gen(function* () {
-        const fs = yield* FileSystem.FileSystem
+        const hungFiles = yield* HungFiles
         const path = yield* Path.Path
 
-        const readText = (file: string) =>
-          fs.readFileString(file).pipe(
-            Effect.mapError((error) => {
-              const message = error.reason._tag === "NotFound" ? "no such file" : `cannot be read: ${error.reason._tag}`
-              return configInvalid(file, [{ path: file, message }])
-            })
-          )
-
-        const withDotEnv = Effect.fnUntraced(function* () {
-          const exists = yield* fs.exists(".env").pipe(Effect.orElseSucceed(() => false))
-          if (!exists) return environment
-          return { ...parseEnv(yield* readText(".env")), ...environment }
-        })
-
-        const find = Effect.fnUntraced(function* (options: LoadOptions, env: Environment) {
+        const find = Effect.fnUntraced(function* (options: LoadOptions, env: Environment, texts: FileTexts) {
           const named = options.file ?? (env["WEIR_CONFIG"] === "" ? undefined : env["WEIR_CONFIG"])
-          if (named !== undefined) return named
+          if (named !== undefined) {
+            return { file: named, text: yield* Effect.mapError(texts.text(named), unreadable(named)) }
+          }
           const standard = path.resolve("weir.yaml")
-          return (yield* fs.exists(standard).pipe(Effect.orElseSucceed(() => false))) ? standard : undefined
+          const text = yield* optionalText(texts, standard)
+          return text === undefined ? undefined : { file: standard, text }
         })
 
         const load = Effect.fn("ConfigLoader.load")(function* (options: LoadOptions) {
-          const env = yield* withDotEnv()
-          const file = yield* find(options, env)
-          const source = file === undefined ? emptySource : yield* parseSource(file, yield* readText(file))
+          const texts = yield* fileTexts(hungFiles)
+          const dotEnv = yield* optionalText(texts, ".env")
+          const variables = parseEnv(dotEnv ?? "")
+          const env = { ...variables, ...environment }
+          const found = yield* find(options, env, texts)
+          const file = found?.file
+          const source = found === undefined ? emptySource : yield* parseSource(found.file, found.text)
           const config = yield* validate(file ?? "environment", source, env, options.overrides ?? {})
-          const unusable = [...(yield* checkCertificates(config, fs)), ...(yield* checkResolution(config))]
+          const unusable = [...(yield* checkCertificates(config, texts)), ...(yield* checkResolution(config))]
           if (unusable.length > 0) {
             return yield* configInvalid(file ?? "environment", problemsOf(unusable, source))
           }
-          return { config, file, files: [...(file === undefined ? [] : [file]), ".env", ...certificateFiles(config)] }
+          const said = [
+            ...(file === undefined ? [] : [{ source: file, names: namesIn(source.value) }]),
+            { source: ".env", names: namesIn(variables) }
+          ]
+          const files = [...(file === undefined ? [] : [file]), ".env", ...certificateFiles(config)]
+          return { config, file, files, said }
         })
 
         return ConfigLoader.of({ load })
@@ -92,11 +95,28 @@ export class ConfigLoader extends Context.Service<
     )
 }
 
+const unreadable = (file: string) => (error: Unreadable) =>
+  configInvalid(file, [{ path: file, message: error.isMissing ? "no such file" : error.reason }])
+
+/** `undefined`: there is none. */
+const optionalText = (texts: FileTexts, file: string) =>
+  texts.text(file).pipe(
+    Effect.asSome,
+    Effect.catchIf(
+      ({ isMissing }) => isMissing,
+      () => Effect.succeedNone
+    ),
+    Effect.mapBoth({ onFailure: unreadable(file), onSuccess: Option.getOrUndefined })
+  )
+
 const problemsOf = (issues: ReadonlyArray<Issue>, { lineOf }: Source) =>
   issues.map(({ at, message }) => {
     const line = lineOf(at)
     return { path: formatPath(at), message, ...(line !== undefined && { line }) }
   })
+
+const namesIn = (value: unknown): ReadonlyArray<string> =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? Object.keys(value) : []
 
 const emptySource: Source = { value: {}, lineOf: () => undefined }
 

@@ -3,19 +3,28 @@
  * editor puts a new one in its place, would not see the links of a mounted ConfigMap turn, and has no say on network
  * file systems and many container mounts; a look costs a few microseconds.
  */
-import { type Duration, Effect, Equal, FileSystem, Option } from "effect"
+import { type Duration, Effect, Equal, FileSystem, Option, Result } from "effect"
+import { HungFiles } from "../config/ConfigLoader.ts"
 
 export interface Pace {
   readonly every: Duration.Input
-  /** How long files must stay as they are before somebody is told: who writes may not be done. */
+  /** How long files must stay as they are before it is told: what writes may not be done. */
   readonly calm: Duration.Input
+  /** The same for a file that is gone or empty: most often it is about to be written. */
+  readonly absent: Duration.Input
 }
 
+/** What each file looks like; of one that gives no answer there is nothing. */
 type Look = ReadonlyMap<string, string>
 
+const absent = "absent"
+
+/** How long a look may take: longer, and the file system hangs. */
+const lookPatience = "4 seconds"
+
 /**
- * Runs `changed` whenever one of the files is different, and calm again. A file that is absent or empty is one that
- * somebody is about to write. `files` is asked anew each time; one that it names for the first time is no change.
+ * Runs `changed` whenever one of the files is different, and calm again. `files` is asked anew each time; one that it
+ * names for the first time is no change.
  */
 export const watchFiles = Effect.fnUntraced(function* <R>(
   files: () => ReadonlyArray<string>,
@@ -23,11 +32,16 @@ export const watchFiles = Effect.fnUntraced(function* <R>(
   changed: Effect.Effect<void, never, R>
 ) {
   const fs = yield* FileSystem.FileSystem
+  const { attempt } = yield* HungFiles
 
   const signatureOf = Effect.fnUntraced(function* (file: string) {
-    const info = yield* Effect.option(fs.stat(file))
-    if (Option.isNone(info) || Number(info.value.size) === 0) return undefined
-    const { dev, ino, mtime, size } = info.value
+    const info = yield* Effect.result(attempt(file, lookPatience, () => fs.stat(file)))
+    if (Result.isFailure(info)) {
+      const isGone = info.failure._tag === "PlatformError" && info.failure.reason._tag === "NotFound"
+      return isGone ? absent : undefined
+    }
+    const { dev, ino, mtime, size } = info.success
+    if (Number(size) === 0) return absent
     return [dev, Option.getOrUndefined(ino), size, Option.getOrUndefined(mtime)?.getTime()].join(" ")
   })
   const look = Effect.fnUntraced(function* (at: ReadonlyArray<string>) {
@@ -38,10 +52,12 @@ export const watchFiles = Effect.fnUntraced(function* <R>(
     }
     return seen
   })
+  const isChanged = ([file, signature]: readonly [string, string]) => known.get(file) !== signature
   const settled = Effect.fnUntraced(function* (at: ReadonlyArray<string>, first: Look) {
     let seen = first
     for (;;) {
-      yield* Effect.sleep(pace.calm)
+      const isAbsent = [...seen].some((entry) => entry[1] === absent && isChanged(entry))
+      yield* Effect.sleep(isAbsent ? pace.absent : pace.calm)
       const again = yield* look(at)
       if (Equal.equals(seen, again)) return again
       seen = again
@@ -60,8 +76,11 @@ export const watchFiles = Effect.fnUntraced(function* <R>(
     note(yield* look(fresh))
     yield* Effect.sleep(pace.every)
     const seen = yield* look(at)
-    if (![...seen].some(([file, signature]) => known.get(file) !== signature)) continue
-    note(yield* settled(at, seen))
-    yield* changed
+    if (![...seen].some(isChanged)) continue
+    const calm = yield* settled(at, seen)
+    // It may be again as it was: nothing has changed then.
+    const isNew = [...calm].some(isChanged)
+    note(calm)
+    if (isNew) yield* changed
   }
 })

@@ -1,13 +1,15 @@
 /**
  * Reading the configuration again while the gateway runs: file, `.env` and environment, as at the start. What is not
  * valid, or cannot be followed here and now, changes nothing and is told with every problem; what is valid is in force
- * for the next request. A signal, a change of the file and the admin API all come this way.
+ * for the next request. A signal, a change of the file and the admin API all come this way; what a change of a file
+ * takes away altogether is refused, and a signal applies it.
  */
 import { Context, Effect, Layer, Semaphore } from "effect"
 import { type ConfigInvalid, configInvalid, type Loaded } from "../config/ConfigLoader.ts"
 import { Registry, type Snapshot } from "../registry/Registry.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import { awaitingRestart, differences } from "./Differences.ts"
+import { lossesOf } from "./Losses.ts"
 
 /** Who asked. */
 export type Trigger = "signal" | "file" | "api"
@@ -38,7 +40,7 @@ export class Reloader extends Context.Service<
         const metrics = yield* Metrics
         const oneAtATime = yield* Semaphore.make(1)
         // Mutable on purpose: what the last good load said.
-        let { files } = first
+        let last = first
 
         const follow = Effect.fnUntraced(function* (trigger: Trigger) {
           const before = registry.current()
@@ -46,12 +48,14 @@ export class Reloader extends Context.Service<
           // A file that has gone is no wish to go on with the environment alone.
           if (first.file !== undefined && loaded.file === undefined) return yield* gone(first.file)
           const source = loaded.file ?? "environment"
+          const losses = trigger === "file" ? lossesOf(before.config, last, loaded) : []
+          if (losses.length > 0) return yield* configInvalid(source, losses)
           // In turns, as it was read: what has many backends takes long to compare.
           yield* Effect.yieldNow
           const snapshot = yield* registry
             .apply(loaded.config)
             .pipe(Effect.mapError(({ problems }) => configInvalid(source, problems)))
-          files = loaded.files
+          last = loaded
           yield* Effect.yieldNow
           const reloaded: Reloaded = {
             snapshot,
@@ -76,7 +80,7 @@ export class Reloader extends Context.Service<
           )
         const count = (result: string) => Effect.sync(() => metrics.configReloads(result)(1))
 
-        return Reloader.of({ reload, files: () => files })
+        return Reloader.of({ reload, files: () => last.files })
       })
     )
 }

@@ -3,7 +3,7 @@ import { Effect, Layer, Queue } from "effect"
 import { type Pace, watchFiles } from "./FileWatch.ts"
 import { Reloader } from "./Reloader.ts"
 
-const pace: Pace = { every: "500 millis", calm: "100 millis" }
+const pace: Pace = { every: "500 millis", calm: "100 millis", absent: "2 seconds" }
 
 /**
  * Hangups from now on: taken before anything is loaded, since without a taker the signal would end the process. However

@@ -2,10 +2,11 @@ import { readdirSync, readFileSync } from "node:fs"
 import * as path from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, FileSystem, Redacted, Result } from "effect"
+import { Duration, Effect, Exit, FileSystem, Layer, Redacted, Result } from "effect"
 import {
   ConfigInvalid,
   ConfigLoader,
+  HungFiles,
   type Overrides,
   printYaml,
   redactConfig,
@@ -482,7 +483,7 @@ const inFolder = <A, E>(
       () => Effect.sync(() => process.chdir(before))
     )
     return yield* Effect.flatMap(ConfigLoader, (loader) => use(loader, folder)).pipe(
-      Effect.provide(ConfigLoader.layer(environment))
+      Effect.provide(Layer.provide(ConfigLoader.layer(environment), HungFiles.layer))
     )
   }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
 
@@ -616,7 +617,7 @@ describe("a file that TLS needs", () => {
       backendWith("{ca: empty.pem}"),
       "backends[0].tls.ca: empty.pem holds no certificate in PEM form (line 1)"
     ],
-    ["is a folder", backendWith("{ca: .}"), "backends[0].tls.ca: . cannot be read: BadResource (line 1)"]
+    ["is a folder", backendWith("{ca: .}"), "backends[0].tls.ca: . is a directory (line 1)"]
   ] as const) {
     it.effect(`and ${what} is a problem with its place`, () =>
       Effect.map(problemsWith(text), (problems) => assert.deepStrictEqual(problems, [expected]))

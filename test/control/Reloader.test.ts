@@ -11,7 +11,15 @@ const a = { name: "a", url: "http://127.0.0.1:1" }
 const b = { name: "b", url: "http://127.0.0.1:2" }
 
 const loadedOf = (input: unknown) =>
-  Effect.map(configOf(input), (config): Loaded => ({ config, file: "weir.yaml", files: ["weir.yaml"] }))
+  Effect.map(
+    configOf(input),
+    (config): Loaded => ({
+      config,
+      file: "weir.yaml",
+      files: ["weir.yaml"],
+      said: [{ source: "weir.yaml", names: typeof input === "object" && input !== null ? Object.keys(input) : [] }]
+    })
+  )
 
 const bad = new ConfigInvalid({
   source: "weir.yaml",
@@ -97,6 +105,79 @@ describe("a reload", () => {
         const refused = yield* Effect.flip(reloader.reload("signal"))
         assert.include(refused.message, "no such file any more")
         assert.strictEqual(registry.current(), before)
+      })
+    )
+  )
+
+  const slips: Record<string, readonly [next: unknown, message: RegExp]> = {
+    "is cut off": [{}, /^weir\.yaml: says nothing any more/m],
+    "holds a comment alone": [null, /^weir\.yaml: says nothing any more/m],
+    "has no backends any more": [{ backends: [], keys: [] }, /^backends: this takes away every backend \(1\)/m],
+    "does not speak of backends any more": [{ keys: [] }, /^backends: this takes away every backend \(1\)/m],
+    "does not speak of listeners any more": [{ backends: [a] }, /^listeners: this takes away every listener \(1\)/m]
+  }
+  for (const [what, [next, message]] of Object.entries(slips)) {
+    it.effect(`of a file that ${what} is refused and counted, with what applies it; a signal applies it`, () =>
+      scene(({ registry, reloader, say }) =>
+        Effect.gen(function* () {
+          yield* say(loadedOf({ backends: [a], listeners: [{ port: 9000 }], keys: [] }))
+          yield* reloader.reload("signal")
+          const before = registry.current()
+          yield* say(loadedOf(next ?? {}))
+          const refused = yield* Effect.flip(reloader.reload("file"))
+          assert.match(refused.message, message)
+          assert.match(refused.message, /SIGHUP/)
+          assert.strictEqual(registry.current(), before)
+          assert.deepInclude(yield* counted("weir_config_reloads_total"), { refused: 1 })
+          yield* reloader.reload("signal")
+          assert.notStrictEqual(registry.current(), before)
+        })
+      )
+    )
+  }
+
+  it.effect("of a .env that is gone, where it said something, is refused; a signal applies it", () =>
+    scene(({ reloader, say }) =>
+      Effect.gen(function* () {
+        const withEnv = (names: ReadonlyArray<string>) =>
+          Effect.map(loadedOf({ backends: [a] }), (loaded) => ({
+            ...loaded,
+            said: [...loaded.said, { source: ".env", names }]
+          }))
+        yield* say(withEnv(["WEIR_API_KEY"]))
+        yield* reloader.reload("signal")
+        yield* say(withEnv([]))
+        assert.match((yield* Effect.flip(reloader.reload("file"))).message, /^\.env: says nothing any more/)
+        yield* reloader.reload("signal")
+      })
+    )
+  )
+
+  for (const [what, next] of [
+    ["other backends in the place of all", { backends: [b], listeners: [{ port: 9000 }] }],
+    ["another port for the only listener", { backends: [a], listeners: [{ port: 8000 }] }],
+    ["another name for it", { backends: [a], listeners: [{ port: 9000, name: "other" }] }],
+    ["one backend less", { backends: [a], listeners: [{ port: 9000 }] }]
+  ] as const) {
+    it.effect(`of a file with ${what} is applied`, () =>
+      scene(({ reloader, say }) =>
+        Effect.gen(function* () {
+          yield* say(loadedOf({ backends: [a, { ...b, name: "c" }], listeners: [{ port: 9000 }] }))
+          yield* reloader.reload("signal")
+          yield* say(loadedOf(next))
+          assert.isNotEmpty((yield* reloader.reload("file")).changes)
+        })
+      )
+    )
+  }
+
+  it.effect("of a file that never spoke of backends or listeners has nothing to take away", () =>
+    scene(({ reloader, say }) =>
+      Effect.gen(function* () {
+        yield* say(loadedOf({ keys: [] }))
+        yield* reloader.reload("signal")
+        yield* say(loadedOf({ limits: { maxBodyBytes: 1024 } }))
+        assert.deepStrictEqual((yield* reloader.reload("file")).changes, ["limits changed"])
       })
     )
   )
