@@ -15,7 +15,8 @@ import { openAi } from "./adapters/OpenAi.ts"
 import { sglang } from "./adapters/Sglang.ts"
 import { vllm } from "./adapters/Vllm.ts"
 import { type Outgoing, outgoingHeaders, type Prepared, prepare, target } from "./Outgoing.ts"
-import type { UpstreamRequest } from "./UpstreamTransport.ts"
+import { mayTellAddress, OwnAddress } from "./OwnAddress.ts"
+import type { UpstreamHeaders, UpstreamRequest } from "./UpstreamTransport.ts"
 
 export { type Adapter, type ProbeAnswer, type Verdict } from "./Adapter.ts"
 export type { Outgoing } from "./Outgoing.ts"
@@ -54,6 +55,10 @@ export class BackendAdapter extends Context.Service<
     /** The backend as such a probe reaches it: another one where it is watched at a port of its own. */
     readonly watched: (backend: Backend, kind: ProbeKind) => Backend
     readonly classify: (backend: Backend, status: number) => Verdict
+    /** An answer's headers without what tells where the backend is; `asked`: the client's path, as it sent it. */
+    readonly conceal: (backend: Backend, headers: UpstreamHeaders, asked: string) => UpstreamHeaders
+    /** Whether a text names the backend's address. */
+    readonly isNamedIn: (backend: Backend, text: string) => boolean
   }
 >()("weir/backend/BackendAdapter") {
   static readonly layer = Layer.effect(
@@ -67,6 +72,8 @@ export class BackendAdapter extends Context.Service<
           backend.health.port === undefined ? backend : { ...backend, url: withPort(backend.url, backend.health.port) }
       )
       const adapterOf = (backend: Backend): Adapter => preparedFor(backend).adapter
+
+      const addressOf = memoize((backend: Backend) => new OwnAddress(backend, preparedFor(backend)))
 
       return BackendAdapter.of({
         of: adapterOf,
@@ -97,7 +104,10 @@ export class BackendAdapter extends Context.Service<
           return { ...emptyGet, path, query: query === undefined ? "" : `?${query}` }
         },
         watched: (backend, kind) => (kind === "models" ? backend : elsewhere(backend)),
-        classify: (backend, status) => adapterOf(backend).classify(status)
+        classify: (backend, status) => adapterOf(backend).classify(status),
+        conceal: (backend, headers, asked) =>
+          mayTellAddress(headers) ? addressOf(backend).conceal(headers, asked) : headers,
+        isNamedIn: (backend, text) => addressOf(backend).isNamedIn(text)
       })
     })
   )

@@ -59,6 +59,26 @@ const targetPath = ({ apiPath, rootPath }: Prepared, path: string): string => {
   return path === "/v1" ? apiPath || "/" : rootPath + path
 }
 
+/**
+ * The other way: where a client finds here what is at such a path of the backend. Of two such paths, the one that is
+ * like the client's own. What no client can reach keeps its path.
+ */
+export const clientPath = ({ apiPath, rootPath }: Prepared, path: string, asked: string): string => {
+  const [belowApi, belowRoot] = [below(apiPath, path), below(rootPath, path)]
+  const api = belowApi === undefined ? undefined : `/v1${belowApi}`
+  // What is asked for here as `/` is the root with a slash there.
+  const root = belowRoot === undefined || belowRoot === "" || isApiPath(belowRoot) ? undefined : belowRoot
+  return (isApiPath(asked) ? (api ?? root) : (root ?? api)) ?? (belowRoot === "" ? "/" : path)
+}
+
+const isApiPath = (path: string): boolean => path === "/v1" || path.startsWith("/v1/")
+
+/** What is left of a path below another one, with its slash; `undefined`: it is not below. */
+const below = (base: string, path: string): string | undefined => {
+  if (path === base) return ""
+  return path.startsWith(`${base}/`) ? path.slice(base.length) : undefined
+}
+
 /** What the client has said already stays as it is. */
 const withOwn = (own: Prepared["query"], query: string): string => {
   const said = new URLSearchParams(query)
@@ -110,6 +130,14 @@ export const outgoingHeaders = (
   if (signed) addSignature(headers, auth, prepared, outgoing, path, epochMillis)
   return headers
 }
+
+/** Names by which the configuration has the backend called in requests, without their ports. */
+export const ownHostHeaders = ({ headers }: Backend): ReadonlyArray<string> =>
+  headers.flatMap((operation) =>
+    operation.op !== "remove" && operation.name.toLowerCase() === "host"
+      ? [Redacted.value(operation.value).replace(/:\d+$/, "")]
+      : []
+  )
 
 const apply = (headers: Array<string>, operation: HeaderOperation): void => {
   switch (operation.op) {

@@ -8,6 +8,8 @@ import type { Flight } from "./Flight.ts"
 /** What is to be sent, and how often that may be done. */
 export interface Mission {
   readonly flight: Flight
+  /** As the client sent it, without the query. */
+  readonly path: string
   /** What goes to the backend of a lease. */
   readonly outgoing: (lease: Lease) => Outgoing
   /** What backends are asked for; `undefined` for what is passed through. */

@@ -85,6 +85,7 @@ export const makePlanner = (services: ProxyServices) => {
     })
     const mission: Mission = {
       flight,
+      path: request.path,
       outgoing: outgoingOf(inquiry, route),
       model: route.model,
       dialect: endpoint?.dialect ?? "none",

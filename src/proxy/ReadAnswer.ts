@@ -66,6 +66,12 @@ const isEventStream = ({ dialect }: Mission, { headers, status }: UpstreamRespon
 
 /** Whether the end of an answer is near, so that it can be waited for; else it may be a stream of any kind. */
 const isShort = ({ flight: { method } }: Mission, { headers, status }: UpstreamResponse): boolean =>
-  method === "HEAD" || status === 204 || status === 304 || Number(headers["content-length"] ?? Number.NaN) <= holdBytes
+  method === "HEAD" ||
+  status === 204 ||
+  isRedirect(status) ||
+  Number(headers["content-length"] ?? Number.NaN) <= holdBytes
+
+/** What a client is sent elsewhere by; its body, if it has one, is a page for a person. */
+export const isRedirect = (status: number): boolean => status >= 300 && status < 400 && status !== 304
 
 const nothingSaid = new UpstreamFailed({ kind: "reset", detail: "the stream ended before its first event" })

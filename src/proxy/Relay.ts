@@ -15,7 +15,7 @@ import type { EndJudge } from "./EndJudge.ts"
 import { downwardHeaders } from "./HeaderHygiene.ts"
 import type { Mission } from "./Mission.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
-import type { Answer } from "./ReadAnswer.ts"
+import { type Answer, isRedirect } from "./ReadAnswer.ts"
 import type { RequestReport, StreamEnd } from "./RequestReport.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
 import { isOverload } from "./StandIn.ts"
@@ -42,12 +42,13 @@ export type Relayed = (sink: BodySink) => Effect.Effect<void, UpstreamFailed>
 const nothing: Relayed = () => Effect.void
 
 export const makeRelay =
-  ({ metrics }: ProxyServices) =>
+  ({ adapters, metrics }: ProxyServices) =>
   (mission: Mission, answer: Answer, report: RequestReport): ProxyResponse => {
     const { flight } = mission
     const { attempt, response } = answer
     const { backend } = attempt.member
-    const { cookies, headers } = downwardHeaders(response.headers)
+    const concealed = adapters.conceal(backend.config, response.headers, mission.path)
+    const { cookies, headers } = downwardHeaders(concealed)
     headers["x-routed-node"] = backend.name
     headers["x-weir-attempts"] = String(flight.allAttempts)
     if (flight.sticky !== undefined) {
@@ -90,6 +91,13 @@ export const makeRelay =
         metrics.streamEnds(flight.pool.name, end)(1)
       })
       return { status: response.status, headers, cookies, body: nothing, contentLength: undefined, tunnel }
+    }
+    if (isRedirect(response.status) && flight.method !== "HEAD" && !isHarmless(answer, adapters)) {
+      response.cancel()
+      ended("complete")
+      delete headers["content-type"]
+      delete headers["content-encoding"]
+      return { status: response.status, headers, cookies, body: new Uint8Array(0), contentLength: undefined }
     }
     if (answer.judge === undefined) {
       const contentLength = declaredLength(response)
@@ -137,6 +145,12 @@ export const makeRelay =
  */
 const isFinal = (status: number, attempts: number): boolean =>
   status === 501 || status === 505 || (status >= 400 && attempts > 1 && !isOverload(status))
+
+/** Whether the page of a redirect may be shown: it is there as a whole, can be read, and does not name the backend. */
+const isHarmless = ({ attempt, complete, held, response }: Answer, adapters: ProxyServices["adapters"]): boolean => {
+  if (!complete || response.headers["content-encoding"] !== undefined) return false
+  return held.length === 0 || !adapters.isNamedIn(attempt.member.backend.config, Buffer.concat(held).toString("latin1"))
+}
 
 /** A body of which only the connection tells whether it is complete: if not, the client's connection is broken too. */
 const plainBody =

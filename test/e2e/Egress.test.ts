@@ -50,6 +50,36 @@ describe("a redirect of a backend", () => {
   }
 })
 
+describe("a backend that sends a client to itself", () => {
+  it.live("does not tell its address, and the client finds the way through the gateway", () =>
+    Effect.gen(function* () {
+      // With its own address in the head and on the page, as engines make both from the Host that they are asked by.
+      const server = http.createServer(({ headers: { host }, url = "" }, answer) => {
+        if (url === "/base/models") return void answer.end('{"data":[{"id":"sim-model"}]}')
+        const [status] = /\d{3}$/.exec(url) ?? []
+        if (status === undefined) return void answer.end(`arrived at ${url}`)
+        const location = `http://${host}${url}/`
+        answer.writeHead(Number(status), { location }).end(`<a href="${location}">here</a>`)
+      })
+      const port = yield* listen(server, () => server.closeAllConnections())
+      const gateway = yield* serve({
+        backends: [{ name: "a", url: `http://127.0.0.1:${port}/base`, models: ["sim-model"] }]
+      })
+      for (const status of [301, 302, 303, 307, 308]) {
+        for (const asked of [`/v1/files/${status}`, `/docs/${status}`]) {
+          const answer = yield* ask(gateway.url + asked)
+          assert.strictEqual(answer.status, status)
+          assert.strictEqual(answer.headers.get("location"), `${asked}/`)
+          const told = [...answer.headers].flat().join() + answer.text
+          assert.notInclude(told, String(port))
+          const followed = yield* Effect.promise(() => fetch(gateway.url + asked).then((response) => response.text()))
+          assert.strictEqual(followed, `arrived at ${asked.replace(/^(\/v1)?/, "/base")}/`)
+        }
+      }
+    })
+  )
+})
+
 describe("a start", () => {
   for (const [what, config, expected] of [
     [
@@ -151,7 +181,7 @@ describe("a pool's proxy", () => {
       Effect.gen(function* () {
         const file = yield* caFile
         const engine = createSecureServer({ ...certificate, allowHTTP1: true }, (request, answer) => {
-          answer.end(`${request.httpVersion} ${request.url}`)
+          answer.end(request.url === "/v1/models" ? '{"data":[]}' : `${request.httpVersion} ${request.url}`)
         })
         const sockets = new Set<Socket>()
         engine.on("connection", (socket: Socket) => sockets.add(socket))
