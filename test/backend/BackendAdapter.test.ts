@@ -382,9 +382,11 @@ describe("what a status says of the backend and of the request", () => {
         const { entry } = yield* lone(adapter === "huawei-apig" ? signed : { adapter })
         const classify = (status: number) => adapters.classify(entry.config, status)
         for (const status of [200, 201, 204, 206, 301, 304]) assert.strictEqual(classify(status), "answered")
-        for (const status of [400, 401, 403, 404, 408, 413, 422]) assert.strictEqual(classify(status), "request_fault")
+        for (const status of [400, 409, 413, 422, 501, 505]) assert.strictEqual(classify(status), "request_fault")
+        for (const status of [402, 403, 404, 408, 421, 425]) assert.strictEqual(classify(status), "refused")
+        assert.strictEqual(classify(401), "refused_credential")
         for (const status of [429, 503]) assert.strictEqual(classify(status), "back_pressure")
-        for (const status of [500, 501, 502, 504, 520, 599]) assert.strictEqual(classify(status), "backend_fault")
+        for (const status of [500, 502, 504, 520, 599]) assert.strictEqual(classify(status), "backend_fault")
       }).pipe(Effect.provide(BackendAdapter.layer))
     )
   }
