@@ -4,8 +4,9 @@
  * is not closed at once: who uses it may be sending a request at this very moment, which could not be sent again.
  */
 import type { IncomingMessage } from "node:http"
-import type { Http2ServerRequest, Http2Session } from "node:http2"
+import { constants, type Http2ServerRequest, type Http2Session, type ServerHttp2Stream } from "node:http2"
 import { Socket } from "node:net"
+import { Untaken } from "./Untaken.ts"
 
 /** Milliseconds without a request after which a connection is taken for idle. */
 const quietEnough = 1000
@@ -16,21 +17,23 @@ type Connection = Socket | Http2Session
 /** What is known of one connection; given out by `begin`, to be handed back to `end`. */
 export interface Visited {
   readonly connection: Connection | undefined
+  /** What it runs on. */
+  readonly socket: Socket | undefined
   /** Opened after the end had begun. */
   readonly late: boolean
   busy: number
   quietSince: number
   /** Bytes that had come when it was quiet last: more means that a request is on its way. */
   read: number
-  /** Bytes that its client had not taken when we looked last, and since when nothing has changed in that. */
-  untaken: number
-  stalledSince: number
+  readonly untaken: Untaken
 }
 
 export class Connections {
   readonly #now: () => number
   readonly #sockets = new Set<Socket>()
   readonly #visited = new Map<Connection, Visited>()
+  /** Of HTTP/2, those that a request has come on. */
+  readonly #streams = new Map<ServerHttp2Stream, { drained: number; readonly untaken: Untaken }>()
   #closingSince = Number.POSITIVE_INFINITY
 
   readonly #onRefused: () => void
@@ -62,16 +65,16 @@ export class Connections {
     socket.once("close", () => this.#sockets.delete(socket))
   }
 
-  /** Requests can come on it. */
-  opened(connection: Connection): void {
-    this.#visited.set(connection, this.#fresh(connection))
+  /** Requests can come on it; `socket`: what a session of HTTP/2 runs on. */
+  opened(connection: Connection, socket = connection instanceof Socket ? connection : undefined): void {
+    this.#visited.set(connection, this.#fresh(connection, socket))
     connection.once("close", () => this.#visited.delete(connection))
   }
 
   /** A request is under way; to be `end`ed once. */
   begin(message: IncomingMessage | Http2ServerRequest): Visited {
-    const connection = "stream" in message ? message.stream.session : message.socket
-    const visited = (connection && this.#visited.get(connection)) ?? this.#fresh(undefined)
+    const connection = "stream" in message ? this.#sessionOf(message.stream) : message.socket
+    const visited = (connection && this.#visited.get(connection)) ?? this.#fresh(undefined, undefined)
     visited.busy++
     return visited
   }
@@ -111,16 +114,24 @@ export class Connections {
 
   /**
    * Cuts what its client has taken nothing from for so many milliseconds, though there is something: it holds a place at
-   * a backend for nobody. Over HTTP/2 each stream has a window of its own, and nothing can be seen of that here.
+   * a backend for nobody. Of HTTP/1 that is the connection. Of HTTP/2 it is the stream, whether its own window is closed,
+   * the session's, or the connection: other streams go on. That something was taken is seen when a slice of it was.
    */
   cutStalled(patience: number): void {
     const now = this.#now()
-    for (const visited of this.#visited.values()) {
-      const { connection, untaken } = visited
-      if (!(connection instanceof Socket)) continue
-      visited.untaken = connection.writableLength
-      if (visited.untaken === 0 || visited.untaken !== untaken) visited.stalledSince = now
-      else if (now - visited.stalledSince >= patience) connection.destroy()
+    for (const [stream, { drained, untaken }] of this.#streams) {
+      if (untaken.stalledFor(stream.writableLength, drained, now) < patience) continue
+      stream.close(constants.NGHTTP2_CANCEL)
+      // The reset waits on the connection like all else. The request does not wait for it.
+      stream.destroy()
+    }
+    for (const { busy, connection, socket, untaken } of this.#visited.values()) {
+      const stalledFor =
+        connection instanceof Socket
+          ? untaken.stalledFor(connection.writableLength, connection.bytesWritten - connection.writableLength, now)
+          : // A session that is over and does not go has its goodbye waiting.
+            untaken.stalledFor(Number(connection?.closed === true && busy === 0), 0, now)
+      if (stalledFor >= patience) socket?.destroy()
     }
   }
 
@@ -136,9 +147,20 @@ export class Connections {
     return true
   }
 
-  #fresh(connection: Connection | undefined): Visited {
+  #sessionOf(stream: ServerHttp2Stream): Http2Session | undefined {
+    if (!stream.destroyed) {
+      const taking = { drained: 0, untaken: new Untaken(this.#now()) }
+      this.#streams.set(stream, taking)
+      // It does not count its bytes.
+      stream.on("drain", () => taking.drained++)
+      stream.once("close", () => this.#streams.delete(stream))
+    }
+    return stream.session
+  }
+
+  #fresh(connection: Connection | undefined, socket: Socket | undefined): Visited {
     const now = this.#now()
-    return { connection, late: this.closing, busy: 0, quietSince: now, read: 0, untaken: 0, stalledSince: now }
+    return { connection, socket, late: this.closing, busy: 0, quietSince: now, read: 0, untaken: new Untaken(now) }
   }
 }
 

@@ -10,8 +10,9 @@ import { type OutgoingHttpHeaders, ServerResponse } from "node:http"
 import type { Writable } from "node:stream"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
-import type { BodySink, ProxyResponse, Relayed } from "../proxy/Proxy.ts"
+import type { ProxyResponse, Relayed } from "../proxy/Proxy.ts"
 import type { Incoming } from "./Incoming.ts"
+import { Outlet, sliceSize } from "./Outlet.ts"
 
 /** What is answered, and on what. */
 type Delivered = Pick<Incoming, "message" | "response">
@@ -21,9 +22,6 @@ const delivered = HttpServerResponse.empty()
 
 /** Up to here a body and its head are one piece of text: one write of one buffer. */
 const mostAsText = 16_384
-
-/** From here on it is waited until the client has it all: it may be slow, and the gateway about to stop. */
-const waitedFor = 1024 * 1024
 
 /** Of these, HTTP says that they have no body and no length. */
 const bodiless = new Set([204, 205, 304])
@@ -62,23 +60,20 @@ const whole = ({ response }: Delivered, body: Uint8Array) => {
     response.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1"), "latin1")
     return done
   }
-  response.end(body)
-  return body.length < waitedFor ? done : Effect.as(untilSent(response), delivered)
+  if (body.length <= sliceSize) {
+    response.end(body)
+    return done
+  }
+  const outlet = new Outlet(response)
+  outlet.take(body)
+  return endOf(response, outlet)
 }
 
 const pour = (incoming: Delivered, body: Relayed) => {
   const response: Writable = incoming.response
-  const sink: BodySink = {
-    take: (piece) => response.write(piece),
-    onceReady: (ready) => {
-      response.once("drain", ready)
-    }
-  }
-  return Effect.matchEffect(body(sink), {
-    onSuccess: () => {
-      response.end()
-      return response.writableLength > 0 ? Effect.as(untilSent(response), delivered) : done
-    },
+  const outlet = new Outlet(response)
+  return Effect.matchEffect(body(outlet), {
+    onSuccess: () => endOf(response, outlet),
     onFailure: () => {
       // An error resets a stream of HTTP/2 with INTERNAL_ERROR; a connection of HTTP/1.1 is closed either way.
       response.destroy(isHttp1(incoming) ? undefined : brokenOff)
@@ -88,6 +83,24 @@ const pour = (incoming: Delivered, body: Relayed) => {
 }
 
 const brokenOff = new Error("the backend broke off")
+
+/** It is waited until the client has it all: it may be slow, and the gateway about to stop. */
+const endOf = (response: Writable, outlet: Outlet): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+  Effect.suspend(() => {
+    if (response.destroyed) return done
+    if (!outlet.isEmpty) return Effect.andThen(untilReady(response, outlet), endOf(response, outlet))
+    response.end()
+    return response.writableLength > 0 ? Effect.as(untilSent(response), delivered) : done
+  })
+
+/** The outlet is empty, or the client has gone. */
+const untilReady = (response: Writable, outlet: Outlet): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    const ready = () => resume(Effect.void)
+    outlet.onceReady(ready)
+    response.once("close", ready)
+    return Effect.sync(() => response.off("close", ready))
+  })
 
 /** The last of it is with the system, or the client has gone. */
 const untilSent = (response: Writable): Effect.Effect<void> =>

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises"
 import { createServer, type Server } from "node:http"
 import { createSecureServer, type Http2SecureServer } from "node:http2"
-import { Server as NetServer } from "node:net"
+import { Server as NetServer, type Socket } from "node:net"
 import { createSecureContext } from "node:tls"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Duration, Effect, Exit, Schedule, Schema, Scope } from "effect"
@@ -191,8 +191,13 @@ const follow = (server: Server | Http2SecureServer, connections: Connections, he
     server.on("connection", (socket) => connections.opened(socket))
     return
   }
+  // Told right before the session that is made of it.
+  let socket: Socket | undefined
+  server.prependListener("secureConnection", (secured) => {
+    socket = secured
+  })
   server.on("session", (session) => {
-    connections.opened(session)
+    connections.opened(session, socket)
     // As HTTP/1 has it by itself: so long for the first request, and so long between two.
     session.setTimeout(headTime())
     session.once("stream", () => session.setTimeout(keepAlive))
