@@ -38,7 +38,14 @@ export const decodeContent = (response: UpstreamResponse): UpstreamResponse => {
   if (makeDecoder === undefined) return response
   const { "content-encoding": _coding, "content-length": _length, ...headers } = response.headers
   const body = new DecodedBody(response, makeDecoder)
-  return { status: response.status, headers, read: body.read, pour: pourByReading(body.read), cancel: body.cancel }
+  return {
+    status: response.status,
+    headers,
+    read: body.read,
+    wake: response.wake,
+    pour: pourByReading(body.read),
+    cancel: body.cancel
+  }
 }
 
 const nobodyWaits = () => {}
@@ -86,7 +93,12 @@ class DecodedBody {
       if (read instanceof BodyEnd) {
         this.#upstream = read
         if (read.failure === undefined) this.#decoder?.end()
-      } else if (this.#phase === "decoding") this.#feed(joined(read))
+        continue
+      }
+      const coded = joined(read)
+      // The one who reads was woken.
+      if (coded.length === 0) return [coded] as const
+      if (this.#phase === "decoding") this.#feed(coded)
     }
   })
 

@@ -85,6 +85,12 @@ export class Exchange implements Dispatcher.DispatchHandler {
     })
   })
 
+  readonly wake = (): void => {
+    const waiter = this.#waiter
+    this.#waiter = undefined
+    waiter?.(Effect.succeed([empty]))
+  }
+
   readonly pour = (sink: BodySink): Effect.Effect<BodyEnd> =>
     Effect.callback<BodyEnd>((resume) => {
       this.#sink = sink
@@ -116,7 +122,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#hasHead = true
     // Of most answers all is there at once. Told after this turn, the reader finds the whole of it and need not wait thrice.
     void thisTurn.then(() =>
-      this.#onHead(Exit.succeed({ status, headers, read: this.read, pour: this.pour, cancel: this.cancel }))
+      this.#onHead(
+        Exit.succeed({ status, headers, read: this.read, pour: this.pour, wake: this.wake, cancel: this.cancel })
+      )
     )
   }
 
@@ -135,7 +143,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
     this.#hasHead = true
     this.#socket = socket
-    this.#onHead(Exit.succeed({ status, headers, read: this.read, pour: this.pour, cancel: this.cancel, socket }))
+    this.#onHead(
+      Exit.succeed({ status, headers, read: this.read, pour: this.pour, wake: this.wake, cancel: this.cancel, socket })
+    )
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {

@@ -92,6 +92,8 @@ export interface UpstreamResponse {
   readonly headers: UpstreamHeaders
   /** The next pieces of the body, or its end, again and again once it is reached. For one fiber at a time. */
   readonly read: Effect.Effect<Chunks | BodyEnd>
+  /** A `read` that waits ends at once, with a piece of no bytes. Harmless at any time. */
+  readonly wake: () => void
   /**
    * Hands over all that was not read yet, as it comes, and ends with the body. What came in together is one piece. The
    * fiber sleeps meanwhile: to be woken for each piece would cost as much as everything else that is done for it.

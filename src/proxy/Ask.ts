@@ -14,6 +14,7 @@ import {
   UpstreamError
 } from "../domain/Errors.ts"
 import type { Attempt } from "./Attempt.ts"
+import { ErrorInStream } from "./ErrorInStream.ts"
 import type { Flight } from "./Flight.ts"
 import { withTraceparent } from "./HeaderHygiene.ts"
 import type { Mission } from "./Mission.ts"
@@ -81,7 +82,12 @@ export const makeAsk = (services: ProxyServices) => {
   })
 
   /** What a head means, and what follows from it for the request and for the backend. */
-  const judged = (mission: Mission, attempt: Attempt, since: Attempt, response: UpstreamResponse) => {
+  const judged = (
+    mission: Mission,
+    attempt: Attempt,
+    since: Attempt,
+    response: UpstreamResponse
+  ): Effect.Effect<Answer, AttemptFailed | GatewayError> => {
     const verdict = adapters.classify(attempt.member.backend.config, response.status)
     switch (verdict) {
       case "back_pressure":
@@ -109,8 +115,11 @@ export const makeAsk = (services: ProxyServices) => {
     since: Attempt,
     response: UpstreamResponse,
     verdict: "answered" | "request_fault"
-  ) {
-    const answer = yield* readOn(mission, attempt, response)
+  ): Effect.fn.Return<Answer, AttemptFailed | GatewayError> {
+    const answer = yield* readAnswer(mission, attempt, response)
+    if (answer instanceof UpstreamFailed) return yield* broken(mission, attempt, answer)
+    // As if the backend had answered with the status of the error that its stream began with.
+    if (answer instanceof ErrorInStream) return yield* judged(mission, attempt, since, answer.response)
     keep(mission, attempt, since, verdict)
     return answer
   })
@@ -213,9 +222,15 @@ export const makeAsk = (services: ProxyServices) => {
   }
 
   /** The same for an answer whose head was judged already. */
-  const readOn = Effect.fnUntraced(function* (mission: Mission, attempt: Attempt, response: UpstreamResponse) {
+  const readOn = Effect.fnUntraced(function* (
+    mission: Mission,
+    attempt: Attempt,
+    response: UpstreamResponse
+  ): Effect.fn.Return<Answer, AttemptFailed | GatewayError> {
     const answer = yield* readAnswer(mission, attempt, response)
-    return answer instanceof UpstreamFailed ? yield* broken(mission, attempt, answer) : answer
+    if (answer instanceof UpstreamFailed) return yield* broken(mission, attempt, answer)
+    if (answer instanceof ErrorInStream) return yield* readOn(mission, attempt, answer.response)
+    return answer
   })
 
   return { ask, readOn }

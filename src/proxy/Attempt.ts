@@ -41,7 +41,7 @@ export class Attempt implements Timed {
   expired: Expired | undefined
   dueAt = never
 
-  #dueFor: Expired = "deadline"
+  #dueFor: Expired | "patience" = "deadline"
   /** When the attempt as a whole must be over. */
   #wholeBy = never
   readonly #role: CallRole
@@ -107,9 +107,22 @@ export class Attempt implements Timed {
   }
 
   /** The answer streams, whether or not that was asked for: its first output is awaited, and not the whole of it. */
-  awaitOutput(): void {
+  awaitOutput(now = this.now()): void {
     if (this.#errand.pool.config.client.stream) this.#wholeBy = never
-    this.#within(this.member.timeouts.firstByte, "first_byte", this.sentAt)
+    this.#within(this.member.timeouts.firstByte, "first_byte", now)
+  }
+
+  /** The same, but whoever reads the answer is woken after so many milliseconds. */
+  awaitOutputFor(patience: number, now: number): void {
+    this.awaitOutput(now)
+    if (now + patience >= this.dueAt) return
+    this.dueAt = now + patience
+    this.#dueFor = "patience"
+  }
+
+  /** More of an answer that does not stream is awaited: something has come of it. */
+  awaitMore(now = this.now()): void {
+    this.#within(this.member.timeouts.firstByteOfWhole, "first_byte", now)
   }
 
   /** The next piece of a body is awaited; `streams`: its silence counts, else only the whole does. */
@@ -118,8 +131,8 @@ export class Attempt implements Timed {
   }
 
   /** The rest of an exchange that is as good as over: silence of so many milliseconds ends it. */
-  awaitEnd(limit: number): void {
-    this.#within(limit, "idle", this.now())
+  awaitEnd(limit: number, now = this.now()): void {
+    this.#within(limit, "idle", now)
   }
 
   /** Nothing is awaited from the backend; only the request's own deadline counts. */
@@ -135,7 +148,12 @@ export class Attempt implements Timed {
     this.#dueFor = due === deadline ? "deadline" : due === this.#wholeBy ? "request" : reason
   }
 
-  readonly expire = (): void => {
+  readonly expire = (now: number): void => {
+    if (this.#dueFor === "patience") {
+      this.awaitOutput(now)
+      this.#response?.wake()
+      return
+    }
     this.expired = this.#dueFor
     this.#abort?.(new UpstreamFailed({ kind: "timeout", detail: this.#dueFor }))
   }

@@ -1,12 +1,18 @@
 /**
- * Tells a complete stream from a cut one, without changing a byte of what passes.
+ * Tells a complete stream from a cut one, without changing a byte of what passes; and tells when it has begun to say
+ * something, and which error the backend told in it.
  *
  * It looks for the marks by which each dialect ends, and only in whole lines: half a line is half an event. Inside a
  * JSON string every quote is escaped and no line break is bare, so neither the start of a line nor a name with its
  * value can be faked by what a model writes.
  */
 import type { Dialect } from "../domain/Endpoint.ts"
+import { EventText } from "./EventText.ts"
+import { isOutput } from "./FirstOutput.ts"
+import { isFields } from "./JsonFields.ts"
 import { KeptBytes } from "./KeptBytes.ts"
+import { LongLine } from "./LongLine.ts"
+import { readStreamedError, type StreamedError } from "./StreamedError.ts"
 import { readEvalCounts, readFirstUsage, readUsage, type Usage } from "./Usage.ts"
 
 export type Verdict =
@@ -15,24 +21,35 @@ export type Verdict =
   | "error_sent"
   | "truncated"
 
-const doneLine = /^data: ?\[DONE\]/
-const errorData = /^data: ?\{ ?"(?:error" ?: ?(?!null)[^ ]|type" ?: ?"error")/
-const errorLine = /^\{ ?"error" ?: ?(?!null)[^ ]/
+const doneLine = /^data:[ \t]*\[DONE\]/
 const errorName = /^event: ?error\s*$/
+const errorLead = /^(?:data:)?\s*\{\s*"(?:error"\s*:\s*["{]|(?:type|object)"\s*:\s*"error")/
 
-/** What tells the end from inside of a data line. An empty reason, as some engines send all the time, is none. */
-const endings: Record<Exclude<Dialect, "none">, RegExp> = {
-  chat: /"finish_reason" ?: ?"[^"]/g,
-  responses: /"type" ?: ?"response\.(?:completed|incomplete|failed)"/g,
-  messages: /"type" ?: ?"message_stop"/g,
-  ollama: /"done" ?: ?true/g
+/** What tells the end from inside of a line. An empty reason, as some engines send all the time, is none. */
+const endings: Record<Dialect, RegExp | undefined> = {
+  chat: /"finish_reason"\s{0,9}:\s{0,9}"[^"]/g,
+  responses: /"type"\s{0,9}:\s{0,9}"response\.(?:completed|incomplete|failed)"/g,
+  messages: /"type"\s{0,9}:\s{0,9}"message_stop"/g,
+  ollama: /"done"\s{0,9}:\s{0,9}true/g,
+  none: undefined
 }
 
-/** Longer than any mark inside a line: so much of what passed is looked at again together with what follows. */
-const overlap = 40
+/** What makes a line worth a closer look; nearly none has it. */
+const marks: Record<Dialect, RegExp> = {
+  chat: /"(?:finish_reason"\s*:\s*"[^"]|error"(?!\s*:\s*null))|\[DONE\]/,
+  responses: /"(?:response\.(?:completed|incomplete|failed)|error)"(?!\s*:\s*null)/,
+  messages: /"(?:message_stop|error)"(?!\s*:\s*null)/,
+  ollama: /"(?:done"\s*:\s*true|error"(?!\s*:\s*null))/,
+  none: /"error"(?!\s*:\s*null)|\[DONE\]/
+}
 
-/** Longer than any mark at the start of a line. */
-const headSize = 40
+const errorMark = /"error"(?!\s*:\s*null)|"response\.failed"/
+
+/** Bytes that are looked at together: of a larger piece no text is made that is larger. */
+const windowSize = 65_536
+
+/** Characters of an event that are kept until it ends. A larger one is output, and an error only if it begins like one. */
+const longestEvent = 16_384
 
 /** Bytes at the beginning and at the end that are kept to find the usage in. */
 const keptBytes = 4096
@@ -42,18 +59,25 @@ export class EndJudge {
   readonly #dialect: Dialect
   readonly #choices: number
   readonly #ending: RegExp | undefined
+  readonly #marks: RegExp
+  /** How a line of data begins. */
+  readonly #lead: string
+  readonly #text = new EventText()
   #outputs = 0
   #finished = 0
   #done = false
-  #errorSent = false
-  /** The named event that has begun says that something went wrong. */
-  #inError = false
-  #atLineEnd = true
-  /** Of the line under way: how it begins, whether it is data, what was found in it, and its latest part. */
-  #head = ""
-  #isData = false
-  #found = 0
-  #seam = ""
+  #hasOutput = false
+  #hasEvents = false
+  #isEnded = false
+  #error: StreamedError | undefined
+  /** Of the event under way: its lines of data, whether they are more than is kept, and what may be an error. */
+  #data = ""
+  #isVast = false
+  #isNamedError = false
+  #isSuspect = false
+  /** Of the line under way: what came of it; or, if that is too much to be kept, what is known of it. */
+  #part = ""
+  #long: LongLine | undefined
   readonly #first = new KeptBytes(keptBytes)
   readonly #last = new KeptBytes(keptBytes)
 
@@ -61,27 +85,39 @@ export class EndJudge {
   constructor(dialect: Dialect, choices: number) {
     this.#dialect = dialect
     this.#choices = choices
-    this.#ending = dialect === "none" ? undefined : endings[dialect]
+    this.#ending = endings[dialect]
+    this.#marks = marks[dialect]
+    this.#lead = dialect === "ollama" ? "{" : "data:"
   }
 
-  /** Lines of data that have begun so far, which is how engines send their output. */
+  /** Lines of data so far, which is how engines send their output. */
   get outputs(): number {
     return this.#outputs
   }
 
+  /** Whether an event has come that says more than that something begins. */
+  get hasOutput(): boolean {
+    return this.#hasOutput
+  }
+
+  /** Whether an event has come at all, and not only comments. */
+  get hasEvents(): boolean {
+    return this.#hasEvents
+  }
+
   /** Whether what was sent so far ends with a whole line, so that an event can follow. */
   get atLineEnd(): boolean {
-    return this.#atLineEnd
+    return this.#part === "" && this.#long === undefined && !this.#text.afterReturn
   }
 
   /** Whether the end was announced: what happens to the connection afterwards takes nothing away. */
   get saidAll(): boolean {
-    return this.#done || (this.#hasDone && doneLine.test(this.#head))
+    return this.#done || (this.#part !== "" && this.#hasDone && doneLine.test(this.#part))
   }
 
-  /** Whether the backend itself said that something went wrong: the client knows, whatever comes behind it. */
-  get errorSent(): boolean {
-    return this.#errorSent
+  /** The first error that the backend told: the client knows, whatever comes behind it. */
+  get error(): StreamedError | undefined {
+    return this.#error
   }
 
   push(chunk: Uint8Array): void {
@@ -90,24 +126,32 @@ export class EndJudge {
       this.#first.push(chunk.subarray(0, keptBytes - this.#first.size))
     }
     this.#last.push(chunk)
-    const text = asBuffer(chunk).toString("latin1")
-    let at = 0
-    for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", at)) {
-      this.#read(text.slice(at, end))
-      this.#endLine()
-      at = end + 1
+    const bytes = asBuffer(chunk)
+    if (bytes.length <= windowSize) this.#take(this.#text.read(bytes))
+    else {
+      for (let at = 0; at < bytes.length; at += windowSize) {
+        this.#take(this.#text.read(bytes.subarray(at, at + windowSize)))
+      }
     }
-    this.#atLineEnd = at === text.length
-    if (this.#atLineEnd) return
-    const part = text.slice(at)
-    this.#read(part)
-    this.#seam = (this.#seam + part).slice(-overlap)
+  }
+
+  /**
+   * No more will come. An event is over without the empty line that ought to follow it; half a line is none, except where
+   * it is all that came: it may be the reason why.
+   */
+  end(): void {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    const isAll = !this.#hasEvents && this.#data === ""
+    if (this.#part !== "" && (this.#dialect === "ollama" || isAll)) this.#line(this.#part, true)
+    this.#endEvent()
   }
 
   /** What the end of the body means, where the connection ended it in order. */
   verdict(): Verdict {
+    this.end()
     // Some engines say [DONE] behind their error, too.
-    if (this.#errorSent) return "error_sent"
+    if (this.#error !== undefined) return "error_sent"
     if (this.saidAll) return "complete"
     // Of a dialect that we do not know nothing but the connection can tell.
     if (this.#dialect === "none") return "complete"
@@ -128,36 +172,128 @@ export class EndJudge {
     return this.#dialect === "chat" || this.#dialect === "none"
   }
 
-  /** Some more of a line. What reaches into it from before counts, what lay before as a whole was counted then. */
-  #read(part: string): void {
-    if (this.#head.length < headSize) this.#head += part.slice(0, headSize - this.#head.length)
-    if (!this.#isData && this.#head.startsWith(this.#dialect === "ollama" ? "{" : "data:")) {
-      this.#isData = true
-      this.#outputs++
+  #take(text: string): void {
+    // To look once costs less than to look at each line.
+    const isMarked = this.#marks.test(text)
+    let at = 0
+    for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", at)) {
+      const line = text.slice(at, end)
+      if (this.#part === "" && this.#long === undefined) this.#line(line, isMarked)
+      else this.#endPart(line)
+      at = end + 1
     }
-    if (this.#ending === undefined || !this.#isData) return
-    const text = this.#seam === "" ? part : this.#seam + part
-    // Nearly no line has it, and to look once costs far less than to look for all.
-    if (text.search(this.#ending) < 0) return
-    for (const match of text.matchAll(this.#ending)) {
-      if (match.index + match[0].length > this.#seam.length) this.#found++
+    if (at < text.length) this.#grow(at === 0 ? text : text.slice(at))
+  }
+
+  #grow(part: string): void {
+    if (this.#long !== undefined) return this.#long.push(part)
+    this.#part += part
+    if (this.#part.length <= longestEvent) return
+    this.#long = new LongLine(this.#part.startsWith(this.#lead) ? this.#ending : undefined, this.#part)
+    this.#part = ""
+    if (this.#long.head.startsWith(this.#lead)) this.#hasOutput = true
+  }
+
+  #endPart(rest: string): void {
+    this.#grow(rest)
+    const { part, long } = { part: this.#part, long: this.#long }
+    this.#part = ""
+    this.#long = undefined
+    if (long === undefined) this.#line(part, true)
+    else if (long.head.startsWith(this.#lead)) this.#vastLine(long.head, long.found)
+  }
+
+  /** `isMarked`: whether it may hold anything that counts. */
+  #line(line: string, isMarked: boolean): void {
+    if (line === "") return this.#endEvent()
+    if (line.startsWith(this.#lead)) {
+      if (line.length > longestEvent) this.#vastLine(line, countOf(this.#ending, line))
+      else this.#dataLine(line, isMarked)
+    } else if (this.#dialect !== "ollama") this.#field(line)
+  }
+
+  #field(line: string): void {
+    if (line.startsWith("event:")) this.#isNamedError = errorName.test(line)
+    // As llama.cpp has it: a field that the standard does not know, which says all by itself.
+    else if (line.startsWith("error:")) {
+      this.#isNamedError = true
+      this.#keep(`data:${line.slice("error:".length)}`)
     }
   }
 
-  #endLine(): void {
-    if (this.#isData) {
-      this.#finished += this.#found
-      if (this.#hasDone ? doneLine.test(this.#head) : this.#found > 0) this.#done = true
-      else if (this.#inError || (this.#dialect === "ollama" ? errorLine : errorData).test(this.#head))
-        this.#errorSent = true
-    } else if (this.#head.startsWith("event:")) this.#inError = errorName.test(this.#head)
-    else if (this.#head === "" || this.#head === "\r") this.#inError = false
-    this.#head = ""
-    this.#isData = false
-    this.#found = 0
-    this.#seam = ""
+  #dataLine(line: string, isMarked: boolean): void {
+    this.#outputs++
+    this.#keep(line)
+    if (isMarked) {
+      this.#isSuspect ||= errorMark.test(line)
+      if (this.#hasDone && doneLine.test(line)) this.#done = true
+      this.#count(countOf(this.#ending, line))
+    }
+    if (this.#dialect === "ollama") this.#endEvent()
+  }
+
+  #vastLine(head: string, found: number): void {
+    this.#outputs++
+    this.#isVast = true
+    this.#keep(head.slice(0, longestEvent))
+    this.#isSuspect ||= errorLead.test(head)
+    this.#count(found)
+    if (this.#dialect === "ollama") this.#endEvent()
+  }
+
+  #count(found: number): void {
+    if (found === 0) return
+    this.#finished += found
+    // What a tool is called with may hold the very same words.
+    if (this.#dialect === "ollama") this.#done ||= this.#isVast || isDone(parsed(this.#data))
+    else this.#done ||= this.#dialect !== "chat"
+  }
+
+  #keep(line: string): void {
+    if (this.#data === "") this.#data = line
+    else if (this.#data.length + line.length > longestEvent) this.#isVast = true
+    else this.#data += `\n${line}`
+  }
+
+  #endEvent(): void {
+    if (this.#data !== "") {
+      this.#hasEvents = true
+      if (!this.#hasOutput || this.#isSuspect || this.#isNamedError) this.#examine()
+    }
+    this.#data = ""
+    this.#isVast = false
+    this.#isNamedError = false
+    this.#isSuspect = false
+  }
+
+  #examine(): void {
+    const text = dataOf(this.#data)
+    const value = this.#isVast ? undefined : parsed(text)
+    const isError = this.#isNamedError || (this.#isVast && this.#isSuspect)
+    const error = readStreamedError(this.#dialect, isError, value, this.#isVast ? "" : text)
+    this.#error ??= error
+    // Nothing that follows an error makes a stream of it.
+    this.#hasOutput ||= this.#error === undefined && isOutput(this.#dialect, value)
   }
 }
+
+const countOf = (ending: RegExp | undefined, line: string): number =>
+  ending === undefined ? 0 : [...line.matchAll(ending)].length
+
+/** The lines of an event as its data; text of one character a byte becomes what it says. */
+const dataOf = (lines: string): string => Buffer.from(lines.replaceAll(dataLead, ""), "latin1").toString("utf8")
+
+const dataLead = /^data: ?/gm
+
+const parsed = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+const isDone = (value: unknown): boolean => isFields(value) && value["done"] === true
 
 const asBuffer = (chunk: Uint8Array): Buffer =>
   Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)

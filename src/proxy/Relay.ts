@@ -3,14 +3,9 @@
  * it and watches whether the end is a real one.
  */
 import { Effect } from "effect"
-import {
-  type BodyEnd,
-  type BodySink,
-  joined,
-  UpstreamFailed,
-  type UpstreamResponse
-} from "../backend/UpstreamTransport.ts"
+import { type BodySink, joined, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
 import type { BackendEntry } from "../registry/Registry.ts"
+import { isEventStream } from "./AnswerForm.ts"
 import type { EndJudge } from "./EndJudge.ts"
 import { downwardHeaders } from "./HeaderHygiene.ts"
 import type { Mission } from "./Mission.ts"
@@ -20,6 +15,7 @@ import type { RequestReport, StreamEnd } from "./RequestReport.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
 import { isOverload } from "./StandIn.ts"
 import { errorEvent } from "./StreamError.ts"
+import type { StreamedError } from "./StreamedError.ts"
 import { type Tunnel, tunnelTo } from "./Tunnel.ts"
 import { readEvalCounts, readUsage } from "./Usage.ts"
 
@@ -120,21 +116,31 @@ export const makeRelay =
 
     headers["cache-control"] = "no-cache"
     headers["x-accel-buffering"] = "no"
-    // What is passed through may begin long before it says anything.
-    if (!mission.passedThrough) {
-      report.firstOutput = flight.now() - report.receivedAt
-      metrics.firstToken(flight.pool.name, model)(report.firstOutput / 1000)
-      backend.state.firstToken.record(flight.now() - attempt.sentAt, flight.now())
-    }
+    // Clients look at the label before they look at an event: under another one many would wait for a document.
+    if (mission.dialect !== "ollama" && !isEventStream(mission, response)) headers["content-type"] = "text/event-stream"
     const gap = metrics.interToken(flight.pool.name, model)
+    const events: Events = {
+      judge: answer.judge,
+      recorder,
+      gap: (millis) => gap(millis / 1000),
+      spoke: (now) => {
+        // What is passed through may begin long before it says anything.
+        if (mission.passedThrough) return
+        report.firstOutput = now - report.receivedAt
+        metrics.firstToken(flight.pool.name, model)(report.firstOutput / 1000)
+        backend.state.firstToken.record(now - attempt.sentAt, now)
+      },
+      failed: ({ status }) => adapters.classify(backend.config, status) === "backend_fault",
+      ended: (end) => {
+        ended(end)
+        metrics.streamEnds(flight.pool.name, end)(1)
+      }
+    }
     return {
       status: response.status,
       headers,
       cookies,
-      body: eventBody(mission, answer, answer.judge, recorder, gap, (end) => {
-        ended(end)
-        metrics.streamEnds(flight.pool.name, end)(1)
-      }),
+      body: eventBody(mission, answer, events),
       contentLength: undefined
     }
   }
@@ -157,11 +163,13 @@ const plainBody =
   (answer: Answer, ended: (end: StreamEnd) => void): Relayed =>
   (sink) =>
     Effect.suspend(() => {
-      const { attempt, held, response, streams } = answer
+      const { attempt, balance, held, response, streams } = answer
       for (const piece of held) sink.take(piece)
       attempt.awaitPiece(streams)
-      return Effect.flatMap(response.pour(watched(answer, sink, undefined)), ({ failure }) => {
+      const observe = balance && ((piece: Uint8Array) => balance.push(piece))
+      return Effect.flatMap(response.pour(watched(answer, sink, observe)), (end) => {
         attempt.atEase()
+        const failure = end.failure ?? (balance?.isWhole === false ? cutDocument : undefined)
         if (failure === undefined) {
           ended("complete")
           return Effect.void
@@ -172,72 +180,98 @@ const plainBody =
       })
     })
 
+/** How long a connection may stay open after all was said: the client waits for its end, and nobody for anything else. */
+const endPatienceMillis = 1000
+
+/** What watches a stream of events go by, and is told of what becomes of it. */
+interface Events {
+  readonly judge: EndJudge
+  readonly recorder: ContentRecorder | undefined
+  /** Milliseconds between two pieces. */
+  readonly gap: (millis: number) => void
+  /** The first output has come. */
+  readonly spoke: (now: number) => void
+  /** Whether an error that the backend told in its stream is its own fault. */
+  readonly failed: (error: StreamedError) => boolean
+  readonly ended: (end: StreamEnd) => void
+}
+
 /** Events: a cut ends in an event that says so, and in an orderly end of the response. */
-const eventBody = (
-  mission: Mission,
-  answer: Answer,
-  judge: EndJudge,
-  recorder: ContentRecorder | undefined,
-  gap: (seconds: number) => void,
-  ended: (end: StreamEnd) => void
-): Relayed => {
+const eventBody = (mission: Mission, answer: Answer, events: Events): Relayed => {
   const { dialect, flight } = mission
   const { attempt, complete, held, response } = answer
+  const { ended, failed, gap, judge, recorder, spoke } = events
   const { health } = attempt.member.backend.state
 
-  const finish = (sink: BodySink, end: BodyEnd | undefined): Effect.Effect<void, UpstreamFailed> => {
-    const outcome = judgeEnd(judge, end?.failure, attempt.expired !== undefined)
+  const finish = (sink: BodySink, failure: UpstreamFailed | undefined): Effect.Effect<void, UpstreamFailed> => {
+    judge.end()
+    const outcome = judgeEnd(judge, failure, attempt.expired !== undefined)
     ended(outcome)
     if (outcome === "complete") return Effect.void
-    if (judge.errorSent && end?.failure === undefined) return Effect.void
-    if (outcome !== "upstream_timeout") attempt.brokeOff()
-    if (judge.errorSent && dialect !== "none") return Effect.void
+    const { error } = judge
+    const isBlamed = error === undefined ? outcome !== "upstream_timeout" : failed(error)
+    if (isBlamed) attempt.brokeOff(error === undefined ? "broken" : "failure")
+    // The client knows already.
+    if (error !== undefined && (failure === undefined || dialect !== "none")) return Effect.void
     // What is passed through by path speaks a dialect that we do not know: there the connection must tell.
-    if (dialect === "none") return Effect.fail(end?.failure ?? cutOff)
+    if (dialect === "none") return Effect.fail(failure ?? cutOff)
     sink.take(errorEvent(dialect, outcome, judge.atLineEnd))
     return Effect.void
   }
   return (sink) =>
     Effect.suspend(() => {
+      let lastAt = flight.now()
+      let hasSpoken = judge.hasOutput || mission.passedThrough
+      if (hasSpoken) spoke(lastAt)
       for (const piece of held) {
         recorder?.push(piece)
         sink.take(piece)
       }
       if (complete) return finish(sink, undefined)
-      let lastAt = flight.now()
       const observe = (piece: Uint8Array, now: number) => {
-        gap((now - lastAt) / 1000)
+        gap(now - lastAt)
         lastAt = now
         health.lastDelivery = now
         judge.push(piece)
         recorder?.push(piece)
+        if (hasSpoken || !judge.hasOutput) return
+        hasSpoken = true
+        spoke(now)
       }
-      attempt.awaitPiece(true, lastAt)
-      return Effect.flatMap(response.pour(watched(answer, sink, observe)), (end) => finish(sink, end))
+      if (judge.saidAll) attempt.awaitEnd(endPatienceMillis, lastAt)
+      else attempt.awaitPiece(true, lastAt)
+      return Effect.flatMap(response.pour(watched(answer, sink, observe)), (end) => finish(sink, end.failure))
     })
 }
 
 /** Lets somebody see each piece; the next one is awaited, but not while the client takes its time with the last. */
 const watched = (
-  { attempt, streams }: Answer,
+  { attempt, judge, streams }: Answer,
   sink: BodySink,
   observe: ((piece: Uint8Array, now: number) => void) | undefined
-): BodySink => ({
-  take: (piece) => {
-    const now = attempt.now()
-    observe?.(piece, now)
-    const isReady = sink.take(piece)
-    if (isReady) attempt.awaitPiece(streams, now)
-    else attempt.atEase()
-    return isReady
-  },
-  onceReady: (ready) =>
-    sink.onceReady(() => {
-      attempt.awaitPiece(streams)
-      ready()
-    })
-})
+): BodySink => {
+  let isOver = judge?.saidAll ?? false
+  return {
+    take: (piece) => {
+      const now = attempt.now()
+      observe?.(piece, now)
+      const isReady = sink.take(piece)
+      if (!isReady) attempt.atEase()
+      else if (!isOver && judge?.saidAll === true) attempt.awaitEnd(endPatienceMillis, now)
+      else if (!isOver) attempt.awaitPiece(streams, now)
+      isOver ||= judge?.saidAll === true
+      return isReady
+    },
+    onceReady: (ready) =>
+      sink.onceReady(() => {
+        if (isOver) attempt.awaitEnd(endPatienceMillis)
+        else attempt.awaitPiece(streams)
+        ready()
+      })
+  }
+}
 
+const cutDocument = new UpstreamFailed({ kind: "reset", detail: "the connection ended in the middle of a document" })
 const cutOff = new UpstreamFailed({ kind: "reset", detail: "the stream ended without its end" })
 
 const judgeEnd = (
@@ -245,7 +279,7 @@ const judgeEnd = (
   failure: UpstreamFailed | undefined,
   expired: boolean
 ): Exclude<StreamEnd, "client_gone"> => {
-  if (judge.errorSent) return "upstream_error"
+  if (judge.error !== undefined) return "upstream_error"
   if (judge.saidAll) return "complete"
   if (failure === undefined) return judge.verdict() === "truncated" ? "upstream_truncated" : "complete"
   if (expired) return "upstream_timeout"

@@ -41,6 +41,7 @@ const responseOf = (encoding: string, pieces: ReadonlyArray<Uint8Array>, end = i
     headers: { "content-encoding": encoding, "content-length": "7", "content-type": "text/plain", ...more },
     read,
     pour: pourByReading(read),
+    wake: () => {},
     cancel: () => {
       seen.cancelled++
     }
@@ -154,6 +155,7 @@ for (const { as, compress, flush, name, stream } of codings) {
           headers: { "content-encoding": as },
           read,
           pour: pourByReading(read),
+          wake: () => {},
           cancel: () => {}
         }
         const decoded = decodeContent(response)

@@ -75,6 +75,7 @@ export class ScriptedBackends {
             status: reply === "stall" ? 200 : reply.status,
             headers: {},
             read: reading,
+            wake: () => {},
             pour: pourByReading(reading),
             cancel: release
           }

@@ -233,12 +233,12 @@ describe("the client's deadline", () => {
 describe("a stream", () => {
   it.effect("is never begun anew once the client has got something of it", () =>
     withGateway(
-      { script: { a: [stream(['data: {"choices":[]}\n\n', "data: {"], { end: "cut" })], b: [well] } },
+      { script: { a: [stream(['data: {"choices":[{"text":"a"}]}\n\n', "data: {"], { end: "cut" })], b: [well] } },
       (gateway) =>
         Effect.gen(function* () {
           const { cutBy, text } = yield* gateway.ask({ body: { stream: true } })
           assert.strictEqual(cutBy, "upstream_truncated")
-          assert.isTrue(text.startsWith('data: {"choices":[]}\n\ndata: {'))
+          assert.isTrue(text.startsWith('data: {"choices":[{"text":"a"}]}\n\ndata: {'))
           assert.strictEqual(gateway.transport.asked, "a")
         })
     )

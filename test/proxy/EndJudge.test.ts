@@ -61,7 +61,8 @@ const styles: ReadonlyArray<Writing> = [
   plain,
   { newline: "\r\n", lead: "data: ", spaced: false },
   { newline: "\n", lead: "data:", spaced: false },
-  { newline: "\r\n", lead: "data:", spaced: true }
+  { newline: "\r\n", lead: "data:", spaced: true },
+  { newline: "\r", lead: "data: ", spaced: false }
 ]
 
 describe.each(whole)("a stream in the dialect %s", (dialect, make) => {
@@ -81,7 +82,7 @@ describe.each(whole)("a stream in the dialect %s", (dialect, make) => {
         const judge = judged({ bytes, dialect, choices: 1 })
         assert.isFalse(judge.saidAll, `cut at ${size}`)
         // What a chat says without its last word is enough where the connection ends in order.
-        const hasReason = dialect === "chat" && bytes.includes(`"stop"}]}${writing.newline}`)
+        const hasReason = dialect === "chat" && bytes.includes(`"stop"}]}${writing.newline.slice(0, 1)}`)
         assert.strictEqual(judge.verdict(), hasReason ? "complete" : "truncated", `cut at ${size}`)
       }
     }
@@ -159,14 +160,15 @@ describe("a chat stream", () => {
     assert.strictEqual(judged({ bytes: Buffer.from(": data: x\n\n"), dialect: "chat", choices: 1 }).outputs, 0)
   })
 
-  it("has its first output as soon as its first data begins, however slowly it comes", () => {
+  it("has an output with its first event that says something, however slowly it comes", () => {
     const judge = new EndJudge("chat", 1)
-    for (const byte of ": hello\n\ndata") judge.push(Buffer.from(byte))
-    assert.strictEqual(judge.outputs, 0)
-    judge.push(Buffer.from(":"))
-    assert.strictEqual(judge.outputs, 1)
-    judge.push(Buffer.from(" {}\n"))
-    assert.strictEqual(judge.outputs, 1)
+    for (const byte of `: hello\n\n${role}`) judge.push(Buffer.from(byte))
+    assert.deepStrictEqual([judge.hasEvents, judge.hasOutput], [true, false])
+    const word = event(chatEvents.content("Hello"), plain)
+    for (const byte of word.slice(0, -1)) judge.push(Buffer.from(byte))
+    assert.isFalse(judge.hasOutput)
+    judge.push(Buffer.from("\n"))
+    assert.isTrue(judge.hasOutput)
   })
 })
 
@@ -176,8 +178,17 @@ describe("streams of other dialects", () => {
     assert.strictEqual(verdictOf(event(responsesEvents.delta("response.completed"), plain), "responses"), "truncated")
   })
 
-  it.each(["response.completed", "response.incomplete", "response.failed"])("of responses end with %s", (type) => {
+  it.each(["response.completed", "response.incomplete"])("of responses end with %s", (type) => {
     assert.strictEqual(verdictOf(event({ response: {}, type }, plain), "responses"), "complete")
+  })
+
+  it("of responses have failed with response.failed, by which all is said", () => {
+    const failed = {
+      type: "response.failed",
+      response: { error: { code: "rate_limit_exceeded", message: "slow down" } }
+    }
+    const judge = judged({ bytes: Buffer.from(event(failed, plain)), dialect: "responses", choices: 1 })
+    assert.deepStrictEqual([judge.verdict(), judge.saidAll, judge.error?.status], ["error_sent", true, 429])
   })
 
   it("that are not known are complete when the connection ends in order", () => {
@@ -213,6 +224,10 @@ describe("a stream of Ollama's lines", () => {
     assert.strictEqual(verdictOf(first + line(ollamaLines.done).slice(0, -2), "ollama"), "truncated")
     assert.strictEqual(verdictOf(first + line(ollamaLines.error), "ollama"), "error_sent")
   })
+
+  it("is not ended by what a tool is called with", () => {
+    assert.strictEqual(verdictOf(first + line(ollamaLines.tool("x")), "ollama"), "truncated")
+  })
 })
 
 describe("what a backend counted", () => {
@@ -233,6 +248,72 @@ describe("what a backend counted", () => {
           cached: 0
         })
       }
+    }
+  })
+})
+
+describe("an event of megabytes", () => {
+  const large = "x".repeat(3 * 1024 * 1024)
+  const cuts = [[], [100_000], [65_536], [16_384], [1_000_003]]
+
+  it.each([
+    ["chat", event(chatEvents.content(large), plain) + event(chatEvents.finish, plain), "complete"],
+    ["chat", event({ choices: [{ delta: { content: large }, finish_reason: "stop" }] }, plain), "complete"],
+    ["chat", event(chatEvents.content(large), plain), "truncated"],
+    ["chat", `: ${large}"finish_reason":"stop"\n\n`, "truncated"],
+    ["responses", event({ type: "response.completed", response: large }, plain), "complete"],
+    ["responses", event({ response: large, type: "response.completed" }, plain), "complete"],
+    ["messages", event({ error: { message: large, type: "api_error" } }, plain), "error_sent"],
+    ["ollama", `${JSON.stringify({ done: true, context: large })}\n`, "complete"],
+    ["ollama", `${JSON.stringify({ response: large, done: false })}\n`, "truncated"]
+  ] as const)("is judged as a small one is, however it is cut (%s)", (dialect, text, verdict) => {
+    for (const sizes of cuts) {
+      const judge = judged({ bytes: Buffer.from(text), dialect, choices: 1 }, sizes)
+      assert.strictEqual(judge.verdict(), verdict)
+      assert.strictEqual(judge.hasOutput, text.startsWith(":") ? false : verdict !== "error_sent" || judge.hasOutput)
+    }
+  })
+
+  it("is output long before its end", () => {
+    const judge = judged({
+      bytes: Buffer.from(event(chatEvents.content(large), plain).slice(0, 20_000)),
+      dialect: "chat",
+      choices: 1
+    })
+    assert.isTrue(judge.hasOutput)
+  })
+})
+
+describe("an error in a stream", () => {
+  const last = (text: string, dialect: Dialect = "chat") => {
+    const judge = judged({ bytes: Buffer.from(text), dialect, choices: 1 }, [11])
+    return [judge.verdict(), judge.error?.status]
+  }
+  const word = event(chatEvents.content("hi"), plain)
+  const error = JSON.stringify({ message: "no", code: 503 })
+
+  it.each([
+    ["with its name behind its data", `data: ${error}\nevent: error\n\n`],
+    ["with an id and a time in between", `id: 1\nevent: error\nretry: 9\ndata: ${error}\n\n`],
+    ["over several lines", `data: {\ndata: "error":\ndata: ${error}\ndata: }\n\n`],
+    ["as a member of a chunk", `data: {"id":"c","object":"chat.completion.chunk","choices":[],"error":${error}}\n\n`],
+    ["without an empty line behind it", `data: {"error":${error}}\n`],
+    ["as a line of llama.cpp's", `error: ${error}\n\n`],
+    ["as vLLM has it", `data: {"object":"error","message":"no","type":"ServiceUnavailable","code":503}\n\n`]
+  ])("is found %s", (_, text) => {
+    assert.deepStrictEqual(last(word + text), ["error_sent", 503])
+    assert.deepStrictEqual(last((word + text).replaceAll("\n", "\r")), ["error_sent", 503])
+  })
+
+  it("is none where it is null, empty, or part of something else", () => {
+    for (const data of [
+      { choices: [], error: null },
+      { choices: [], error: "" },
+      { choices: [], error: {} },
+      { choices: [{ delta: { content: '"error":{"code":500}' } }] },
+      { choices: [{ delta: { tool: { error: { code: 500 } } } }] }
+    ]) {
+      assert.deepStrictEqual(last(word + event(data, plain)), ["truncated", undefined], JSON.stringify(data))
     }
   })
 })
@@ -261,6 +342,9 @@ describe("any stream", () => {
         const facts = (judge: EndJudge) => ({
           verdict: judge.verdict(),
           outputs: judge.outputs,
+          hasOutput: judge.hasOutput,
+          hasEvents: judge.hasEvents,
+          error: judge.error,
           usage: judge.usage(),
           saidAll: judge.saidAll,
           atLineEnd: judge.atLineEnd

@@ -102,13 +102,20 @@ export interface Writing {
   readonly newline: string
   readonly lead: string
   readonly spaced: boolean
+  /** Over several lines, each of them data of the same event. */
+  readonly pretty?: boolean
 }
 
 /** One event: its name where the dialect has names, its data, the empty line. */
-export const event = (data: unknown, { lead, newline, spaced }: Writing, name?: string): string => {
+export const event = (data: unknown, { lead, newline, pretty = false, spaced }: Writing, name?: string): string => {
   const named = name === undefined ? "" : `event: ${name}${newline}`
-  return `${named}${lead}${typeof data === "string" ? data : dump(data, spaced)}${newline}${newline}`
+  const text = typeof data === "string" ? data : pretty ? JSON.stringify(data, null, 1) : dump(data, spaced)
+  const lines = text.split("\n").map((line) => `${lead}${line}${newline}`)
+  return `${named}${lines.join("")}${newline}`
 }
+
+/** As Ollama has it: a line for each, and nothing else. */
+const lineOf = (data: unknown, { newline, spaced }: Writing): string => dump(data, spaced) + newline
 
 const asIs = (...values: ReadonlyArray<unknown>): ReadonlyArray<Make> => values.map((value) => () => value)
 
@@ -128,16 +135,19 @@ const vocabulary: Record<Dialect, ReadonlyArray<Make>> = {
     ...asIs(messagesEvents.start, messagesEvents.ended, messagesEvents.stop, messagesEvents.error),
     messagesEvents.delta
   ],
-  ollama: [...asIs(ollamaLines.done, ollamaLines.error), ollamaLines.content],
+  ollama: [...asIs(ollamaLines.done, ollamaLines.error), ollamaLines.content, ollamaLines.tool],
   none: [...asIs("[DONE]", "free text", chatEvents.error), chatEvents.content]
 }
 
-const between = [": keep-alive", "id: 7", "retry: 100", "event: ping", "event: error", ""]
+const between = [": keep-alive", ":", "id: 7", "retry: 100", "data", "event: ping", "event: error", "event", ""]
+
+const byteOrderMark = "\ufeff"
 
 const writings: fc.Arbitrary<Writing> = fc.record({
-  newline: fc.constantFrom("\n", "\r\n"),
+  newline: fc.constantFrom("\n", "\r\n", "\r"),
   lead: fc.constantFrom("data:", "data: "),
-  spaced: fc.boolean()
+  spaced: fc.boolean(),
+  pretty: fc.boolean()
 })
 
 export interface Streamed {
@@ -149,21 +159,23 @@ export interface Streamed {
 /** Events in any order with anything in between, cut anywhere or not at all. */
 export const streams: fc.Arbitrary<Streamed> = fc
   .record({
-    dialect: fc.constantFrom<Dialect>("chat", "responses", "messages", "none"),
+    dialect: fc.constantFrom<Dialect>("chat", "responses", "messages", "ollama", "none"),
     choices: fc.constantFrom(1, 1, 2),
     writing: writings,
+    marked: fc.boolean(),
     picks: fc.array(fc.tuple(fc.nat(), texts, fc.option(fc.constantFrom(...between), { freq: 5 })), { maxLength: 9 }),
     keep: fc.oneof(fc.constant(1), fc.double({ min: 0, max: 1, noNaN: true }))
   })
-  .map(({ choices, dialect, keep, picks, writing }) => {
+  .map(({ choices, dialect, keep, marked, picks, writing }) => {
     const words = vocabulary[dialect]
     const text = picks
       .map(([pick, content, line]) => {
         const data = words[pick % words.length]?.(content)
+        if (dialect === "ollama") return lineOf(data, writing)
         return (line === null ? "" : line + writing.newline) + event(data, writing)
       })
       .join("")
-    const bytes = Buffer.from(text, "utf8")
+    const bytes = Buffer.from((marked ? byteOrderMark : "") + text, "utf8")
     return { dialect, choices, bytes: bytes.subarray(0, Math.floor(bytes.length * keep)) }
   })
 
@@ -191,33 +203,57 @@ const parsed = (data: string): unknown => {
 
 const terminal = new Set(["response.completed", "response.incomplete", "response.failed", "message_stop"])
 
-/** Reads the whole stream line by line, as a client does. */
-export const readPlainly = ({ bytes, choices, dialect }: Streamed): { verdict: Verdict; outputs: number } => {
-  const lines = bytes.toString("utf8").split("\n")
-  const rest = lines.pop() ?? ""
-  let outputs = 0
-  let finished = 0
-  let done = false
-  let failed = false
+/** One event as a client reads it; of Ollama's dialect a line. */
+interface ReadEvent {
+  readonly name: string
+  readonly data: string
+  readonly lines: number
+}
+
+/** As the standard has it; what is not ended by an empty line is an event all the same. */
+const eventsOf = (lines: ReadonlyArray<string>): ReadonlyArray<ReadEvent> => {
+  const events: Array<ReadEvent> = []
   let name = ""
+  let data: Array<string> = []
+  for (const line of [...lines, ""]) {
+    if (line === "") {
+      if (data.length > 0) events.push({ name, data: data.join("\n"), lines: data.length })
+      name = ""
+      data = []
+      continue
+    }
+    const [, field = "", value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? []
+    if (field === "event") name = value
+    if (line.startsWith("data:")) data.push(value)
+  }
+  return events
+}
+
+/** Reads the whole stream as a client does. */
+export const readPlainly = ({ bytes, choices, dialect }: Streamed): { verdict: Verdict; outputs: number } => {
+  const lines = bytes
+    .toString("utf8")
+    .replace(byteOrderMark, "")
+    .split(/\r\n|\r|\n/)
+  const rest = lines.pop() ?? ""
+  const events =
+    dialect === "ollama"
+      ? [...lines, rest].filter((line) => line.startsWith("{")).map((data) => ({ name: "", data, lines: 1 }))
+      : eventsOf(eventsOf(lines).length === 0 ? [...lines, rest] : lines)
   const marksEnd = dialect === "chat" || dialect === "none"
-  for (const line of lines.map((each) => each.replace(/\r$/, ""))) {
-    if (line === "") name = ""
-    if (line.startsWith("event:")) name = line.slice(6).trim()
-    if (!line.startsWith("data:")) continue
-    outputs++
-    const data = line.slice(5).trimStart()
+  let finished = 0
+  let done = marksEnd && /^data: ?\[DONE\]/.test(rest)
+  let failed = false
+  for (const { data, name } of events) {
     const value = parsed(data)
     const list = fieldOf(value, "choices")
     const reasons = Array.isArray(list) ? list.map((choice) => fieldOf(choice, "finish_reason")) : []
     finished += reasons.filter((reason) => typeof reason === "string" && reason !== "").length
     const type = fieldOf(value, "type")
-    const ends = marksEnd ? data === "[DONE]" : terminal.has(String(type))
-    if (ends) done = true
-    else if (name === "error" || fieldOf(value, "error") !== undefined || type === "error") failed = true
+    if (marksEnd ? data === "[DONE]" : terminal.has(String(type)) || fieldOf(value, "done") === true) done = true
+    failed ||= name === "error" || fieldOf(value, "error") !== undefined || type === "error"
   }
-  if (rest.startsWith("data:")) outputs++
-  if (marksEnd && /^data: ?\[DONE\]/.test(rest)) done = true
+  const outputs = events.reduce((total, { lines }) => total + lines, 0)
   if (failed) return { verdict: "error_sent", outputs }
   if (done) return { verdict: "complete", outputs }
   const whole = dialect === "none" || (dialect === "chat" && finished >= choices)

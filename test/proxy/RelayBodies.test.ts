@@ -131,7 +131,6 @@ describe("an answer of any JSON, or of none", () => {
     '"text"',
     "7",
     "true",
-    "",
     "{",
     '{"usage":null}',
     '{"usage":[]}',

@@ -4,7 +4,7 @@
  */
 
 import type { Duplex } from "node:stream"
-import { Deferred, type Duration, Effect, Layer } from "effect"
+import { Clock, Deferred, Duration, Effect, Layer } from "effect"
 import { pourByReading } from "../../src/backend/Pour.ts"
 import {
   type Abort,
@@ -49,13 +49,16 @@ export const reset = (after: Duration.Input = 0): Step => ({ fails: "reset", aft
 /** Takes the request and never says a word. */
 export const silence: Step = { silent: true }
 
+/** Chunked, as engines send what they do not know the length of. */
+export const labelled = (type: string): UpstreamHeaders => ({ "content-type": type, "transfer-encoding": "chunked" })
+
 export const answer = (
   status: number,
-  body: string | ReadonlyArray<Piece> = "",
+  body: string | ReadonlyArray<Piece> = "{}",
   more: Partial<Answer> = {}
 ): Answer => ({
   status,
-  headers: { "content-type": "application/json" },
+  headers: labelled("application/json"),
   after: "1 millis",
   pieces: typeof body === "string" ? [body] : body,
   end: "end",
@@ -64,7 +67,7 @@ export const answer = (
 
 /** A stream of events in these pieces. */
 export const stream = (pieces: ReadonlyArray<Piece>, more: Partial<Answer> = {}): Answer =>
-  answer(200, pieces, { headers: { "content-type": "text/event-stream" }, ...more })
+  answer(200, pieces, { headers: labelled("text/event-stream"), ...more })
 
 /** The backend accepts a WebSocket. */
 export const accept = (socket: Duplex, more: Partial<Answer> = {}): Answer =>
@@ -82,6 +85,7 @@ export class Exchange {
   state: "open" | "finished" | "cancelled" | UpstreamFailed = "open"
   readonly #onHead: (answer: Answer) => void
   readonly #ending = Deferred.makeUnsafe<BodyEnd>()
+  #wake = () => {}
 
   constructor(request: UpstreamRequest, onHead: (answer: Answer) => void) {
     this.request = request
@@ -120,6 +124,7 @@ export class Exchange {
       status: step.status,
       headers: step.headers,
       read,
+      wake: () => this.#wake(),
       pour: pourByReading(read),
       cancel: this.cancel,
       socket: step.socket
@@ -133,18 +138,22 @@ export class Exchange {
   }
 
   #reading(pieces: Iterator<Piece>, end: Answer["end"]): Effect.Effect<Chunks | BodyEnd> {
-    const next = Effect.suspend((): Effect.Effect<Chunks | BodyEnd> => {
-      const { done, value } = pieces.next()
+    // The piece that is on its way; it does not begin anew where the one who waited for it was woken.
+    let coming: { readonly data: string | Uint8Array; readonly at: number } | undefined
+    const next = Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<Chunks | BodyEnd> => {
+      const { done, value } = coming === undefined ? pieces.next() : { done: false, value: coming.data }
       if (done !== true) {
         const { after, data } =
           typeof value === "string" || value instanceof Uint8Array ? { after: 0, data: value } : value
+        coming ??= { data, at: now + Duration.toMillis(after) }
         return Effect.delay(
           Effect.sync((): Chunks => {
+            coming = undefined
             const piece = typeof data === "string" ? Buffer.from(data, "utf8") : data
             this.pieces.push(piece)
             return [piece]
           }),
-          after
+          Math.max(0, coming.at - now)
         )
       }
       if (end === "stall") return Effect.never
@@ -154,7 +163,10 @@ export class Exchange {
         return new BodyEnd(failure)
       })
     })
-    return this.#unlessEnded(next, Effect.succeed)
+    const woken = Effect.callback<Chunks>((resume) => {
+      this.#wake = () => resume(Effect.succeed([new Uint8Array(0)]))
+    })
+    return this.#unlessEnded(Effect.raceFirst(next, woken), Effect.succeed)
   }
 
   #finish(state: Exclude<Exchange["state"], "open">, end: BodyEnd): void {

@@ -1,0 +1,68 @@
+/** What an answer is, by its head and by how its body begins. */
+import type { UpstreamResponse } from "../backend/UpstreamTransport.ts"
+import type { Mission } from "./Mission.ts"
+
+/** Of a body whose label does not tell, although a stream was asked for. */
+export type BodyForm =
+  /** Server-Sent Events, or Ollama's lines. */
+  | "events"
+  /** One document of JSON, or lines of JSON that nothing more is known of. */
+  | "json"
+  | "other"
+
+const typeOf = ({ headers }: UpstreamResponse): string | undefined => {
+  const type = headers["content-type"]
+  return typeof type === "string" ? type : undefined
+}
+
+/** Whether it says itself that it is a stream of events. What is no success is passed on as it is, whatever its form. */
+export const isEventStream = ({ dialect }: Mission, response: UpstreamResponse): boolean => {
+  const type = typeOf(response)
+  const pattern = dialect === "ollama" ? ndjson : eventStream
+  return response.status < 300 && type !== undefined && pattern.test(type)
+}
+
+const eventStream = /^text\/event-stream/i
+const ndjson = /^application\/(?:x-)?ndjson/i
+
+/** Whether it is JSON by its label, or has none, which in the answer of an engine is JSON all the same. */
+export const isJson = (response: UpstreamResponse): boolean => {
+  const type = typeOf(response)
+  return type === undefined || /^application\/(?:[^;\s]*\+)?json\b/i.test(type)
+}
+
+/** Whether it says what it is. */
+export const isLabelled = (response: UpstreamResponse): boolean => typeOf(response) !== undefined
+
+/** Whether nothing but the end of the connection ends it: then a cut looks like an end. */
+export const endsWithConnection = ({ headers }: UpstreamResponse): boolean =>
+  headers["content-length"] === undefined && headers["transfer-encoding"] === undefined
+
+/** Whether there is a body to come, by the rules of HTTP. */
+export const hasBody = ({ flight: { method } }: Mission, { status }: UpstreamResponse): boolean =>
+  method !== "HEAD" && status !== 204 && status !== 205 && status !== 304
+
+/** By how it begins; `undefined` as long as that does not tell. */
+export const formOf = ({ dialect }: Mission, response: UpstreamResponse, beginning: Buffer): BodyForm | undefined => {
+  const text = beginning.toString("latin1", 0, longestLead).replace(blanks, "")
+  if (text === "" || mark.startsWith(text)) return beginning.length < longestLead ? undefined : "other"
+  if (text.startsWith("{") || text.startsWith("[")) {
+    if (dialect === "ollama") return "events"
+    return isJson(response) || eventStream.test(typeOf(response) ?? "") ? "json" : "other"
+  }
+  if (dialect === "ollama") return "other"
+  const isLead = leads.some((lead) => text.startsWith(lead))
+  if (isLead) return "events"
+  return leads.some((lead) => lead.startsWith(text)) ? undefined : "other"
+}
+
+/** U+FEFF in UTF-8. */
+const mark = "\u00ef\u00bb\u00bf"
+
+/** A byte order mark, and what may be blank in front of a first event or document. */
+const blanks = /^(?:\u00ef\u00bb\u00bf)?\s*/
+
+const longestLead = 1024
+
+/** How a line of Server-Sent Events may begin; the last is llama.cpp's own. */
+const leads = [":", "data:", "event:", "id:", "retry:", "error:"]

@@ -1,0 +1,37 @@
+/** An error that a backend told under a head that said 200, as the answer that it ought to have been. */
+import { Effect } from "effect"
+import { BodyEnd, type BodySink, type Chunks, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
+import type { StreamedError } from "./StreamedError.ts"
+
+/** What was a stream is given up; what is judged, retried or passed on is `response`. */
+export class ErrorInStream {
+  readonly response: UpstreamResponse
+  constructor(stream: UpstreamResponse, error: StreamedError) {
+    const { "content-encoding": _coding, "content-length": _length, ...headers } = stream.headers
+    let body: Buffer | undefined = Buffer.from(error.body, "utf8")
+    const take = () => {
+      const piece = body
+      body = undefined
+      return piece
+    }
+    stream.cancel()
+    this.response = {
+      status: error.status,
+      headers: { ...headers, "content-type": "application/json", "content-length": String(body.length) },
+      read: Effect.sync((): Chunks | BodyEnd => {
+        const piece = take()
+        return piece === undefined ? ended : [piece]
+      }),
+      wake: () => {},
+      pour: (sink: BodySink) =>
+        Effect.sync(() => {
+          const piece = take()
+          if (piece !== undefined) sink.take(piece)
+          return ended
+        }),
+      cancel: () => {}
+    }
+  }
+}
+
+const ended = new BodyEnd(undefined)
