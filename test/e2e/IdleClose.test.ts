@@ -58,3 +58,52 @@ describe("an engine that closes idle connections as the next request comes", () 
     })
   )
 })
+
+/** Serves once on each connection; what comes after that is told that the connection had been idle for too long. */
+const lateTeller = Effect.acquireRelease(
+  Effect.promise(async () => {
+    const counts = { late: 0 }
+    const served = new WeakSet<object>()
+    const server: Server = createServer((request, response) => {
+      request.resume().once("end", () => {
+        if (request.method === "POST" && served.has(request.socket)) {
+          counts.late++
+          return void response.writeHead(408, { connection: "close" }).end()
+        }
+        if (request.method === "POST") served.add(request.socket)
+        response.setHeader("content-type", "application/json")
+        response.end(request.method === "POST" ? answer : '{"data":[{"id":"sim-model"}]}')
+      })
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    const address = server.address()
+    const port = typeof address === "object" && address !== null ? address.port : 0
+    return { server, counts, url: `http://127.0.0.1:${port}` }
+  }),
+  ({ server }) =>
+    Effect.sync(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+)
+
+describe("an engine that answers 408 to what comes on a connection that it has given up", () => {
+  it.live("loses none, without a retry of the pool's, and stays in good standing", () =>
+    Effect.gen(function* () {
+      const engine = yield* lateTeller
+      const gateway = yield* serve({
+        backends: [{ name: "engine", url: engine.url, models: ["sim-model"] }],
+        pools: [{ name: "default", backends: ["engine"], retry: { attempts: 0 } }]
+      })
+      for (let n = 0; n < 20; n++) {
+        const asked = yield* chat(gateway.url, { stream: false })
+        assert.strictEqual(asked.status, 200)
+        assert.strictEqual(asked.headers.get("x-weir-attempts"), "1")
+      }
+      assert.isAbove(engine.counts.late, 5)
+      const { text } = yield* ask(`${gateway.url}/stats`)
+      assert.include(text, '"circuit":"closed"')
+      assert.include(text, '"failures":0')
+    })
+  )
+})

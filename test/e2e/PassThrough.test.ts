@@ -83,7 +83,8 @@ describe("passing through", () => {
 
   it.live("maps /v1 to the backend's address and prefix, and leaves other paths alone", () =>
     Effect.gen(function* () {
-      const { url } = yield* setUp({ pathPrefix: "/echo/prefix" })
+      // Below that prefix is no list of models, by which it would be seen to live.
+      const { url } = yield* setUp({ pathPrefix: "/echo/prefix", models: ["m"], health: { path: "/health" } })
       assert.deepInclude((yield* ask(`${url}/v1/files?a=1`)).json, { url: "/echo/prefix/files?a=1" })
       assert.deepInclude((yield* ask(`${url}/echo/other`)).json, { url: "/echo/other" })
     })
