@@ -24,7 +24,9 @@ export interface Endpoint {
   /** Other methods than POST are refused; elsewhere they go by path. */
   readonly postOnly: boolean
   /** The members of the body that can name the model; they must agree. */
-  readonly modelMembers: ReadonlyArray<string>
+  readonly modelMembers: readonly ["model"] | readonly ["model", "name"]
+  /** Whether an answer is a stream where the request does not say. */
+  readonly streamsUnasked: boolean
 }
 
 const optional = (route: string, dialect: Dialect, operation: string): Endpoint => ({
@@ -33,7 +35,8 @@ const optional = (route: string, dialect: Dialect, operation: string): Endpoint 
   operation,
   requiresModel: false,
   postOnly: false,
-  modelMembers: ["model"]
+  modelMembers: ["model"],
+  streamsUnasked: false
 })
 
 const named = (...row: Parameters<typeof optional>): Endpoint => ({ ...optional(...row), requiresModel: true })
@@ -60,7 +63,7 @@ const table: ReadonlyArray<Endpoint> = [
   optional("/v1/images/generations", "none", "generate_content"),
   optional("/v1/images/edits", "none", "generate_content"),
   optional("/v1/images/variations", "none", "generate_content"),
-  optional("/v1/audio/speech", "none", "generate_content"),
+  { ...optional("/v1/audio/speech", "none", "generate_content"), streamsUnasked: true },
   optional("/v1/audio/transcriptions", "none", "transcribe"),
   optional("/v1/audio/translations", "none", "transcribe"),
   // A WebSocket, whose upgrade names the model.
@@ -68,6 +71,13 @@ const table: ReadonlyArray<Endpoint> = [
 
   // Anthropic
   named("/v1/messages/count_tokens", "none", "count_tokens"),
+
+  // Ollama. Its first version had `name` in the place of `model`.
+  { ...named("/api/chat", "ollama", "chat"), streamsUnasked: true },
+  { ...named("/api/generate", "ollama", "text_completion"), streamsUnasked: true },
+  named("/api/embed", "ollama", "embeddings"),
+  named("/api/embeddings", "ollama", "embeddings"),
+  { ...named("/api/show", "ollama", "show"), modelMembers: ["model", "name"] },
 
   // Cohere and Jina, as vLLM, SGLang, llama.cpp and text-embeddings-inference have them
   optional("/rerank", "none", "rerank"),
@@ -109,6 +119,11 @@ const byPath: ReadonlyMap<string, Endpoint> = new Map(table.map((endpoint) => [e
 
 /** The paths of the table. */
 export const endpointPaths: ReadonlyArray<string> = table.map(({ route }) => route)
+
+const ollamaLists = new Set(["/api/tags", "/api/ps"])
+
+/** Whether errors are Ollama's at a path: where it is asked for inference, and where its models are listed. */
+export const speaksOllama = (path: string): boolean => ollamaLists.has(path) || byPath.get(path)?.dialect === "ollama"
 
 const azureV1 = "/openai/v1"
 

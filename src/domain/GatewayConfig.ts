@@ -66,6 +66,8 @@ export const GatewayConfig = Schema.Struct({
   backends: Schema.Array(Backend).pipe(orElse([])),
   pools: Schema.Array(Pool).pipe(orElse([])),
   models: Schema.Array(ModelRule).pipe(orElse([])),
+  /** Asked for where a request to an endpoint names no model. */
+  defaultModel: Schema.optionalKey(Schema.NonEmptyString),
   fallbackBackend: Schema.optionalKey(Name),
   keys: Schema.Array(ApiKey).pipe(orElse([])),
   limits: Limits.pipe(orElse({})),

@@ -1,4 +1,5 @@
 /** The gateway's own errors as a client reads them: one function for every dialect. */
+import { speaksOllama } from "../domain/Endpoint.ts"
 import type { GatewayError } from "../domain/Errors.ts"
 
 export interface ErrorResponse {
@@ -10,7 +11,7 @@ export interface ErrorResponse {
 /** Errors that a client may hope to get past by itself; for all others Weir has done what could be done. */
 const worthRetrying = new Set([408, 429, 503])
 
-/** In Anthropic's form below `/v1/messages`, in OpenAI's everywhere else. */
+/** In Anthropic's form below `/v1/messages`, in Ollama's at its endpoints, in OpenAI's everywhere else. */
 export const errorResponse = (error: GatewayError, path: string): ErrorResponse => ({
   status: error.status,
   headers: {
@@ -22,8 +23,13 @@ export const errorResponse = (error: GatewayError, path: string): ErrorResponse 
     ...(error.status === 426 && { upgrade: "websocket", "sec-websocket-version": "13" }),
     ...("allow" in error && { allow: error.allow })
   },
-  body: JSON.stringify(path.startsWith("/v1/messages") ? anthropicBody(error) : openAiBody(error))
+  body: JSON.stringify(bodyAt(path, error))
 })
+
+const bodyAt = (path: string, error: GatewayError): object => {
+  if (path.startsWith("/v1/messages")) return anthropicBody(error)
+  return speaksOllama(path) ? { error: error.message } : openAiBody(error)
+}
 
 /** OpenAI's clients wait for a minute at most, and need at least a second. */
 const secondsUntil = ({ retryAfter = 1 }: GatewayError): number => Math.min(60, Math.max(1, Math.ceil(retryAfter)))

@@ -11,6 +11,7 @@ import { healthRoutes } from "./HealthRoutes.ts"
 import { type OnListening, openListeners } from "./Listeners.ts"
 import { metricsRoute } from "./MetricsRoute.ts"
 import { modelRoute, modelsRoute } from "./ModelsRoutes.ts"
+import { residentRoute, tagsRoute } from "./OllamaRoutes.ts"
 import { type FindRoute, hasVersionTwice, nothingHere, type OwnRoute, versionTwice } from "./OwnRoutes.ts"
 import type { Place } from "./Places.ts"
 import { makeReporter } from "./Reporter.ts"
@@ -52,9 +53,15 @@ export const layer = (onListening: OnListening) =>
         ["/stats", statsRoute({ admission, deadlines })],
         ["/metrics", metricsRoute(exposition, isPublic)]
       ])
-      const list = modelsRoute(proxy.models)
       const one = modelRoute(proxy.models, modelPrefix)
-      const table = new Map([...health, ["/v1/models", list], ["/v1/models/", list]])
+      const list = modelsRoute(proxy.models)
+      const table = new Map<string, OwnRoute>([
+        ...health,
+        ["/v1/models", list],
+        ["/v1/models/", list],
+        ["/api/tags", tagsRoute(proxy.models)],
+        ["/api/ps", residentRoute(proxy.models)]
+      ])
       const clients: FindRoute = (path, method) => {
         if (path.startsWith(modelPrefix)) return table.get(path) ?? one
         if (hasVersionTwice(path)) return versionTwice

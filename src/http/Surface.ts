@@ -76,12 +76,13 @@ export const makeSurface = (
       together: Math.max(limits.maxBufferedBytes, limits.maxBodyBytes),
       patience: Duration.toMillis(connectTimeout) || Number.POSITIVE_INFINITY
     }
-    const routed = incoming.method === "POST" && incoming.endpoint?.requiresModel === true
-    if (!routed && !hasBody(incoming)) return noBody
-    const unreadable = routed ? packed(incoming) : undefined
+    const endpoint = incoming.method === "POST" ? incoming.endpoint : undefined
+    const isRequired = endpoint?.requiresModel === true
+    if (!isRequired && !hasBody(incoming)) return noBody
+    const unreadable = isRequired ? packed(incoming) : undefined
     if (unreadable !== undefined) return Effect.fail(unreadable)
     const type = incoming.header("content-type") ?? ""
-    return routed || /^application\/([\w.+-]+\+)?json\b/i.test(type)
+    return isRequired || json.test(type) || (endpoint !== undefined && unsaid.test(type))
       ? readBody(incoming, bounds, deadlines, payload)
       : Effect.succeed(streamBody(incoming, bounds))
   }
@@ -121,7 +122,6 @@ export const makeSurface = (
       const raw = incoming.message.rawHeaders
       const isForeign = report.span === undefined && tracing.enabled && !isTrusted(arrival, key)
       const rawHeaders = isForeign ? withoutSampledFlag(raw) : raw
-      const asked = endpoint?.requiresModel === true ? endpoint : undefined
       const request: ProxyRequest = {
         id,
         snapshot,
@@ -130,7 +130,7 @@ export const makeSurface = (
         address,
         method,
         path,
-        endpoint: asked,
+        endpoint,
         query,
         rawHeaders,
         header,
@@ -194,6 +194,11 @@ export const makeSurface = (
     )
   })
 }
+
+const json = /^application\/([\w.+-]+\+)?json\b/i
+
+/** What clients send JSON as that do not say so: `curl -d` among them. */
+const unsaid = /^(?:$|application\/x-www-form-urlencoded|text\/plain)/i
 
 /** Methods whose answer is the request as it came: the backend's credential would come back with it. */
 const echoing = /^trac[ek]$/i

@@ -95,7 +95,7 @@ class Reading {
       return new InvalidJson({ message: `The body is not valid JSON: see byte ${this.#scanner.at}.` })
     }
     if (!this.#outline.isObject) return new InvalidRequest({ message: "The body must be a JSON object." })
-    return this.#outline.repeatsModel
+    return this.#outline.repeats("model")
       ? new InvalidRequest({ message: "The body names its model more than once.", param: "model" })
       : this.#outline
   }

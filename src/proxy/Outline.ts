@@ -15,7 +15,7 @@ export interface Span {
   readonly end: number
 }
 
-const { chat_template_kwargs: kwargs, metadata, model, prompt } = members
+const { chat_template_kwargs: kwargs, metadata, model, name: otherName, prompt } = members
 const { body, effort, item, message, part, prompt: promptItem, userId } = fields
 
 /** Bytes of a number; what stands behind them is not looked at. */
@@ -33,7 +33,9 @@ export class Outline implements JsonListener {
   /** Of the members that are lists or objects, those with something in them: a bit each, by their field. */
   #filled = 0
   #isObject = false
+  #isEmpty = true
   #repeatsModel = false
+  #repeatsName = false
   #userIdStart = -1
   #userIdEnd = -1
   #hasEffort = false
@@ -49,9 +51,14 @@ export class Outline implements JsonListener {
     return this.#isObject
   }
 
+  /** Whether it has no member at all. */
+  get isEmpty(): boolean {
+    return this.#isEmpty
+  }
+
   /** Engines do not agree on which of two equal names counts. */
-  get repeatsModel(): boolean {
-    return this.#repeatsModel
+  repeats(name: "model" | "name"): boolean {
+    return name === "model" ? this.#repeatsModel : this.#repeatsName
   }
 
   span(name: MemberName): Span {
@@ -128,7 +135,10 @@ export class Outline implements JsonListener {
 
   name(place: number, start: number, end: number, isEscaped: boolean): number {
     const field = fieldNamed(this.bytes, place, start, end, isEscaped)
-    if (field === model && place === places.body && (this.#starts[model] ?? -1) >= 0) this.#repeatsModel = true
+    if ((field === model || field === otherName) && place === places.body && (this.#starts[field] ?? -1) >= 0) {
+      if (field === model) this.#repeatsModel = true
+      else this.#repeatsName = true
+    }
     return field
   }
 
@@ -169,6 +179,7 @@ export class Outline implements JsonListener {
 
   leave(field: number, start: number, end: number, isFilled: boolean): void {
     if (field < body) this.#filled = isFilled ? this.#filled | (1 << field) : this.#filled & ~(1 << field)
+    else if (field === body) this.#isEmpty = !isFilled
     this.#value(field, start, end)
     this.#conversation.leave(field, start, isFilled)
   }

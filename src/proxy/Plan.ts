@@ -2,13 +2,13 @@
 import { Duration, Effect, Schema } from "effect"
 import type { Outgoing } from "../backend/BackendAdapter.ts"
 import type { UpstreamFailed } from "../backend/UpstreamTransport.ts"
-import type { Endpoint } from "../domain/Endpoint.ts"
+import { deploymentIn, type Endpoint, withDeployment } from "../domain/Endpoint.ts"
 import { type GatewayError, InvalidRequest, ToolsNotSupported } from "../domain/Errors.ts"
 import { Span } from "../domain/Units.ts"
 import { guidanceFor, type Lease, type Route, type RouteRequest } from "../scheduler/Scheduler.ts"
 import { edited, setMember } from "./BodyEdit.ts"
 import { isLong } from "./BodyReading.ts"
-import { type Envelope, readEnvelope, readLongEnvelope } from "./Envelope.ts"
+import { type Envelope, readEnvelope, readLongEnvelope, unreadEnvelope } from "./Envelope.ts"
 import { Flight } from "./Flight.ts"
 import { gptOssEdits } from "./GptOss.ts"
 import { upwardHeaders } from "./HeaderHygiene.ts"
@@ -40,6 +40,7 @@ export class Plan {
 /** What was read of a request. */
 interface Inquiry {
   readonly request: ProxyRequest
+  /** `undefined` where the request goes by path, or its path is not known for what it does. */
   readonly endpoint: Endpoint | undefined
   readonly envelope: Envelope | undefined
   /** As the client named it; `undefined` where it named none. */
@@ -60,7 +61,12 @@ export const makePlanner = (services: ProxyServices) => {
     const { candidates, pool, rule } = route
     const refused = endpoint === undefined ? refuseTargets(services, request, candidates.all) : undefined
     if (refused !== undefined) return refused
-    if (rule?.tools?.parser === "none" && envelope !== undefined && needsTools(envelope.outline))
+    if (
+      rule?.tools?.parser === "none" &&
+      endpoint !== undefined &&
+      envelope !== undefined &&
+      needsTools(envelope.outline)
+    )
       return noTools(envelope)
     const { header, report } = request
     report.pool = pool.name
@@ -83,6 +89,8 @@ export const makePlanner = (services: ProxyServices) => {
         report.span &&
         makeRequestTrace(report.span, request.method, endpoint, envelope, services.tracing.captureContent)
     })
+    // Another model is asked for the same thing: that must do no harm, where a backend may have done it already.
+    const mayStandIn = () => flight.allAttempts === 0 || isRepeatable(request, endpoint, undefined)
     const mission: Mission = {
       flight,
       path: request.path,
@@ -92,12 +100,12 @@ export const makePlanner = (services: ProxyServices) => {
       choices: envelope?.choices ?? 1,
       passedThrough: endpoint === undefined,
       upgrades: request.upgrade !== undefined,
-      hasStandIn: () => scheduler.hasStandIn(routeRequest(inquiry), route, services.deadlines.now()),
+      hasStandIn: () => mayStandIn() && scheduler.hasStandIn(routeRequest(inquiry), route, services.deadlines.now()),
       repeatable: (failure) => isRepeatable(request, endpoint, failure),
       group: route.model ?? "",
       priority: request.key?.priority ?? 0
     }
-    const standIn = () => planInsteadOf(inquiry, route)
+    const standIn = () => (mayStandIn() ? planInsteadOf(inquiry, route) : undefined)
     // What was read of the body is kept no longer than it may be needed.
     return new Plan(flight, mission, envelope?.tokenEstimate ?? 0, route.isLast ? undefined : standIn)
   }
@@ -111,33 +119,32 @@ export const makePlanner = (services: ProxyServices) => {
   }
 
   /** From what was read of a request to its plan, in one breath. */
-  const plan = (
-    request: ProxyRequest,
-    endpoint: Endpoint | undefined,
-    envelope: Envelope | undefined
-  ): Plan | GatewayError => {
+  const plan = (request: ProxyRequest, envelope: Envelope | undefined): Plan | GatewayError => {
     const { report } = request
     const timeout = readTimeout(request.header("x-weir-timeout"))
     if (timeout instanceof InvalidRequest) return timeout
     const model = request.upgrade === undefined ? envelope?.model : modelOfUpgrade(request)
     if (model instanceof InvalidRequest) return model
     report.model = model?.slice(0, longestNoted)
+    const endpoint = envelope === undefined ? undefined : request.endpoint
     const inquiry = { request, endpoint, envelope, model, deadline: report.receivedAt + timeout }
     const route = scheduler.route(routeRequest(inquiry))
     return "candidates" in route ? planFor(inquiry, route) : route
   }
 
+  const planOf = (request: ProxyRequest, outcome: ReturnType<typeof readEnvelope>): Plan | GatewayError =>
+    outcome === undefined || "model" in outcome ? plan(request, outcome) : outcome
+
   /** Synchronous, but for a long body: that is read in slices, between which other requests get their turn. */
   return (request: ProxyRequest): Plan | GatewayError | Effect.Effect<Plan, GatewayError> => {
-    const { endpoint, payload } = request
-    if (endpoint === undefined) return plan(request, undefined, undefined)
-    const body = payload.body instanceof Uint8Array ? payload.body : emptyBody
-    if (!isLong(body)) {
-      const envelope = readEnvelope(endpoint, body)
-      return "model" in envelope ? plan(request, endpoint, envelope) : envelope
-    }
-    return Effect.flatMap(readLongEnvelope(endpoint, body), (envelope) => {
-      const planned = plan(request, endpoint, envelope)
+    const { endpoint, path, payload, snapshot, upgrade } = request
+    if (upgrade !== undefined) return plan(request, undefined)
+    const addressed = { endpoint, path, defaultModel: snapshot.config.defaultModel }
+    const body = payload.body ?? (endpoint?.requiresModel === true ? emptyBody : undefined)
+    if (!(body instanceof Uint8Array)) return plan(request, unreadEnvelope(addressed))
+    if (!isLong(body)) return planOf(request, readEnvelope(addressed, body))
+    return Effect.flatMap(readLongEnvelope(addressed, body), (outcome) => {
+      const planned = planOf(request, outcome)
       return planned instanceof Plan ? Effect.succeed(planned) : Effect.fail(planned)
     })
   }
@@ -145,14 +152,10 @@ export const makePlanner = (services: ProxyServices) => {
 
 const emptyBody = new Uint8Array(0)
 
-const routeRequest = ({ model, request: { key, listener, path, report, snapshot } }: Inquiry): RouteRequest => ({
-  snapshot,
-  listener,
-  key,
-  path,
-  model,
-  now: report.receivedAt
-})
+const routeRequest = ({ envelope, model, request }: Inquiry): RouteRequest => {
+  const { key, listener, path, report, snapshot } = request
+  return { snapshot, listener, key, path, model, other: envelope?.other, now: report.receivedAt }
+}
 
 /** The request as it goes to the backend of a lease: the client's bytes, with another model where that is asked for. */
 const outgoingOf = (inquiry: Inquiry, { model, pool, rule }: Route): Mission["outgoing"] => {
@@ -174,12 +177,17 @@ const outgoingOf = (inquiry: Inquiry, { model, pool, rule }: Route): Mission["ou
       instance === inquiry.model ? outgoing : { ...outgoing, ...withUpgradeModel(outgoing, instance) }
   }
   if (envelope === undefined || model === undefined) return () => outgoing
-  const { outline } = envelope
-  const added = rule?.gptOss === true ? gptOssEdits(envelope.model, outline) : []
-  const outgoingFor = (name: string): Outgoing => ({
-    ...outgoing,
-    body: edited(outline.bytes, name === envelope.model ? added : [...added, setMember(outline, "model", name)])
-  })
+  const { member, outline, written } = envelope
+  const isRead = outline.bytes.length > 0
+  const added = readable && isRead && rule?.gptOss === true ? gptOssEdits(envelope.model, outline) : []
+  const outgoingFor = (name: string): Outgoing => {
+    const edits = member === undefined || name === written ? added : [...added, setMember(outline, member, name)]
+    return {
+      ...outgoing,
+      path: name === envelope.model || deploymentIn(path) === undefined ? path : withDeployment(path, name),
+      body: isRead ? edited(outline.bytes, edits) : body
+    }
+  }
   const named = outgoingFor(model)
   return ({ instance }: Lease) => (instance === undefined || instance === model ? named : outgoingFor(instance))
 }

@@ -1,11 +1,8 @@
 /** The data plane: from a request that may come in to the answer of a backend, or to the gateway's own. */
 import { Context, Effect, Layer, Result } from "effect"
-import type { ApiKey } from "../domain/ApiKey.ts"
 import { type GatewayError, RateLimitExceeded } from "../domain/Errors.ts"
-import type { ModelInfo } from "../domain/Health.ts"
-import type { Listener } from "../domain/Listener.ts"
-import type { Snapshot } from "../registry/Registry.ts"
 import type { Remaining } from "../resilience/RateLimiter.ts"
+import type { Scheduler } from "../scheduler/Scheduler.ts"
 import { makeAttempts } from "./Attempts.ts"
 import type { Flight } from "./Flight.ts"
 import { makePlanner, Plan } from "./Plan.ts"
@@ -33,7 +30,7 @@ export class Proxy extends Context.Service<
       use: (answer: ProxyResponse) => Effect.Effect<A, E>
     ) => Effect.Effect<A, E | GatewayError>
     /** What clients of a listener (with a key) can ask for, each name once. */
-    readonly models: (snapshot: Snapshot, listener: Listener, key: ApiKey | undefined) => ReadonlyArray<ModelInfo>
+    readonly models: Scheduler["Service"]["models"]
   }
 >()("weir/proxy/Proxy") {
   static readonly layer = Layer.effect(

@@ -8,6 +8,9 @@ import { isNumberedInstance } from "./Instances.ts"
 import { literalName } from "./ModelRules.ts"
 import type { Route } from "./Routing.ts"
 
+/** `served`: what is there to be asked for; `resident`: what is in memory, or may be where an engine does not tell. */
+export type Presence = "served" | "resident"
+
 /**
  * Sorted by name; `find` is the routing that requests go through. No backend is asked: what discovery found last is told,
  * so that a dead one cannot make it fail.
@@ -16,6 +19,7 @@ export const listModels = (
   snapshot: Snapshot,
   listener: Listener,
   key: ApiKey | undefined,
+  presence: Presence,
   poolOf: (path: string) => PoolEntry | undefined,
   find: (path: string, model: string) => Route | undefined
 ): ReadonlyArray<ModelInfo> => {
@@ -24,7 +28,7 @@ export const listModels = (
     if (key !== undefined && !allows(key.models, model)) return undefined
     for (const path of asked) {
       const route = find(path, model)
-      const info = route === undefined ? undefined : toldBy(route)
+      const info = route === undefined ? undefined : toldBy(route, presence)
       if (info !== undefined) return { ...info, id: model }
     }
     return undefined
@@ -66,13 +70,19 @@ const namesOf = ({ backends, config }: Snapshot): ReadonlySet<string> => {
 const idsOf = ({ models, state }: BackendEntry): ReadonlySet<string> => models ?? new Set(state.models?.keys())
 
 /** What the first of the candidates that is known to have the model says of it; who may have anything says nothing. */
-const toldBy = ({ candidates: { all, instances }, model }: Route): ModelInfo | undefined => {
+const toldBy = ({ candidates: { all, instances }, model }: Route, presence: Presence): ModelInfo | undefined => {
   if (model === undefined) return undefined
   for (const { backend } of all) {
     if (!backend.config.enabled) continue
     const ids = idsOf(backend)
     const id = ids.has(model) ? model : instances?.get(backend.state)?.find((name) => ids.has(name))
-    if (id !== undefined) return backend.state.models?.get(id) ?? { id, created: 0, ownedBy: "weir" }
+    if (id !== undefined && (presence === "served" || isResident(backend, id)))
+      return backend.state.models?.get(id) ?? { id, created: 0, ownedBy: "weir" }
   }
   return undefined
+}
+
+const isResident = ({ state }: BackendEntry, id: string): boolean => {
+  const resident = state.load?.residentModels
+  return resident === undefined || resident.some((name) => name === id || name === `${id}:latest`)
 }

@@ -24,6 +24,8 @@ export interface RouteRequest {
   readonly path: string
   /** As the client named it; `undefined` for what is routed by path alone. */
   readonly model: string | undefined
+  /** Another one that the request names and that an engine might go by. */
+  readonly other?: string | undefined
   /** Monotonic milliseconds. */
   readonly now: number
 }
@@ -46,7 +48,8 @@ export interface Route {
  * candidates has the model: the rule's fallbacks in their order, then the backend of last resort.
  */
 export const route = (table: CandidateTable, routing: RoutingTable, request: RouteRequest): Route | GatewayError => {
-  const { key, model } = request
+  const { key, model, other } = request
+  if (key !== undefined && other !== undefined && !allows(key.models, other)) return modelNotAllowed(other)
   if (key !== undefined && !(model === undefined ? !isLimited(key.models) : allows(key.models, model))) {
     return modelNotAllowed(model)
   }

@@ -21,7 +21,7 @@ import {
   standingNow
 } from "./Eligibility.ts"
 import { Lease } from "./Lease.ts"
-import { listModels } from "./ModelCatalog.ts"
+import { listModels, type Presence } from "./ModelCatalog.ts"
 import { type Route, type RouteRequest, route, standIn } from "./Routing.ts"
 import { RoutingTable } from "./RoutingTable.ts"
 import { makeStrategy } from "./Strategies.ts"
@@ -45,7 +45,12 @@ export class Scheduler extends Context.Service<
     /** Whether one of these ways leads to a backend that can take the request now, or will have room. */
     readonly hasStandIn: (request: RouteRequest, before: Route, now: number) => boolean
     /** What clients of a listener (with a key) can ask for, each name once. */
-    readonly models: (snapshot: Snapshot, listener: Listener, key: ApiKey | undefined) => ReadonlyArray<ModelInfo>
+    readonly models: (
+      snapshot: Snapshot,
+      listener: Listener,
+      key: ApiKey | undefined,
+      presence?: Presence
+    ) => ReadonlyArray<ModelInfo>
     /** Chooses and counts in one step. `now`: monotonic milliseconds. */
     readonly pick: (request: PickRequest, now: number) => Lease | NoLease
     /**
@@ -91,10 +96,10 @@ export class Scheduler extends Context.Service<
             way = standIn(table, routingOf(request.snapshot), request, way)
           return way !== undefined
         },
-        models: (snapshot, listener, key) => {
+        models: (snapshot, listener, key, presence = "served") => {
           const routing = routingOf(snapshot)
           const poolOf = (path: string) => routing.poolByPath(listener, path)
-          return listModels(snapshot, listener, key, poolOf, (path, model) => {
+          return listModels(snapshot, listener, key, presence, poolOf, (path, model) => {
             const found = route(table, routing, { snapshot, listener, key, path, model, now: 0 })
             return "candidates" in found ? found : undefined
           })

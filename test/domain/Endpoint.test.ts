@@ -46,6 +46,16 @@ describe("a path", () => {
   })
 
   it.each([
+    ["/api/chat", true],
+    ["/api/generate", true],
+    ["/api/embed", false],
+    ["/api/embeddings", false],
+    ["/api/show", false]
+  ])("%s is Ollama's, must name a model, and streams unasked: %s", (path, streamsUnasked) => {
+    assert.deepInclude(endpointAt(path), { dialect: "ollama", requiresModel: true, postOnly: false, streamsUnasked })
+  })
+
+  it.each([
     "/v1/chat/completions/",
     "/V1/chat/completions",
     "/v1//completions",

@@ -90,6 +90,25 @@ describe.each(table)("the error $code", ({ anthropic, code, error, openai, retry
     }
   })
 
+  it("reads as Ollama's errors do at its endpoints and lists", () => {
+    for (const path of [
+      "/api/chat",
+      "/api/generate",
+      "/api/embed",
+      "/api/embeddings",
+      "/api/show",
+      "/api/tags",
+      "/api/ps"
+    ]) {
+      const { body, headers } = errorResponse(error, path)
+      assert.deepStrictEqual(parsed(body), { error: message })
+      assert.strictEqual(headers["content-type"], "application/json")
+    }
+    assert.deepStrictEqual(parsed(errorResponse(error, "/api/version").body), {
+      error: { message, type: openai, param: null, code }
+    })
+  })
+
   it("tells clients whether they may hope to get past it by trying again", () => {
     assert.strictEqual(errorResponse(error, "/").headers["x-should-retry"], String(retry))
   })

@@ -16,15 +16,21 @@ const at = (path: string): Endpoint => {
 const chat = at("/v1/chat/completions")
 const bytes = (text: string) => Buffer.from(text, "utf8")
 
+const read = (body: Uint8Array | string, endpoint: Endpoint) =>
+  readEnvelope(
+    { endpoint, path: endpoint.route, defaultModel: undefined },
+    typeof body === "string" ? bytes(body) : body
+  )
+
 const accepted = (body: Uint8Array | string, endpoint = chat): Envelope => {
-  const result = readEnvelope(endpoint, typeof body === "string" ? bytes(body) : body)
-  if (!("model" in result)) assert.fail(`refused: ${result.code} ${result.message}`)
+  const result = read(body, endpoint)
+  if (result === undefined || !("model" in result)) assert.fail(`refused: ${result?.code} ${result?.message}`)
   return result
 }
 
 const refused = (body: Uint8Array | string, endpoint = chat): EnvelopeError => {
-  const result = readEnvelope(endpoint, typeof body === "string" ? bytes(body) : body)
-  if ("model" in result) assert.fail(`accepted: ${JSON.stringify(result)}`)
+  const result = read(body, endpoint)
+  if (result === undefined || "model" in result) assert.fail(`accepted: ${JSON.stringify(result)}`)
   return result
 }
 
@@ -110,7 +116,15 @@ describe("what else the gateway reads", () => {
     )
     assert.deepStrictEqual(
       { ...envelope, tokenEstimate: 0 },
-      { model: "a", stream: false, choices: 1, tokenEstimate: 0 }
+      {
+        model: "a",
+        member: "model",
+        written: "a",
+        other: undefined,
+        stream: false,
+        choices: 1,
+        tokenEstimate: 0
+      }
     )
     assert.strictEqual(accepted('{"model":"a","messages":"x"}', at("/v1/embeddings")).model, "a")
   })
@@ -224,12 +238,121 @@ describe("any bytes at all", () => {
     holdsFor(
       noise,
       (body) => {
-        const result = readEnvelope(chat, body)
-        if (!("model" in result)) return assert.strictEqual(result.status, 400)
+        const result = read(body, chat)
+        if (result === undefined || !("model" in result)) return assert.strictEqual(result?.status, 400)
         const parsed: unknown = JSON.parse(Buffer.from(body).toString("utf8"))
         assert.strictEqual(Object.getOwnPropertyDescriptor(parsed, "model")?.value, result.model)
       },
       1000
     )
+  })
+})
+
+describe("where no model has to be named", () => {
+  const unknown = { endpoint: undefined, path: "/unknown", defaultModel: "d" }
+  const optional = { ...unknown, endpoint: at("/completion") }
+
+  it.each([
+    "",
+    "x=1",
+    "{}",
+    "[]",
+    '{"model":1}',
+    '{"model":null}',
+    '{"model":""}',
+    '{"model":["a"]}',
+    '{"a":{"model":"b"}}'
+  ])("%j names none, and is not read for anything else", (body) => {
+    for (const addressed of [unknown, optional]) assert.isUndefined(readEnvelope(addressed, bytes(body)))
+  })
+
+  it.each(['{"model":"a"}', ' {"stream":"yes","messages":1,"tools":2,"model":"\\u0061"}', '{"model":"b","a":1}'])(
+    "%j names one, and the rest is the engine's business",
+    (body) => {
+      for (const addressed of [unknown, optional]) {
+        const named = readEnvelope(addressed, bytes(body))
+        assert.isTrue(named !== undefined && "model" in named && /^[ab]$/.test(named.model))
+      }
+    }
+  )
+
+  it("two models are refused: engines do not agree on which of them counts", () => {
+    for (const addressed of [unknown, optional]) {
+      const found = readEnvelope(addressed, bytes('{"model":"a","mod\\u0065l":"b"}'))
+      assert.strictEqual(found !== undefined && "code" in found ? found.code : undefined, "invalid_request")
+    }
+  })
+})
+
+describe("the default model", () => {
+  const withDefault = (body: string, path = "/v1/chat/completions") => {
+    const found = readEnvelope({ endpoint: at(path), path, defaultModel: "the default" }, bytes(body))
+    if (found === undefined || !("model" in found)) return found?.code
+    const { member, model, outline, written } = found
+    assert.strictEqual(model, "the default")
+    if (member === undefined || written === model) return outline.bytes.toString("utf8")
+    return edited(outline.bytes, [setMember(outline, member, model)]).toString("utf8")
+  }
+
+  it.each([
+    ["{}", '{"model":"the default"}'],
+    [" { } ", '{"model":"the default"}'],
+    ['{"messages":[] }', '{"model":"the default","messages":[] }'],
+    ['{"n":1,"model":null}', '{"n":1,"model":"the default"}'],
+    ['{"model" : "" ,"n":1.0}', '{"model" : "the default" ,"n":1.0}']
+  ])("is asked for where %j names none, and stands in the body", (body, expected) => {
+    assert.strictEqual(withDefault(body), expected)
+    assert.strictEqual(withDefault(body, "/api/chat"), expected)
+  })
+
+  it("does not make a body right that is wrong", () => {
+    assert.strictEqual(withDefault(""), "invalid_json")
+    assert.strictEqual(withDefault("[]"), "invalid_request")
+    assert.strictEqual(withDefault('{"model":1}'), "invalid_request")
+  })
+
+  it("does not take the place of one that is named", () => {
+    const found = readEnvelope({ endpoint: chat, path: chat.route, defaultModel: "d" }, bytes('{"model":"a"}'))
+    assert.isTrue(found !== undefined && "model" in found && found.model === "a")
+  })
+})
+
+describe("Ollama's old name for the model", () => {
+  const show = at("/api/show")
+
+  it.each<[string, "model" | "name", string]>([
+    ['{"name":"a"}', "name", "a"],
+    ['{"model":"a"}', "model", "a"],
+    ['{"model":"a","name":"a"}', "model", "a"],
+    ['{"model":"","name":"a"}', "name", "a"]
+  ])("%s is read", (body, member, model) => {
+    assert.deepInclude(accepted(body, show), { member, model })
+  })
+
+  it.each(['{"model":"a","name":"b"}', '{"name":"a","name":"b"}', '{"name":"a","n\\u0061me":"a"}'])(
+    "%s names two models and is refused",
+    (body) => {
+      assert.strictEqual(refused(body, show).code, "invalid_request")
+    }
+  )
+
+  it("means nothing anywhere else", () => {
+    assert.strictEqual(refused('{"name":"a"}', at("/api/chat")).code, "model_required")
+    assert.strictEqual(accepted('{"model":"a","name":"b","name":"c"}', at("/api/chat")).model, "a")
+  })
+})
+
+describe("a stream of Ollama's", () => {
+  it.each([
+    ["/api/chat", "", true],
+    ["/api/chat", ',"stream":null', true],
+    ["/api/chat", ',"stream":true', true],
+    ["/api/chat", ',"stream":false', false],
+    ["/api/generate", "", true],
+    ["/api/generate", ',"stream":false', false],
+    ["/api/embed", "", false],
+    ["/api/show", "", false]
+  ])("at %s is wanted with %j: %s", (path, more, expected) => {
+    assert.strictEqual(accepted(`{"model":"a"${more}}`, at(path)).stream, expected)
   })
 })

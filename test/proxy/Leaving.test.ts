@@ -52,7 +52,7 @@ const phases: ReadonlyArray<Phase> = [
   {
     phase: "in the middle of something that is passed through",
     setting: { script: { a: [answer(200, ["x"], { end: "stall" })] } },
-    question: { path: "/api/chat" },
+    question: { path: "/api/jobs" },
     reached: (gateway) => gateway.reading.text === "x",
     ends: ["cancelled"]
   },

@@ -182,7 +182,7 @@ describe("what is passed through by path", () => {
       },
       (gateway) =>
         Effect.gen(function* () {
-          const fiber = yield* gateway.start(gateway.request({ path: "/api/chat" }))
+          const fiber = yield* gateway.start(gateway.request({ path: "/api/jobs" }))
           yield* gateway.passUntil(() => gateway.reading.text === '{"n":1}\n')
           assert.isBelow(gateway.deadlines.now(), 500)
           const { broken, report, text } = yield* gateway.join(fiber)
@@ -196,7 +196,7 @@ describe("what is passed through by path", () => {
       { script: { a: [answer(200, ["x"], { end: "stall" })] }, backends: { a: { timeouts: { idle: "3s" } } } },
       (gateway) =>
         Effect.gen(function* () {
-          const { broken, report } = yield* gateway.ask({ path: "/api/chat" })
+          const { broken, report } = yield* gateway.ask({ path: "/api/jobs" })
           assert.deepStrictEqual([broken, report.end], [true, "upstream_timeout"])
         })
     )

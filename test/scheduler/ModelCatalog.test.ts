@@ -169,3 +169,25 @@ describe("numbered instances of a model", () => {
     )
   )
 })
+
+describe("the list of models in memory", () => {
+  const resident = (fleet: Fleet) =>
+    fleet.scheduler.models(fleet.snapshot, fleet.listener, undefined, "resident").map(({ id }) => id)
+
+  it.effect("has those that some backend says it has in memory, and all of one that does not tell", () =>
+    withFleet(three, (fleet) => {
+      assert.deepStrictEqual(resident(fleet), ["m", "n", "o"])
+      fleet.state("a").reported({ kvCacheUsage: 0, residentModels: ["n"] }, fleet.now)
+      assert.deepStrictEqual(resident(fleet), ["m", "n", "o"])
+      fleet.state("b").reported({ kvCacheUsage: 0, residentModels: [] }, fleet.now)
+      assert.deepStrictEqual(resident(fleet), ["n", "o"])
+    })
+  )
+
+  it.effect("knows a model by its name without the tag, too", () =>
+    withFleet({ backends: [{ name: "a", models: ["m", "m:latest", "n:1b"] }] }, (fleet) => {
+      fleet.state("a").reported({ kvCacheUsage: 0, residentModels: ["m:latest"] }, fleet.now)
+      assert.deepStrictEqual(resident(fleet), ["m", "m:latest"])
+    })
+  )
+})
