@@ -47,7 +47,8 @@ export const formOf = ({ dialect }: Mission, response: UpstreamResponse, beginni
   const text = beginning.toString("latin1", 0, longestLead).replace(blanks, "")
   if (text === "" || mark.startsWith(text)) return beginning.length < longestLead ? undefined : "other"
   if (text.startsWith("{") || text.startsWith("[")) {
-    if (dialect === "ollama") return "events"
+    // Under its own label JSON is a document: engines and balancers that do not stream answer so.
+    if (dialect === "ollama") return isLabelled(response) && isJson(response) ? "json" : "events"
     return isJson(response) || eventStream.test(typeOf(response) ?? "") ? "json" : "other"
   }
   if (dialect === "ollama") return "other"
