@@ -9,7 +9,7 @@ const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly kn
   telemetry: { faces: ["Telemetry", "Shortages"], knows: ["domain"] },
   config: { faces: ["ConfigLoader"], knows: ["domain", "telemetry"] },
   control: { faces: ["Reloader", "Triggers"], knows: ["domain", "telemetry", "config", "registry"] },
-  registry: { faces: ["Registry", "BackendGauges"], knows: ["domain", "telemetry"] },
+  registry: { faces: ["Registry", "BackendGauges", "ModelLabels"], knows: ["domain", "telemetry"] },
   scheduler: { faces: ["Scheduler"], knows: ["domain", "telemetry", "registry"] },
   resilience: {
     faces: [

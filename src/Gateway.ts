@@ -10,6 +10,7 @@ import { HealthProber } from "./health/HealthProber.ts"
 import { layer as layerHttp, type OnListening } from "./http/HttpSurface.ts"
 import { Proxy } from "./proxy/Proxy.ts"
 import { layerBackendGauges } from "./registry/BackendGauges.ts"
+import { ModelLabels } from "./registry/ModelLabels.ts"
 import { Registry } from "./registry/Registry.ts"
 import { Admission } from "./resilience/Admission.ts"
 import { CircuitBreaker } from "./resilience/CircuitBreaker.ts"
@@ -43,7 +44,7 @@ export const layerCore = (config: GatewayConfig, transport: Layer.Layer<Upstream
         OutlierDetector.layer
       )
     ),
-    Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, Deadlines.layer, transport)),
+    Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, Deadlines.layer, ModelLabels.layer, transport)),
     Layer.provideMerge(Registry.layerMemory(config))
   )
 

@@ -35,9 +35,14 @@ export const Traces = Schema.Struct({
 export const LogLevel = Schema.Literals(["trace", "debug", "info", "warn", "error", "none"])
 export type LogLevel = typeof LogLevel.Type
 
+/**
+ * What the gateway tells of itself. `maxModelLabels`: so many names of models that backends list are labels of metrics,
+ * besides every name that stands in the configuration; 0: none of them.
+ */
 export const Telemetry = Schema.Struct({
   serviceName: Schema.NonEmptyString.pipe(orElse("weir")),
   traces: Schema.optionalKey(Traces),
+  maxModelLabels: between(0, 100_000).pipe(orElse(200)),
   logs: Schema.Struct({
     level: LogLevel.pipe(orElse("info")),
     format: Schema.Literals(["json", "pretty"]).pipe(orElse("json"))

@@ -39,3 +39,7 @@ export const ModelRule = Schema.Struct({
   )
 )
 export type ModelRule = typeof ModelRule.Type
+
+/** The one name that an expression stands for, if it is a name and no more; a dot in it is meant as a dot. */
+export const literalName = (match: string): string | undefined =>
+  /^(?:[\w\-:@/ ]|\\[^\w]|\.(?![*+?{]))+$/.test(match) ? match.replaceAll(/\\(.)/g, "$1") : undefined

@@ -2,6 +2,7 @@
 import { Effect } from "effect"
 import { BackendAdapter } from "../backend/BackendAdapter.ts"
 import { UpstreamTransport } from "../backend/UpstreamTransport.ts"
+import { ModelLabels } from "../registry/ModelLabels.ts"
 import { Registry } from "../registry/Registry.ts"
 import { Admission } from "../resilience/Admission.ts"
 import { CircuitBreaker } from "../resilience/CircuitBreaker.ts"
@@ -25,6 +26,7 @@ export const gatherServices = Effect.gen(function* () {
     adapters: yield* BackendAdapter,
     transport: yield* UpstreamTransport,
     metrics: yield* Metrics,
+    modelLabels: yield* ModelLabels,
     tracing: yield* Tracing
   }
 })

@@ -4,7 +4,6 @@
  */
 import { Effect } from "effect"
 import { type BodySink, joined, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
-import type { BackendEntry } from "../registry/Registry.ts"
 import { isEventStream } from "./AnswerForm.ts"
 import type { EndJudge } from "./EndJudge.ts"
 import { downwardHeaders } from "./HeaderHygiene.ts"
@@ -38,7 +37,7 @@ export type Relayed = (sink: BodySink) => Effect.Effect<void, UpstreamFailed>
 const nothing: Relayed = () => Effect.void
 
 export const makeRelay =
-  ({ adapters, metrics }: ProxyServices) =>
+  ({ adapters, metrics, modelLabels }: ProxyServices) =>
   (mission: Mission, answer: Answer, report: RequestReport): ProxyResponse => {
     const { flight } = mission
     const { attempt, response } = answer
@@ -57,7 +56,7 @@ export const makeRelay =
       headers["retry-after"] = "1"
     }
     if (isFinal(response.status, flight.allAttempts)) headers["x-should-retry"] = "false"
-    const model = labelOf(backend, mission.model)
+    const model = modelLabels.of(backend, mission.model)
 
     const read = mission.dialect === "ollama" ? readEvalCounts : readUsage
     const observed = (judge: EndJudge | undefined, whole: Uint8Array | undefined) => {
@@ -289,10 +288,4 @@ const judgeEnd = (
 const declaredLength = ({ headers }: UpstreamResponse): number | undefined => {
   const declared = Number(headers["content-length"] ?? Number.NaN)
   return Number.isFinite(declared) ? declared : undefined
-}
-
-/** A label only for what a backend really serves: no client makes a series. */
-const labelOf = (backend: BackendEntry, model: string | undefined): string => {
-  if (model === undefined) return "other"
-  return (backend.models?.has(model) ?? backend.state.models?.has(model) ?? false) ? model : "other"
 }

@@ -3,9 +3,9 @@ import { type ApiKey, allows } from "../domain/ApiKey.ts"
 import { endpointPaths } from "../domain/Endpoint.ts"
 import type { ModelInfo } from "../domain/Health.ts"
 import type { Listener } from "../domain/Listener.ts"
+import { literalName } from "../domain/ModelRule.ts"
 import type { BackendEntry, PoolEntry, Snapshot } from "../registry/Registry.ts"
 import { isNumberedInstance } from "./Instances.ts"
-import { literalName } from "./ModelRules.ts"
 import type { Route } from "./Routing.ts"
 
 /** `served`: what is there to be asked for; `resident`: what is in memory, or may be where an engine does not tell. */

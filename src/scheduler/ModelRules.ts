@@ -35,7 +35,3 @@ export class ModelRules {
     return found
   }
 }
-
-/** The one name that an expression stands for, if it is a name and no more; a dot in it is meant as a dot. */
-export const literalName = (match: string): string | undefined =>
-  /^(?:[\w\-:@/ ]|\\[^\w]|\.(?![*+?{]))+$/.test(match) ? match.replaceAll(/\\(.)/g, "$1") : undefined

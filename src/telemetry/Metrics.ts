@@ -1,35 +1,19 @@
 /**
- * The gateway's figures, as the contract names them. Labels come from configured names only, so that no client can
- * make a series; what is not known is `other`.
+ * The gateway's figures, as the contract names them. Labels come from names that exist, configured or (bounded)
+ * listed by backends, so that no client can make a series; what is not known is `other`.
  *
  * Handles are made once for each combination of labels and kept: an update is one table lookup and one addition.
  */
 import { Context, Effect, Layer, Metric } from "effect"
+import { type IsCurrent, SeriesTree, type Update } from "./SeriesTree.ts"
 
 const secondsBuckets = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600
 ]
 const overheadBuckets = [0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5]
 
-/** Adds to a counter, or records into a histogram, of one series. */
-type Update = (value: number) => void
-
 /** One name with its labels; the values are given in the order of the labels. */
 type Family = (...values: ReadonlyArray<string>) => Update
-
-/** A place among the series of one name: so many values of its labels are given. Mutable: it grows with what is seen. */
-class Branch {
-  handle: Update | undefined
-  readonly #branches = new Map<string, Branch>()
-
-  next(value: string): Branch {
-    const known = this.#branches.get(value)
-    if (known !== undefined) return known
-    const made = new Branch()
-    this.#branches.set(value, made)
-    return made
-  }
-}
 
 export class Metrics extends Context.Service<
   Metrics,
@@ -61,6 +45,8 @@ export class Metrics extends Context.Service<
       labels: Record<string, string>,
       read: () => number
     ) => () => void
+    /** Drops the series of names that have been gone for an hour; to be called now and then with a monotonic time. */
+    readonly sweep: (now: number, isCurrent: IsCurrent) => void
     /** The same for what only grows. */
     readonly observeTotal: (name: string, description: string, read: () => number) => () => void
   }
@@ -69,23 +55,21 @@ export class Metrics extends Context.Service<
   static readonly layer = Layer.effect(
     Metrics,
     Effect.map(Effect.context(), (context) => {
+      const trees: Array<SeriesTree> = []
       // Each series is a metric with attributes of its own: through `withAttributes` its key would be made at every update.
       const family = (
         make: (attributes: Record<string, string>) => Metric.Metric<number, unknown>,
         ...labels: ReadonlyArray<string>
       ): Family => {
-        // A tree by label: the values are texts that exist already, while one key of them all would be made every time.
-        const root = new Branch()
-        return (...values) => {
-          let branch = root
-          for (const value of values) branch = branch.next(value)
-          if (branch.handle !== undefined) return branch.handle
-          const attributes = Object.fromEntries(labels.map((label, index) => [label, values[index] ?? "other"]))
-          const series = make(attributes)
-          const update: Update = (value) => series.updateUnsafe(value, context)
-          branch.handle = update
-          return update
-        }
+        const series = new SeriesTree(labels, (attributes) => {
+          const metric = make(attributes)
+          return {
+            update: (value) => metric.updateUnsafe(value, context),
+            remove: () => Metric.removeUnsafe(metric, context)
+          }
+        })
+        trees.push(series)
+        return (...values) => series.of(values)
       }
       const counter = (name: string, description: string, ...labels: ReadonlyArray<string>) =>
         family((attributes) => Metric.counter(name, { description, attributes, incremental: true }), ...labels)
@@ -158,6 +142,9 @@ export class Metrics extends Context.Service<
             boundaries: overheadBuckets
           })
         )(),
+        sweep: (now, isCurrent) => {
+          for (const tree of trees) tree.sweep(now, isCurrent)
+        },
         observe: (name, description, labels, read) => {
           const gauge = Metric.withAttributes(Metric.gauge(name, { description }), labels)
           const registration = Metric.registerUnsafe(gauge, context, {

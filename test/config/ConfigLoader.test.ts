@@ -290,6 +290,11 @@ pools:
       "backends: [{name: a, url: 'https://b', tls: {insecure: true}}]",
       /^backends\[0\]\.tls\.insecure: unknown key/
     ],
+    [
+      "a number of labels that is none",
+      "telemetry: {maxModelLabels: many}",
+      /^telemetry\.maxModelLabels: expected a whole number/
+    ],
     ["a feature that is not there yet", "server: {workers: 4}", /^server\.workers: this version of Weir has no/]
   ]
   for (const [what, text, expected] of invalid) {

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import * as fc from "fast-check"
-import { ModelRule } from "../../src/domain/ModelRule.ts"
-import { literalName, ModelRules } from "../../src/scheduler/ModelRules.ts"
+import { literalName, ModelRule } from "../../src/domain/ModelRule.ts"
+import { ModelRules } from "../../src/scheduler/ModelRules.ts"
 import { holdsFor } from "../Property.ts"
 
 const ruleOf = Schema.decodeUnknownSync(ModelRule)

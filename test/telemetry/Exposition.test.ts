@@ -39,7 +39,7 @@ const scrape = Effect.flatMap(Exposition, ({ text }) => Effect.map(text, parse))
 /** The contract, section 7: each name with its labels. */
 const counters: ReadonlyArray<
   readonly [
-    family: Exclude<keyof Metrics["Service"], "observe" | "observeTotal" | "overhead">,
+    family: Exclude<keyof Metrics["Service"], "observe" | "observeTotal" | "overhead" | "sweep">,
     name: string,
     ...labels: ReadonlyArray<string>
   ]
