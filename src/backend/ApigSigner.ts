@@ -3,6 +3,8 @@
  * signed more than 15 minutes ago, so every attempt is signed anew.
  */
 import { createHash, createHmac } from "node:crypto"
+import { hashOf } from "./BodyHash.ts"
+import type { Pieces } from "./Pieces.ts"
 
 export interface SigningRequest {
   readonly method: string
@@ -11,7 +13,9 @@ export interface SigningRequest {
   /** What is signed besides `x-sdk-date`: names in any case with their values; `host` must be among them. */
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>
   /** `undefined`: a body that is not at hand; then `x-sdk-content-sha256: UNSIGNED-PAYLOAD` must be among the headers. */
-  readonly body: Uint8Array | undefined
+  readonly body: Uint8Array | Pieces | undefined
+  /** Of the body, where it was made before; else it is made here. */
+  readonly bodyHash?: string | undefined
   /** `YYYYMMDDTHHMMSSZ`. */
   readonly date: string
 }
@@ -44,7 +48,7 @@ export const canonicalRequest = (request: SigningRequest, headers = canonicalHea
     canonicalQuery(query),
     headers.map(([name, value]) => `${name}:${value}\n`).join(""),
     headers.map(([name]) => name).join(";"),
-    declared ?? sha256(request.body ?? "")
+    declared ?? request.bodyHash ?? hashOf(request.body)
   ].join("\n")
 }
 
@@ -94,4 +98,4 @@ const decode = (text: string): string =>
     return bytes.toString("utf8")
   })
 
-const sha256 = (data: string | Uint8Array): string => createHash("sha256").update(data).digest("hex")
+const sha256 = (data: string): string => createHash("sha256").update(data).digest("hex")

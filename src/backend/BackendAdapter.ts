@@ -14,9 +14,10 @@ import { ollama } from "./adapters/Ollama.ts"
 import { openAi } from "./adapters/OpenAi.ts"
 import { sglang } from "./adapters/Sglang.ts"
 import { vllm } from "./adapters/Vllm.ts"
+import { hashInSlices, isLongToHash } from "./BodyHash.ts"
 import { type Outgoing, outgoingHeaders, type Prepared, prepare, target } from "./Outgoing.ts"
 import { mayTellAddress, OwnAddress } from "./OwnAddress.ts"
-import type { UpstreamHeaders, UpstreamRequest } from "./UpstreamTransport.ts"
+import { isAtHand, type UpstreamHeaders, type UpstreamRequest } from "./UpstreamTransport.ts"
 
 export { type Adapter, type ProbeAnswer, type Verdict } from "./Adapter.ts"
 export type { Outgoing } from "./Outgoing.ts"
@@ -47,7 +48,9 @@ export class BackendAdapter extends Context.Service<
   {
     readonly of: (backend: Backend) => Adapter
     /** A client's request as it goes to a member of a pool; signed anew each time it is called. */
-    readonly prepare: (member: Member, client: ClientSettings, outgoing: Outgoing) => UpstreamRequest
+    readonly prepare: (member: Member, client: ClientSettings, outgoing: Outgoing, bodyHash?: string) => UpstreamRequest
+    /** The hash that `prepare` needs of a long body, where this kind of backend signs it; made in slices. */
+    readonly bodyHash: (member: Member, outgoing: Outgoing) => Effect.Effect<string> | undefined
     /** What a client's path becomes at a backend; `undefined`: the same, or the same below `/v1`. */
     readonly otherPath: (backend: Backend, path: string) => string | undefined
     /** The request of a probe, with the backend's own credentials; `undefined`: this kind is not asked for that. */
@@ -77,7 +80,7 @@ export class BackendAdapter extends Context.Service<
 
       return BackendAdapter.of({
         of: adapterOf,
-        prepare: (member, client, outgoing) => {
+        prepare: (member, client, outgoing, bodyHash) => {
           const backend = member.backend.config
           const ready = preparedFor(backend)
           const path = target(ready, outgoing.path, outgoing.query)
@@ -87,12 +90,16 @@ export class BackendAdapter extends Context.Service<
             connectTimeout: member.timeouts.connect,
             method: outgoing.method,
             path,
-            headers: outgoingHeaders(backend, ready, outgoing, path, clock.currentTimeMillisUnsafe()),
+            headers: outgoingHeaders(backend, ready, outgoing, path, clock.currentTimeMillisUnsafe(), bodyHash),
             body: outgoing.body,
             readable: outgoing.readable,
             upgrade: outgoing.upgrade
           }
         },
+        bodyHash: ({ backend: { config } }, { body }) =>
+          config.auth.type === "apig" && body !== undefined && isAtHand(body) && isLongToHash(body)
+            ? hashInSlices(body)
+            : undefined,
         otherPath: (backend, path) => {
           const ready = preparedFor(backend)
           return isPlain(ready) ? undefined : target(ready, path, "")

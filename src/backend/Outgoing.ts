@@ -3,7 +3,7 @@ import { Redacted } from "effect"
 import type { Backend, BackendAuth, HeaderOperation } from "../domain/Backend.ts"
 import type { Adapter } from "./Adapter.ts"
 import { sign, signingDate } from "./ApigSigner.ts"
-import type { UpstreamBody } from "./UpstreamTransport.ts"
+import { isAtHand, type UpstreamBody } from "./UpstreamTransport.ts"
 
 /** A request after the client's hop-by-hop headers and credentials were taken off. */
 export interface Outgoing {
@@ -115,7 +115,8 @@ export const outgoingHeaders = (
   prepared: Prepared,
   outgoing: Outgoing,
   path: string,
-  epochMillis: number
+  epochMillis: number,
+  bodyHash?: string
 ): ReadonlyArray<string> => {
   const { auth, headers: operations } = backend
   const { adapter, credential } = prepared
@@ -127,7 +128,7 @@ export const outgoingHeaders = (
   for (const [name, value] of adapter.headers) insert(headers, name, value)
   for (const operation of operations) apply(headers, operation)
   if (credential !== undefined) replace(headers, ...credential)
-  if (signed) addSignature(headers, auth, prepared, outgoing, path, epochMillis)
+  if (signed) addSignature(headers, auth, prepared, outgoing, path, epochMillis, bodyHash)
   return headers
 }
 
@@ -174,7 +175,8 @@ const addSignature = (
   { host }: Prepared,
   { body, method }: Outgoing,
   path: string,
-  epochMillis: number
+  epochMillis: number,
+  bodyHash: string | undefined
 ): void => {
   for (const name of ["authorization", "x-sdk-date", "x-sdk-content-sha256"]) remove(headers, name)
   const date = signingDate(epochMillis)
@@ -184,12 +186,12 @@ const addSignature = (
     const value = valueOf(headers, name)
     if (value !== undefined) signed.push([name, value])
   }
-  const atHand = body === undefined || body instanceof Uint8Array
+  const atHand = isAtHand(body)
   if (!atHand) {
     headers.push("x-sdk-content-sha256", "UNSIGNED-PAYLOAD")
     signed.push(["x-sdk-content-sha256", "UNSIGNED-PAYLOAD"])
   }
-  const request = { method, path, headers: signed, body: atHand ? body : undefined, date }
+  const request = { method, path, headers: signed, body: atHand ? body : undefined, bodyHash, date }
   const authorization = sign(request, Redacted.value(auth.accessKey), Redacted.value(auth.secretKey))
   headers.push("x-sdk-date", date, "authorization", authorization)
 }

@@ -13,9 +13,11 @@ import { guardedLookup, makeConnector, refused } from "./Connector.ts"
 import { decodeContent } from "./ContentDecoding.ts"
 import { Exchange } from "./Exchange.ts"
 import { Lines } from "./Lines.ts"
+import { Pieces, slicesOf } from "./Pieces.ts"
 import { givenUpBefore } from "./StaleConnection.ts"
 import {
   type Abort,
+  isAtHand,
   type UpstreamBody,
   UpstreamFailed,
   type UpstreamRequest,
@@ -103,8 +105,6 @@ export const layerUndici = Layer.effect(
 /** How many kept connections may turn out to have been given up by the engine, one after the other, for one request. */
 const staleConnections = 3
 
-const isAtHand = (body: UpstreamBody): boolean => body === undefined || body instanceof Uint8Array
-
 type HeadReader = (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void
 
 /** Out here, so that it keeps nothing of the request: it lives as long as the answer. */
@@ -181,7 +181,8 @@ function* pairsOf(headers: ReadonlyArray<string>): Generator<[string, string]> {
 /** Bytes; to give a body as a stream costs some 20 µs, which of a shorter one would be much. */
 const long = 64 * 1024
 
-const isLong = (body: UpstreamBody): body is Uint8Array => body instanceof Uint8Array && body.length >= long
+const isLong = (body: UpstreamBody): body is Uint8Array | Pieces =>
+  body instanceof Pieces || (body instanceof Uint8Array && body.length >= long)
 
 const toNodeBody = (body: UpstreamBody): Uint8Array | Readable | null => {
   if (isLong(body)) return new GivenOnce(body)
@@ -193,21 +194,25 @@ const toNodeBody = (body: UpstreamBody): Uint8Array | Readable | null => {
 const headersOf = ({ body, headers }: UpstreamRequest): Array<string> =>
   isLong(body) ? [...headers, "content-length", String(body.length)] : [...headers]
 
+/** Bytes that are written at once: what goes over TLS is encrypted while everything else waits. */
+const writtenAtOnce = 1024 * 1024
+
 /**
  * A body that is not kept by who sends it: undici holds what it is given until the answer has ended, which for the
  * stream to a long prompt is minutes.
  */
 class GivenOnce extends Readable {
-  #body: Uint8Array | undefined
+  #slices: Generator<Uint8Array> | undefined
 
-  constructor(body: Uint8Array) {
+  constructor(body: Uint8Array | Pieces) {
     super()
-    this.#body = body
+    this.#slices = slicesOf(body, writtenAtOnce)
   }
 
   override _read(): void {
-    const body = this.#body
-    this.#body = undefined
-    this.push(body ?? null)
+    const slice = this.#slices?.next()
+    if (slice !== undefined && slice.done !== true) return void this.push(slice.value)
+    this.#slices = undefined
+    this.push(null)
   }
 }

@@ -11,6 +11,9 @@ import { Context, Schema, type Stream } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { Backend } from "../domain/Backend.ts"
 import type { ClientSettings } from "../domain/Pool.ts"
+import { Pieces } from "./Pieces.ts"
+
+export { Pieces } from "./Pieces.ts"
 
 /** Why an exchange came to nothing. The kinds are metric labels; the detail is for logs, never for clients. */
 export class UpstreamFailed extends Schema.TaggedError<UpstreamFailed>()("UpstreamFailed", {
@@ -58,7 +61,11 @@ export interface UpstreamRequest {
 }
 
 /** Bytes at hand, or bytes that come in while they are sent on. */
-export type UpstreamBody = Uint8Array | Stream.Stream<Uint8Array, UpstreamFailed> | undefined
+export type UpstreamBody = Uint8Array | Pieces | Stream.Stream<Uint8Array, UpstreamFailed> | undefined
+
+/** Whether a body is there as a whole, or there is none. */
+export const isAtHand = (body: UpstreamBody): body is Uint8Array | Pieces | undefined =>
+  body === undefined || body instanceof Uint8Array || body instanceof Pieces
 
 export type UpstreamHeaders = Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
 

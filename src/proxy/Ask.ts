@@ -69,12 +69,12 @@ export const makeAsk = (services: ProxyServices) => {
   const ask = Effect.fnUntraced(function* (mission: Mission, attempt: Attempt, since = attempt) {
     const { flight } = mission
     const { member } = attempt
+    const outgoing = mission.outgoing(attempt.lease)
+    const hashing = adapters.bodyHash(member, outgoing)
+    const bodyHash = hashing && (yield* hashing)
     flight.depart(attempt)
-    const request = adapters.prepare(
-      member,
-      flight.pool.config.client,
-      traced(mission.outgoing(attempt.lease), attempt.traceparent)
-    )
+    const { client } = flight.pool.config
+    const request = adapters.prepare(member, client, traced(outgoing, attempt.traceparent), bodyHash)
     const sent = transport.send(request, attempt.onStart)
     const response = yield* Effect.catch(sent, (failure) => broken(mission, attempt, failure))
     attempt.arrive(response)

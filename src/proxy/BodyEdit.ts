@@ -1,4 +1,5 @@
 /** Other members in a body whose every other byte stays as it is: numbers as they were written, names in their order. */
+import { Pieces } from "../backend/UpstreamTransport.ts"
 import type { MemberName } from "./BodyNames.ts"
 import type { Outline } from "./Outline.ts"
 
@@ -26,8 +27,11 @@ export const addInto = (outline: Outline, name: MemberName, inner: string, value
   return { start: last, end: last, text: `${comma}${JSON.stringify(inner)}:${JSON.stringify(value)}` }
 }
 
+/** Bytes; a longer body is not copied for its edits, but sent in pieces. */
+const copied = 131_072
+
 /** The bytes with all edits made, none of which overlap. */
-export const edited = (bytes: Buffer, edits: ReadonlyArray<Edit>): Buffer => {
+export const edited = (bytes: Buffer, edits: ReadonlyArray<Edit>): Buffer | Pieces => {
   if (edits.length === 0) return bytes
   const pieces: Array<Buffer> = []
   let taken = 0
@@ -35,5 +39,6 @@ export const edited = (bytes: Buffer, edits: ReadonlyArray<Edit>): Buffer => {
     pieces.push(bytes.subarray(taken, start), Buffer.from(text, "utf8"))
     taken = end
   }
-  return Buffer.concat([...pieces, bytes.subarray(taken)])
+  pieces.push(bytes.subarray(taken))
+  return bytes.length > copied ? new Pieces(pieces) : Buffer.concat(pieces)
 }

@@ -1,6 +1,6 @@
 /** Reading a body that must be a JSON object: at once where it is short, else in slices between which others get their turn. */
 import { isUtf8 } from "node:buffer"
-import { Effect } from "effect"
+import { Effect, type Semaphore } from "effect"
 import { InvalidJson, InvalidRequest } from "../domain/Errors.ts"
 import { fields } from "./BodyNames.ts"
 import { JsonScanner, maxDepth } from "./JsonScanner.ts"
@@ -22,13 +22,19 @@ export const readBodyAtOnce = (body: Uint8Array): Outline | BodyError => {
   return reading.result()
 }
 
-/** Reads it in slices. */
-export const readBodyInSlices = (body: Uint8Array): Effect.Effect<Outline, BodyError> =>
+/**
+ * Reads it in slices. `turns` has one permit for all that is read at once: of many long bodies, one slice is read in a
+ * turn of the event loop.
+ */
+export const readBodyInSlices = (body: Uint8Array, turns: Semaphore.Semaphore): Effect.Effect<Outline, BodyError> =>
   Effect.suspend(() => {
     const reading = begin(body)
     if (!(reading instanceof Reading)) return Effect.fail(reading)
-    const goOn: Effect.Effect<Outline, BodyError> = Effect.suspend(() => {
-      if (reading.readTo(reading.at + sliceBytes)) return Effect.flatMap(Effect.yieldNow, () => goOn)
+    const slice = turns.withPermit(
+      Effect.suspend(() => Effect.as(Effect.yieldNow, reading.readTo(reading.at + sliceBytes)))
+    )
+    const goOn: Effect.Effect<Outline, BodyError> = Effect.flatMap(slice, (isMore) => {
+      if (isMore) return goOn
       const result = reading.result()
       return result instanceof Outline ? Effect.succeed(result) : Effect.fail(result)
     })

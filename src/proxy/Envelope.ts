@@ -1,5 +1,5 @@
 /** The few fields of a request that routing needs, read once. The bytes themselves travel on untouched. */
-import { Effect } from "effect"
+import { Effect, type Semaphore } from "effect"
 import { deploymentIn, type Endpoint } from "../domain/Endpoint.ts"
 import { InvalidRequest, ModelRequired } from "../domain/Errors.ts"
 import { type BodyError, readBodyAtOnce, readBodyInSlices } from "./BodyReading.ts"
@@ -44,8 +44,12 @@ export const readEnvelope = (addressed: Addressed, body: Uint8Array): Outcome =>
   envelopeOf(addressed, readBodyAtOnce(body))
 
 /** The same for a long body: in slices, between which others get their turn. */
-export const readLongEnvelope = (addressed: Addressed, body: Uint8Array): Effect.Effect<Outcome> =>
-  Effect.match(readBodyInSlices(body), {
+export const readLongEnvelope = (
+  addressed: Addressed,
+  body: Uint8Array,
+  turns: Semaphore.Semaphore
+): Effect.Effect<Outcome> =>
+  Effect.match(readBodyInSlices(body, turns), {
     onFailure: (error) => envelopeOf(addressed, error),
     onSuccess: (outline) => envelopeOf(addressed, outline)
   })

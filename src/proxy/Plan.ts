@@ -1,5 +1,5 @@
 /** What a request needs to be sent: everything that can be decided before anything is taken. */
-import { Duration, Effect, Schema } from "effect"
+import { Duration, Effect, Schema, Semaphore } from "effect"
 import type { Outgoing } from "../backend/BackendAdapter.ts"
 import type { UpstreamFailed } from "../backend/UpstreamTransport.ts"
 import { deploymentIn, type Endpoint, withDeployment } from "../domain/Endpoint.ts"
@@ -55,6 +55,7 @@ const longestNoted = 256
 export const makePlanner = (services: ProxyServices) => {
   const { scheduler } = services
   const sessionOf = makeSessions()
+  const turns = Semaphore.makeUnsafe(1)
 
   const planFor = (inquiry: Inquiry, route: Route): Plan | GatewayError => {
     const { deadline, endpoint, envelope, request } = inquiry
@@ -143,7 +144,7 @@ export const makePlanner = (services: ProxyServices) => {
     const body = payload.body ?? (endpoint?.requiresModel === true ? emptyBody : undefined)
     if (!(body instanceof Uint8Array)) return plan(request, unreadEnvelope(addressed))
     if (!isLong(body)) return planOf(request, readEnvelope(addressed, body))
-    return Effect.flatMap(readLongEnvelope(addressed, body), (outcome) => {
+    return Effect.flatMap(readLongEnvelope(addressed, body, turns), (outcome) => {
       const planned = planOf(request, outcome)
       return planned instanceof Plan ? Effect.succeed(planned) : Effect.fail(planned)
     })

@@ -1,13 +1,15 @@
 /** How bodies are read: at once or in slices to the same end, with a byte order mark or without, in UTF-8 only. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber } from "effect"
-import { isLong, readBodyAtOnce, readBodyInSlices, sliceBytes } from "../../src/proxy/BodyReading.ts"
+import { Effect, Exit, Fiber, Semaphore } from "effect"
+import { isLong, readBodyAtOnce, readBodyInSlices as readInSlices, sliceBytes } from "../../src/proxy/BodyReading.ts"
 import { Outline } from "../../src/proxy/Outline.ts"
 
 const messageOf = (body: Uint8Array): string | undefined => {
   const read = readBodyAtOnce(body)
   return read instanceof Outline ? undefined : `${read.status} ${read.code} ${read.message}`
 }
+
+const readBodyInSlices = (body: Uint8Array) => readInSlices(body, Semaphore.makeUnsafe(1))
 
 const filler = (length: number, unit = "x") => unit.repeat(Math.ceil(length / Buffer.byteLength(unit)))
 
@@ -113,5 +115,30 @@ describe("a long body", () => {
       assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(reading)))
       clearImmediate(handle)
     })
+  )
+
+  it.live(
+    "takes turns with others: one slice of all is read at a time, and none of them waits for the end of another",
+    () =>
+      Effect.gen(function* () {
+        const turns = Semaphore.makeUnsafe(1)
+        const ended: Array<string> = []
+        const read = (name: string, slices: number) =>
+          readInSlices(Buffer.from(`{"x":"${filler(slices * sliceBytes)}"}`), turns).pipe(
+            Effect.andThen(Effect.sync(() => ended.push(name)))
+          )
+        let loops = 0
+        const count = () => {
+          loops++
+          handle = setImmediate(count)
+        }
+        let handle = setImmediate(count)
+        yield* Effect.all([read("long", 30), read("longer", 40), read("short", 2), read("longest", 50)], {
+          concurrency: "unbounded"
+        })
+        clearImmediate(handle)
+        assert.deepStrictEqual(ended, ["short", "long", "longer", "longest"])
+        assert.isAtLeast(loops, 30 + 40 + 2 + 50)
+      })
   )
 })

@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
+import { Pieces } from "../../src/backend/UpstreamTransport.ts"
 import { type Endpoint, endpointAt } from "../../src/domain/Endpoint.ts"
 import { edited, setMember } from "../../src/proxy/BodyEdit.ts"
 import { type Envelope, type EnvelopeError, readEnvelope } from "../../src/proxy/Envelope.ts"
 import { holdsFor } from "../Property.ts"
 import { entries, styles, write } from "./JsonText.ts"
-import { outlineOf } from "./Outlines.ts"
+import { editedText, outlineOf } from "./Outlines.ts"
 
 const at = (path: string): Endpoint => {
   const found = endpointAt(path)
@@ -199,13 +200,25 @@ describe("a hostile body", () => {
 describe("another model in a body", () => {
   const renamed = (text: string, model: string) => {
     const outline = outlineOf(text)
-    return edited(outline.bytes, [setMember(outline, "model", model)]).toString("utf8")
+    return editedText(outline, [setMember(outline, "model", model)])
   }
 
   it("changes the model and not one byte else: numbers stay as they were written", () => {
     assert.strictEqual(
       renamed('{ "seed": 12345678901234567890, "t": 1.0, "p":1e-7 , "model" : "a", "x":"\\u00e4\\/" }', "b"),
       '{ "seed": 12345678901234567890, "t": 1.0, "p":1e-7 , "model" : "b", "x":"\\u00e4\\/" }'
+    )
+  })
+
+  it("is put into a long body without a copy of the rest", () => {
+    const outline = outlineOf(`{"x":"${"y".repeat(1_000_000)}","model":"a","stream":true}`)
+    const body = edited(outline.bytes, [setMember(outline, "model", "b")])
+    if (!(body instanceof Pieces)) return assert.fail("a copy")
+    assert.strictEqual(body.length, outline.bytes.length)
+    assert.strictEqual(body.all[0]?.buffer, outline.bytes.buffer)
+    assert.strictEqual(
+      Buffer.concat(body.all).toString("utf8"),
+      outline.bytes.toString("utf8").replace('"model":"a"', '"model":"b"')
     )
   })
 

@@ -2,13 +2,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Record } from "effect"
 import * as fc from "fast-check"
-import { edited, setMember } from "../../src/proxy/BodyEdit.ts"
+import { setMember } from "../../src/proxy/BodyEdit.ts"
 import { members as known } from "../../src/proxy/BodyNames.ts"
 import { gptOssEdits } from "../../src/proxy/GptOss.ts"
 import { holdsFor } from "../Property.ts"
 import { type Setting, withGateway } from "./Harness.ts"
 import { entries, styles, write } from "./JsonText.ts"
-import { outlineOf } from "./Outlines.ts"
+import { editedText, outlineOf } from "./Outlines.ts"
 import { answer, silence } from "./ScriptedTransport.ts"
 
 const well = answer(200, "{}")
@@ -102,7 +102,7 @@ describe("a byte order mark in front of a body", () => {
 /** What a body is after the conveniences, without what it was before. */
 const gptOssMembers = (name: string, own: object): Record<string, unknown> => {
   const outline = outlineOf({ model: name, ...own })
-  const after: unknown = JSON.parse(edited(outline.bytes, gptOssEdits(name, outline)).toString("utf8"))
+  const after: unknown = JSON.parse(editedText(outline, gptOssEdits(name, outline)))
   assert.isObject(after)
   const before = new Map(Object.entries({ model: name, ...own }).map(([key, value]) => [key, JSON.stringify(value)]))
   return Object.fromEntries(
@@ -248,10 +248,10 @@ describe("members that a request gets", () => {
         }
         const front = Object.keys(fresh).length === 0 ? "{" : `${JSON.stringify(fresh).slice(0, -1)},`
         assert.strictEqual(
-          edited(
-            outline.bytes,
+          editedText(
+            outline,
             names.flatMap((name) => (name in added ? [setMember(outline, name, added[name])] : []))
-          ).toString("utf8"),
+          ),
           expected.replace("{", () => front)
         )
       },

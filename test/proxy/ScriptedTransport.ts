@@ -10,6 +10,7 @@ import {
   type Abort,
   BodyEnd,
   type Chunks,
+  Pieces,
   UpstreamFailed,
   type UpstreamHeaders,
   type UpstreamRequest,
@@ -98,6 +99,7 @@ export class Exchange {
 
   get text(): string {
     const { body } = this.request
+    if (body instanceof Pieces) return Buffer.concat(body.all).toString("utf8")
     return body instanceof Uint8Array ? Buffer.from(body).toString("utf8") : ""
   }
 
