@@ -2,26 +2,13 @@
  * Keeps what is known of each backend true: one scheduled fiber a backend asks it how it is, which models it has and
  * how much it has to do. A backend that hangs delays nobody else's probe.
  */
-import {
-  Cause,
-  Clock,
-  Context,
-  Duration,
-  Effect,
-  Equal,
-  FiberMap,
-  Latch,
-  Layer,
-  Queue,
-  Random,
-  Schema,
-  Stream
-} from "effect"
+import { Cause, Clock, Context, Duration, Effect, Equal, FiberMap, Latch, Layer, Queue, Random, Stream } from "effect"
 import { BackendAdapter, type ProbeAnswer, type ProbeKind } from "../backend/BackendAdapter.ts"
 import { BodyEnd, type UpstreamResponse, UpstreamTransport } from "../backend/UpstreamTransport.ts"
 import { type ModelInfo, standingOf } from "../domain/Health.ts"
 import { monotonicMillis } from "../domain/Time.ts"
 import { type BackendEntry, type BackendState, type HealthChange, Registry } from "../registry/Registry.ts"
+import { parseProbe } from "./ProbeJson.ts"
 
 export class HealthProber extends Context.Service<
   HealthProber,
@@ -249,14 +236,7 @@ const readAnswer = Effect.fnUntraced(function* (response: UpstreamResponse) {
       size += piece.length
     }
   }
-  const text = Buffer.concat(chunks).toString("utf8")
-  const answer: ProbeAnswer = { status: response.status, body: asJson(text) }
+  const bytes = Buffer.concat(chunks)
+  const answer: ProbeAnswer = { status: response.status, body: parseProbe(bytes) ?? bytes.toString("utf8") }
   return answer
 })
-
-const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
-
-const asJson = (text: string): unknown => {
-  const parsed = decodeJson(text)
-  return parsed._tag === "Some" ? parsed.value : text
-}

@@ -70,9 +70,11 @@ describe("huawei-apig", () => {
   it.live("signs probes and requests, and every attempt anew", () =>
     Effect.gen(function* () {
       const upstream = yield* apig
+      const signed = { url: upstream.url, adapter: "huawei-apig", auth: { type: "apig", accessKey, secretKey } }
       const gateway = yield* serve({
         backends: [
-          { name: "huawei", url: upstream.url, adapter: "huawei-apig", auth: { type: "apig", accessKey, secretKey } }
+          { name: "huawei", ...signed },
+          { name: "other", ...signed }
         ]
       })
       yield* eventually(
@@ -86,6 +88,29 @@ describe("huawei-apig", () => {
       )
       assert.strictEqual(answer.status, 200, answer.text)
       assert.strictEqual(answer.headers.get("x-weir-attempts"), "2")
+      assert.deepStrictEqual([...new Set(upstream.verdicts)].toSorted(), ["GET ok", "POST ok"])
+    })
+  )
+
+  it.live("signs a long body, as it came and with its model's other name", () =>
+    Effect.gen(function* () {
+      const upstream = yield* apig
+      const gateway = yield* serve({
+        backends: [
+          { name: "huawei", url: upstream.url, adapter: "huawei-apig", auth: { type: "apig", accessKey, secretKey } }
+        ],
+        models: [{ match: "alias", upstreamModel: "sim-model" }]
+      })
+      yield* eventually(
+        Effect.sync(() => (upstream.verdicts.length > 0 ? true : undefined)),
+        () => "a probe"
+      )
+      yield* chat(gateway.url)
+      const messages = [{ role: "user", content: "你好".repeat(1_000_000) }]
+      for (const model of ["sim-model", "alias"]) {
+        const answer = yield* chat(gateway.url, { messages, model })
+        assert.strictEqual(answer.status, 200, answer.text)
+      }
       assert.deepStrictEqual([...new Set(upstream.verdicts)].toSorted(), ["GET ok", "POST ok"])
     })
   )
