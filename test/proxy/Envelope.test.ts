@@ -304,7 +304,7 @@ describe("the default model", () => {
     const { member, model, outline, written } = found
     assert.strictEqual(model, "the default")
     if (member === undefined || written === model) return outline.bytes.toString("utf8")
-    return edited(outline.bytes, [setMember(outline, member, model)]).toString("utf8")
+    return editedText(outline, [setMember(outline, member, model)])
   }
 
   it.each([
