@@ -42,7 +42,11 @@ export const deliver = (
     // The rest of a request that nobody waits for must not be taken for the next one.
     if (isHttp1(incoming) && !incoming.message.complete) headers["connection"] = "close"
     writeHead(incoming, status, headers)
-    return body instanceof Uint8Array ? whole(incoming, body) : pour(incoming, body)
+    if (body instanceof Uint8Array) return whole(incoming, body)
+    const outlet = new Outlet(response)
+    const poured = pour(incoming, outlet, body)
+    const { lastWords } = answer
+    return lastWords === undefined ? poured : Effect.onInterrupt(poured, () => conclude(response, outlet, lastWords))
   })
 
 const done = Effect.succeed(delivered)
@@ -69,9 +73,8 @@ const whole = ({ response }: Delivered, body: Uint8Array) => {
   return endOf(response, outlet)
 }
 
-const pour = (incoming: Delivered, body: Relayed) => {
+const pour = (incoming: Delivered, outlet: Outlet, body: Relayed) => {
   const response: Writable = incoming.response
-  const outlet = new Outlet(response)
   return Effect.matchEffect(body(outlet), {
     onSuccess: () => endOf(response, outlet),
     onFailure: () => {
@@ -81,6 +84,22 @@ const pour = (incoming: Delivered, body: Relayed) => {
     }
   })
 }
+
+/** Milliseconds for a client to take how its stream ends when the gateway stops. */
+const lastWordsPatience = 1000
+
+/** A client that has not gone is told why nothing more comes, and its response ends in order. */
+const conclude = (
+  response: Delivered["response"],
+  outlet: Outlet,
+  lastWords: NonNullable<ProxyResponse["lastWords"]>
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (response.destroyed || ("stream" in response && response.stream.destroyed)) return Effect.void
+    const words = lastWords()
+    if (words !== undefined) outlet.take(words)
+    return Effect.asVoid(Effect.timeoutOption(Effect.interruptible(endOf(response, outlet)), lastWordsPatience))
+  })
 
 const brokenOff = new Error("the backend broke off")
 

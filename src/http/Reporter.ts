@@ -41,7 +41,7 @@ export const makeReporter = (
     if (noPlace.has(error.code)) metrics.rejected(report.pool ?? "other", error.code)(1)
   },
   ended: (incoming, listener, own, report, exit) => {
-    const left = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+    const left = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && !report.isStopped
     if (left) report.end ??= "client_gone"
     if (left && report.end !== "complete") report.end = "client_gone"
     const { headersSent, statusCode } = incoming.response

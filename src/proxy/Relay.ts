@@ -3,18 +3,18 @@
  * it and watches whether the end is a real one.
  */
 import { Effect } from "effect"
-import { type BodySink, joined, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
+import { joined, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
 import { isEventStream } from "./AnswerForm.ts"
 import type { EndJudge } from "./EndJudge.ts"
+import { type Events, eventBody } from "./EventBody.ts"
 import { downwardHeaders } from "./HeaderHygiene.ts"
 import type { Mission } from "./Mission.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import { type Answer, isRedirect } from "./ReadAnswer.ts"
+import { plainBody, type Relayed } from "./RelayedBody.ts"
 import type { RequestReport, StreamEnd } from "./RequestReport.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
 import { isOverload } from "./StandIn.ts"
-import { errorEvent } from "./StreamError.ts"
-import type { StreamedError } from "./StreamedError.ts"
 import { type Tunnel, tunnelTo } from "./Tunnel.ts"
 import { readEvalCounts, readUsage } from "./Usage.ts"
 
@@ -27,12 +27,14 @@ export interface ProxyResponse {
   readonly body: Uint8Array | Relayed
   /** Of a body that is still to come, where it is known. */
   readonly contentLength: number | undefined
+  /**
+   * Of a stream of events that the gateway gives up while it runs, because it stops: how it ends, for a client that is
+   * still there. `undefined`: the connection is broken.
+   */
+  readonly lastWords?: (() => Uint8Array | undefined) | undefined
   /** Only of a 101, in place of a body: what goes on over the client's connection from then on. */
   readonly tunnel?: Tunnel | undefined
 }
-
-/** Hands a body to whoever sends it, to its end. Its failure means: break the connection, the rest will not come. */
-export type Relayed = (sink: BodySink) => Effect.Effect<void, UpstreamFailed>
 
 const nothing: Relayed = () => Effect.void
 
@@ -135,12 +137,19 @@ export const makeRelay =
         metrics.streamEnds(flight.pool.name, end)(1)
       }
     }
+    const { lastWords, relayed } = eventBody(mission, answer, events)
     return {
       status: response.status,
       headers,
       cookies,
-      body: eventBody(mission, answer, events),
-      contentLength: undefined
+      body: relayed,
+      contentLength: undefined,
+      lastWords:
+        lastWords &&
+        (() => {
+          report.isStopped = true
+          return lastWords()
+        })
     }
   }
 
@@ -155,134 +164,6 @@ const isFinal = (status: number, attempts: number): boolean =>
 const isHarmless = ({ attempt, complete, held, response }: Answer, adapters: ProxyServices["adapters"]): boolean => {
   if (!complete || response.headers["content-encoding"] !== undefined) return false
   return held.length === 0 || !adapters.isNamedIn(attempt.member.backend.config, Buffer.concat(held).toString("latin1"))
-}
-
-/** A body of which only the connection tells whether it is complete: if not, the client's connection is broken too. */
-const plainBody =
-  (answer: Answer, ended: (end: StreamEnd) => void): Relayed =>
-  (sink) =>
-    Effect.suspend(() => {
-      const { attempt, balance, held, response, streams } = answer
-      for (const piece of held) sink.take(piece)
-      attempt.awaitPiece(streams)
-      const observe = balance && ((piece: Uint8Array) => balance.push(piece))
-      return Effect.flatMap(response.pour(watched(answer, sink, observe)), (end) => {
-        attempt.atEase()
-        const failure = end.failure ?? (balance?.isWhole === false ? cutDocument : undefined)
-        if (failure === undefined) {
-          ended("complete")
-          return Effect.void
-        }
-        ended(attempt.expired === undefined ? "upstream_truncated" : "upstream_timeout")
-        if (attempt.expired === undefined) attempt.brokeOff()
-        return Effect.fail(failure)
-      })
-    })
-
-/** How long a connection may stay open after all was said: the client waits for its end, and nobody for anything else. */
-const endPatienceMillis = 1000
-
-/** What watches a stream of events go by, and is told of what becomes of it. */
-interface Events {
-  readonly judge: EndJudge
-  readonly recorder: ContentRecorder | undefined
-  /** Milliseconds between two pieces. */
-  readonly gap: (millis: number) => void
-  /** The first output has come. */
-  readonly spoke: (now: number) => void
-  /** Whether an error that the backend told in its stream is its own fault. */
-  readonly failed: (error: StreamedError) => boolean
-  readonly ended: (end: StreamEnd) => void
-}
-
-/** Events: a cut ends in an event that says so, and in an orderly end of the response. */
-const eventBody = (mission: Mission, answer: Answer, events: Events): Relayed => {
-  const { dialect, flight } = mission
-  const { attempt, complete, held, response } = answer
-  const { ended, failed, gap, judge, recorder, spoke } = events
-  const { health } = attempt.member.backend.state
-
-  const finish = (sink: BodySink, failure: UpstreamFailed | undefined): Effect.Effect<void, UpstreamFailed> => {
-    judge.end()
-    const outcome = judgeEnd(judge, failure, attempt.expired !== undefined)
-    ended(outcome)
-    if (outcome === "complete") return Effect.void
-    const { error } = judge
-    const isBlamed = error === undefined ? outcome !== "upstream_timeout" : failed(error)
-    if (isBlamed) attempt.brokeOff(error === undefined ? "broken" : "failure")
-    // The client knows already.
-    if (error !== undefined && (failure === undefined || dialect !== "none")) return Effect.void
-    // What is passed through by path speaks a dialect that we do not know: there the connection must tell.
-    if (dialect === "none") return Effect.fail(failure ?? cutOff)
-    sink.take(errorEvent(dialect, outcome, judge.atLineEnd))
-    return Effect.void
-  }
-  return (sink) =>
-    Effect.suspend(() => {
-      let lastAt = flight.now()
-      let hasSpoken = judge.hasOutput || mission.passedThrough
-      if (hasSpoken) spoke(lastAt)
-      for (const piece of held) {
-        recorder?.push(piece)
-        sink.take(piece)
-      }
-      if (complete) return finish(sink, undefined)
-      const observe = (piece: Uint8Array, now: number) => {
-        gap(now - lastAt)
-        lastAt = now
-        health.lastDelivery = now
-        judge.push(piece)
-        recorder?.push(piece)
-        if (hasSpoken || !judge.hasOutput) return
-        hasSpoken = true
-        spoke(now)
-      }
-      if (judge.saidAll) attempt.awaitEnd(endPatienceMillis, lastAt)
-      else attempt.awaitPiece(true, lastAt)
-      return Effect.flatMap(response.pour(watched(answer, sink, observe)), (end) => finish(sink, end.failure))
-    })
-}
-
-/** Lets somebody see each piece; the next one is awaited, but not while the client takes its time with the last. */
-const watched = (
-  { attempt, judge, streams }: Answer,
-  sink: BodySink,
-  observe: ((piece: Uint8Array, now: number) => void) | undefined
-): BodySink => {
-  let isOver = judge?.saidAll ?? false
-  return {
-    take: (piece) => {
-      const now = attempt.now()
-      observe?.(piece, now)
-      const isReady = sink.take(piece)
-      if (!isReady) attempt.atEase()
-      else if (!isOver && judge?.saidAll === true) attempt.awaitEnd(endPatienceMillis, now)
-      else if (!isOver) attempt.awaitPiece(streams, now)
-      isOver ||= judge?.saidAll === true
-      return isReady
-    },
-    onceReady: (ready) =>
-      sink.onceReady(() => {
-        if (isOver) attempt.awaitEnd(endPatienceMillis)
-        else attempt.awaitPiece(streams)
-        ready()
-      })
-  }
-}
-
-const cutDocument = new UpstreamFailed({ kind: "reset", detail: "the connection ended in the middle of a document" })
-const cutOff = new UpstreamFailed({ kind: "reset", detail: "the stream ended without its end" })
-
-const judgeEnd = (
-  judge: EndJudge,
-  failure: UpstreamFailed | undefined,
-  expired: boolean
-): Exclude<StreamEnd, "client_gone"> => {
-  if (judge.error !== undefined) return "upstream_error"
-  if (judge.saidAll) return "complete"
-  if (failure === undefined) return judge.verdict() === "truncated" ? "upstream_truncated" : "complete"
-  if (expired) return "upstream_timeout"
-  return failure.kind === "reset" ? "upstream_truncated" : "upstream_error"
 }
 
 const declaredLength = ({ headers }: UpstreamResponse): number | undefined => {

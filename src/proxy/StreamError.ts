@@ -8,11 +8,19 @@ const messages: Record<Exclude<StreamEnd, "complete" | "client_gone">, string> =
   upstream_error: "The backend failed in the middle of its answer. What was received is not complete."
 }
 
+/** What a client is told whose stream outlasts the time that a gateway takes to stop. */
+export const stopMessage = "The gateway stops and cannot wait any longer. What was received is not complete."
+
 /** `atLineEnd`: whether the stream stands at the start of a line; else the broken one is closed first. */
-export const errorEvent = (dialect: Dialect, code: keyof typeof messages, atLineEnd: boolean): Uint8Array => {
+export const errorEvent = (
+  dialect: Dialect,
+  code: keyof typeof messages,
+  atLineEnd: boolean,
+  message = messages[code]
+): Uint8Array => {
   if (dialect === "ollama")
-    return Buffer.from(`${atLineEnd ? "" : "\n"}${JSON.stringify({ error: messages[code] })}\n`, "utf8")
-  const error = { message: messages[code], type: "server_error", param: null, code }
+    return Buffer.from(`${atLineEnd ? "" : "\n"}${JSON.stringify({ error: message })}\n`, "utf8")
+  const error = { message, type: "server_error", param: null, code }
   const lead = atLineEnd ? "\n" : "\n\n"
   const data =
     dialect === "messages"
