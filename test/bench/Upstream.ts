@@ -2,7 +2,7 @@
  * The engine of the measurements, as cheap as Node can be: a raw TCP server with just enough HTTP/1.1. It gives a fixed
  * answer, or a stream of stamped events when `"stream":true` stands at the beginning or end of the body; how many and
  * how far apart say the headers `x-bench-chunks` and `x-bench-pace` (milliseconds; 0: as fast as the connection takes
- * them), and `x-bench-hold: 1` keeps a stream open after its first event until `POST /bench/release`. It takes OTLP
+ * them), `x-bench-bytes` makes the answer so long, and `x-bench-hold: 1` keeps a stream open after its first event until `POST /bench/release`. It takes OTLP
  * traces too, and counts them.
  */
 import { createServer, type Socket } from "node:net"
@@ -24,6 +24,16 @@ const completion = Buffer.from(
     })
   )
 )
+/** Of embeddings, say; made once for each length. */
+const makeLong = () => {
+  const made = new Map<number, Buffer>()
+  return (bytes: number): Buffer => {
+    const found = made.get(bytes) ?? Buffer.from(answer(`{"data":"${"0.1234,".repeat(bytes).slice(0, bytes - 11)}"}`))
+    made.set(bytes, found)
+    return found
+  }
+}
+
 const models = answer(JSON.stringify({ object: "list", data: [{ id: model, object: "model", owned_by: "bench" }] }))
 const healthy = answer('{"status":"ok"}')
 const nothingHere = answer('{"error":{"message":"not found"}}', "404 Not Found")
@@ -100,6 +110,7 @@ const makeEngine = () => {
   const counts = { requests: 0, streams: 0, traces: 0, traceBytes: 0 }
   const runFlatOut = makeFlatOut()
   const held = makeHeld()
+  const long = makeLong()
 
   const startStream = (socket: Socket, head: string): void => {
     counts.streams++
@@ -114,8 +125,9 @@ const makeEngine = () => {
   }
 
   const complete = (socket: Socket, head: string, streams: boolean): void => {
-    if (streams) startStream(socket, head)
-    else socket.write(completion)
+    if (streams) return startStream(socket, head)
+    const bytes = numberIn(head, "x-bench-bytes", 0)
+    socket.write(bytes > 0 ? long(bytes) : completion)
   }
 
   const routes: Readonly<Record<string, (socket: Socket, head: string, streams: boolean) => void>> = {

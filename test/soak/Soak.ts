@@ -9,7 +9,8 @@ import { type FaultSpec, Simulator } from "../../src/sim/Simulator.ts"
 import { eventually, type Gateway, serve } from "../e2e/Program.ts"
 import { makeDice } from "../invariants/Dice.ts"
 import { look, type Sample, underWay } from "./Gauges.ts"
-import { Tally, traffic } from "./Traffic.ts"
+import { startSpeaker } from "./Speaker.ts"
+import { poisonedPath, Tally, traffic } from "./Traffic.ts"
 import { report, type Soaked } from "./Verdict.ts"
 
 class SoakFailed extends Schema.TaggedError<SoakFailed>()("SoakFailed", { message: Schema.String }) {}
@@ -42,22 +43,32 @@ const setUp = Effect.gen(function* () {
   const well = yield* Simulator.make({ ...engine, name: "well" })
   const moody = yield* Simulator.make({ ...engine, name: "moody", seed: 2 })
   const flapping = yield* Simulator.make({ ...engine, name: "flapping", seed: 3 })
-  yield* moody.setFaults(faults)
-  yield* flapping.setFaults({ kind: "flap", up: "7s", down: "2s" })
-  const timeouts = { firstByte: "1s", idle: "1s", request: "3s" }
+  const poison: FaultSpec = { kind: "status", status: 500, path: poisonedPath }
+  yield* well.setFaults(poison)
+  yield* moody.setFaults([poison, ...faults])
+  yield* flapping.setFaults([poison, { kind: "flap", up: "7s", down: "2s" }])
+  const speaker = yield* startSpeaker
+  // The well one has none to run into, on however busy a machine: what counts against it is what its clients did.
+  const patient = { firstByte: "20s", idle: "20s", request: "30s" }
+  const impatient = { firstByte: "1s", idle: "1s", request: "3s" }
+  const backends = [
+    { url: well.url, timeouts: patient },
+    { url: moody.url, timeouts: impatient },
+    { url: flapping.url, timeouts: impatient },
+    { url: speaker, timeouts: patient }
+  ]
   const config = {
     health: { interval: "500ms", timeout: "1s" },
-    backends: [well, moody, flapping].map(({ url }, index) => ({
+    backends: backends.map((backend, index) => ({
       name: `engine-${index}`,
-      url,
-      timeouts,
+      ...backend,
       breaker: { cooldown: "1s" },
       maxConcurrency: 16
     })),
     pools: [
       {
         name: "default",
-        backends: ["engine-0", "engine-1", "engine-2"],
+        backends: ["engine-0", "engine-1", "engine-2", "engine-3"],
         // A table that is full long before the end, so that its size is part of the plateau.
         sticky: { by: ["header"], maxEntries: 500 },
         admission: { maxConcurrent: 40, maxQueue: 16, queueTimeout: "1s" },
@@ -130,7 +141,8 @@ const soak = Effect.fnUntraced(function* (minutes: number, clients: number, seed
   const samples = yield* load(gateway, tally, seconds * 0.75, clients, seed + 1)
   const after = yield* rest(gateway)
   const alive = yield* underWay(gateway.url)
-  const soaked: Soaked = { warm, samples, before, after, tally, underWay: alive }
+  const opened = gateway.stderr.filter((line) => line.includes("circuit opens") && line.includes('"engine-0"'))
+  const soaked: Soaked = { warm, samples, before, after, tally, underWay: alive, opened }
   return soaked
 })
 

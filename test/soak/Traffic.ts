@@ -1,7 +1,11 @@
-/** Clients of all kinds, one request after the other each: well behaved, impatient, wrong, large, in every dialect. */
+/**
+ * Clients of all kinds, one request after the other each: well behaved, impatient, wrong, large, in every dialect; some ask
+ * for large answers, some for what makes every engine fail.
+ */
 import { Effect } from "effect"
 import { Agent, request } from "undici"
 import type { Dice } from "../invariants/Dice.ts"
+import { largeBytes, largeModel } from "./Speaker.ts"
 
 interface Dialect {
   readonly path: string
@@ -14,7 +18,7 @@ interface Dialect {
 export class Tally {
   readonly counts = new Map<string, number>()
   requests = 0
-  /** Streams that neither ended as they should nor said that they were cut. */
+  /** Answers that neither ended as they should nor said that they were cut. */
   readonly lies: Array<string> = []
 
   note(what: string): void {
@@ -30,6 +34,8 @@ interface Errand {
   readonly headers: Readonly<Record<string, string>>
   readonly leavesAfter: number | undefined
   readonly end: string
+  /** Of the whole answer, where that is known. */
+  readonly bytes?: number
 }
 
 const dialects: readonly [Dialect, ...ReadonlyArray<Dialect>] = [
@@ -43,7 +49,44 @@ const dialects: readonly [Dialect, ...ReadonlyArray<Dialect>] = [
   }
 ]
 
-const errandFrom = ({ of, once, roll }: Dice): Errand => {
+const json = { "content-type": "application/json" }
+
+/** All engines answer it with 500, as they do to a mistake that they do not expect. */
+export const poisonedPath = "/v1/score"
+
+const poisonous: Errand = {
+  path: poisonedPath,
+  body: JSON.stringify({ model: "sim-model", text_1: "a", text_2: ["b"] }),
+  streams: false,
+  headers: json,
+  leavesAfter: undefined,
+  end: ""
+}
+
+const largeFrom = ({ of, once, roll }: Dice): Errand => {
+  const [dialect] = dialects
+  const streams = once(2)
+  return {
+    path: streams ? dialect.path : "/v1/embeddings",
+    body: JSON.stringify({ model: largeModel, ...(streams ? { stream: true, ...dialect.fields } : { input: ["x"] }) }),
+    streams,
+    headers: json,
+    leavesAfter: once(4) ? of(1, 5, 20) * (1 + roll(5)) : undefined,
+    end: dialect.end,
+    bytes: streams ? largeBytes.events : largeBytes.batch
+  }
+}
+
+/** Of so many requests, one is of the kind. */
+const largeOnceIn = 40
+const poisonousOnceIn = 40
+
+const errandFrom = (dice: Dice): Errand => {
+  if (dice.once(largeOnceIn)) return largeFrom(dice)
+  return dice.once(poisonousOnceIn) ? poisonous : usualFrom(dice)
+}
+
+const usualFrom = ({ of, once, roll }: Dice): Errand => {
   const { end, fields, path } = of(...dialects)
   const streams = once(2)
   const padding = once(20) ? { user: "x".repeat(200_000) } : {}
@@ -64,7 +107,7 @@ const errandFrom = ({ of, once, roll }: Dice): Errand => {
 }
 
 const run = async (url: string, agent: Agent, errand: Errand, tally: Tally): Promise<void> => {
-  const { body, end, headers, leavesAfter, path } = errand
+  const { body, bytes, end, headers, leavesAfter, path } = errand
   const leaving = leavesAfter === undefined ? undefined : AbortSignal.timeout(leavesAfter)
   const sending = { dispatcher: agent, method: "POST" as const, headers, body, ...(leaving && { signal: leaving }) }
   try {
@@ -72,7 +115,10 @@ const run = async (url: string, agent: Agent, errand: Errand, tally: Tally): Pro
     const text = await answer.body.text()
     const { statusCode } = answer
     const isStream = statusCode === 200 && String(answer.headers["content-type"]).startsWith("text/event-stream")
-    if (!isStream) return tally.note(`status ${statusCode}`)
+    if (statusCode === 200 && bytes !== undefined && text.length !== bytes && !text.includes('"code":"upstream_')) {
+      tally.lies.push(`${text.length} of ${bytes} bytes`)
+    }
+    if (!isStream) return tally.note(`${bytes === undefined ? "" : "large answer, "}status ${statusCode}`)
     const cut = /"code":"(upstream_[a-z]+)"[^\n]*\n\n$/.exec(text)?.[1]
     const whole = text.includes(end)
     if (whole === (cut !== undefined)) tally.lies.push(text.slice(-200))

@@ -11,6 +11,8 @@ export interface Soaked {
   readonly after: Sample
   readonly tally: Tally
   readonly underWay: number
+  /** Lines that say why the circuit of the engine that is well was opened: by nothing but what its clients did wrong. */
+  readonly opened: ReadonlyArray<string>
 }
 
 /** By how much the end may be above the plateau. */
@@ -60,13 +62,14 @@ const rowsOf = ({ after, before, samples }: Soaked): ReadonlyArray<Row> => {
 
 /** The figures as a table, and what must not be. */
 export const report = (soaked: Soaked): { readonly text: string; readonly failures: ReadonlyArray<string> } => {
-  const { tally, underWay } = soaked
+  const { opened, tally, underWay } = soaked
   const rows = rowsOf(soaked)
   const grown = rows.filter(({ allowed, end }) => !(end <= allowed))
   const failures = [
     ...grown.map(({ end, name, plateau, unit }) => `${name}: ${end} ${unit} at the end, ${plateau} ${unit} before`),
+    ...opened.slice(0, 3).map((line) => `the circuit of the engine that is well was opened: ${line}`),
     ...(underWay === 0 ? [] : [`${underWay} requests still count as under way`]),
-    ...tally.lies.slice(0, 3).map((text) => `a stream told neither its end nor its cut: …${JSON.stringify(text)}`)
+    ...tally.lies.slice(0, 3).map((text) => `an answer told neither its end nor its cut: …${JSON.stringify(text)}`)
   ]
   const figures = rows.map(
     ({ end, name, plateau, unit }) =>

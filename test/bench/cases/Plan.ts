@@ -76,6 +76,10 @@ export const quickPlan: Plan = {
 export const usualPrompt = 2 * KB
 export const usualConnections = 32
 
+/** A batch of embeddings, in bytes; and how many are asked for at once. */
+export const largeAnswer = 3_000_000
+export const largeConnections = 8
+
 /** The pace of the measured streams: 64 events, 20 ms apart. */
 export const usualChunks = 64
 export const usualPace = 20
@@ -83,6 +87,7 @@ export const usualPace = 20
 export const sizeName = (bytes: number): string => (bytes < KB ? `${(bytes / KB).toFixed(1)} KB` : `${bytes / KB} KB`)
 
 export const caseId = {
+  large: `answer of ${largeAnswer / 1e6} MB x ${largeConnections}`,
   unary: (bytes: number, connections: number) => `unary ${sizeName(bytes)} x ${connections}`,
   open: "open loop, half of bare",
   calm: "open loop, calm",

@@ -9,7 +9,7 @@ import { warmUp } from "./Rounds.ts"
 import { measureScale } from "./Scale.ts"
 import { measureStartup } from "./Startup.ts"
 import { measureStreams } from "./Streams.ts"
-import { measureOpenLoop, measureUnary } from "./Unary.ts"
+import { measureLarge, measureOpenLoop, measureUnary } from "./Unary.ts"
 
 export const parts = ["unary", "streams", "idle", "startup", "scale"] as const
 export type Part = (typeof parts)[number]
@@ -50,6 +50,7 @@ const measureLoaded = Effect.fnUntraced(function* (chosen: ReadonlyArray<Part>, 
   yield* warmUp([...always, upstream, full], { requests: warmingRequests, streams: true })
   if (chosen.includes("unary")) {
     yield* measureUnary(cast)
+    yield* measureLarge(cast)
     yield* measureOpenLoop(cast, bare)
   }
   if (chosen.includes("streams")) yield* measureStreams(cast)

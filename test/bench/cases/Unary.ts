@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import type { UnaryJob } from "../load/Job.ts"
 import type { Subject } from "../rig/Subjects.ts"
-import { CurrentPlan, caseId, usualConnections, usualPrompt } from "./Plan.ts"
+import { CurrentPlan, caseId, largeAnswer, largeConnections, usualConnections, usualPrompt } from "./Plan.ts"
 import { bareMaximum, measureRounds } from "./Rounds.ts"
 
 export interface Cast {
@@ -39,9 +39,22 @@ export const measureUnary = Effect.fnUntraced(function* (cast: Cast) {
   }
 })
 
+/** Answers that are relayed piece by piece, with a length: what a megabyte costs. */
+export const measureLarge = Effect.fnUntraced(function* ({ always, ceiling }: Cast) {
+  const plan = yield* CurrentPlan
+  const load = { bodyBytes: usualPrompt, answerBytes: largeAnswer, connections: largeConnections }
+  yield* measureRounds([...always, ceiling], {
+    section: "large",
+    id: caseId.large,
+    rounds: plan.otherRounds,
+    shown: "cpuMicrosPerMegabyte",
+    job: unaryJob({ ...load, warmup: 300, window: plan.window * 2 })
+  })
+})
+
 /** What all subjects are asked alike. */
 export const unaryJob =
-  (load: Pick<UnaryJob, "bodyBytes" | "connections" | "warmup" | "window" | "rate">) =>
+  (load: Pick<UnaryJob, "bodyBytes" | "answerBytes" | "connections" | "warmup" | "window" | "rate">) =>
   ({ headers, pids, port }: Subject): UnaryJob => ({ kind: "unary", port, headers, pids, ...load })
 
 /** Requests a second that every subject can do, so that the figures are of latency and not of a queue. */

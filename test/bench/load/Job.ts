@@ -22,6 +22,8 @@ export const UnaryJob = Schema.Struct({
   ...span,
   connections: Schema.Int,
   bodyBytes: Schema.Int,
+  /** Of the answer; without it, it is small. */
+  answerBytes: Schema.optionalKey(Schema.Int),
   rate: Schema.optionalKey(Schema.Finite)
 })
 export type UnaryJob = typeof UnaryJob.Type

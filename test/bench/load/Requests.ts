@@ -26,8 +26,17 @@ const request = (body: string, port: number, headers: Readonly<Record<string, st
   return Buffer.from(head + body, "latin1")
 }
 
-export const unaryRequest = (size: number, port: number, headers: Readonly<Record<string, string>>): Buffer =>
-  request(chatBody(size, false), port, headers)
+/** `answerBytes`: how long the answer is to be, where that matters. */
+export const unaryRequest = (
+  size: number,
+  port: number,
+  headers: Readonly<Record<string, string>>,
+  answerBytes?: number
+): Buffer =>
+  request(chatBody(size, false), port, {
+    ...headers,
+    ...(answerBytes !== undefined && { "x-bench-bytes": String(answerBytes) })
+  })
 
 /** How the upstream is to stream; `hold`: stay open after the first event. */
 export interface StreamShape {

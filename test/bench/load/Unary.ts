@@ -66,7 +66,7 @@ const makeLane = (tally: Tally, job: UnaryJob, request: Buffer, index: number, o
 export const runUnary = async (job: UnaryJob, buffer: Buffer): Promise<Figures> => {
   const window: Window = { isOpen: false }
   const tally: Tally = { window, latencies: new Samples(), buffer, answered: 0, failed: 0, stopped: false }
-  const request = unaryRequest(job.bodyBytes, job.port, job.headers)
+  const request = unaryRequest(job.bodyBytes, job.port, job.headers, job.answerBytes)
   const dealer = job.rate === undefined ? asSoonAsAnswered : await dueAt(job.rate, job.warmup + job.window)
   const lanes = Array.from({ length: job.connections }, (_, index) =>
     makeLane(tally, job, request, index, dealer.onIdle)
@@ -76,15 +76,18 @@ export const runUnary = async (job: UnaryJob, buffer: Buffer): Promise<Figures> 
   dealer.stop()
   for (const lane of lanes) lane.close()
   const sorted = tally.latencies.sorted()
+  const cpuMicros = (cpuMillis * 1000) / tally.answered
   return {
     requestsPerSecond: tally.answered / seconds,
     failed: tally.failed,
     waited,
     ...(tally.answered > 0 && {
-      cpuMicros: (cpuMillis * 1000) / tally.answered,
+      cpuMicros,
       p50: quantile(sorted, 0.5),
       p99: quantile(sorted, 0.99)
     }),
+    ...(job.answerBytes !== undefined &&
+      tally.answered > 0 && { cpuMicrosPerMegabyte: cpuMicros / (job.answerBytes / 1e6) }),
     ...(job.rate !== undefined && { kept: tally.answered / (job.rate * seconds) })
   }
 }

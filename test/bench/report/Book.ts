@@ -7,7 +7,7 @@ export interface CaseNote {
   /** Such as `unary 2 KB x 32`; what the verdicts look it up by. */
   readonly id: string
   /** The section it is shown in. */
-  readonly section: "unary" | "open" | "streams" | "flat" | "idle" | "startup" | "scale"
+  readonly section: "unary" | "large" | "open" | "streams" | "flat" | "idle" | "startup" | "scale"
   readonly subjects: Readonly<Record<string, ReadonlyArray<Figures>>>
 }
 

@@ -54,6 +54,16 @@ const sections: Readonly<
       median("p99 ms", "p99")
     ]
   },
+  large: {
+    title: "Large answers (closed loop)",
+    columns: [
+      spreadOf("answers/s", "requestsPerSecond"),
+      spreadOf("CPU µs a MB", "cpuMicrosPerMegabyte"),
+      timesBare("x bare", "cpuMicrosPerMegabyte"),
+      median("p50 ms", "p50"),
+      median("p99 ms", "p99")
+    ]
+  },
   open: {
     title: "Requests at a fixed rate, from when they were due: half of the bare proxy's maximum, and 2,000/s",
     columns: [

@@ -88,6 +88,9 @@ export const verdicts = ({ added, figure, ratio }: Reader, { scale }: Plan): Rea
     ]),
     scaled("backends"),
     scaled("keys"),
+    row("an answer of 3 MB: CPU a MB, against the bare proxy", "<= 1.5 x", "x", [
+      { name: "", summary: ratio(caseId.large, "weir", "bare", "cpuMicrosPerMegabyte"), most: 1.5 }
+    ]),
     growth({ added, figure, ratio })
   ]
 }
