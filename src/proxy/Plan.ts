@@ -74,8 +74,8 @@ export const makePlanner = (services: ProxyServices) => {
     const client = { session: header("x-session-key"), outline: envelope?.outline, address: request.address }
     const flight = new Flight(services, {
       pool,
-      // What an engine says to an upgrade counts as little as what it says by path.
-      model: request.upgrade === undefined ? route.model : undefined,
+      // What an engine says to an upgrade, or at a path of unknown meaning, counts as little as what it says by path.
+      model: endpoint === undefined ? undefined : route.model,
       candidates,
       session: sessionOf(pool.config.sticky, client, route.model),
       ...guidanceFor(pool.config.strategy, {

@@ -245,6 +245,17 @@ describe("another attempt", () => {
     )
   )
 
+  it.effect.each([500, 503, 404, 401, 200])("or not: at such a path a %i says nothing of the backend", (status) =>
+    withGateway({ ...failing, script: { a: [answer(status)], b: [answer(status)] } }, (gateway) =>
+      Effect.gen(function* () {
+        for (let n = 0; n < 12; n++) yield* Effect.exit(gateway.ask({ path: "/x" }))
+        const { circuit, failures, outcomes } = gateway.state("a")
+        assert.deepStrictEqual([circuit.phase, failures], ["closed", 0])
+        assert.strictEqual(outcomes.failureRate(gateway.deadlines.now()), 0)
+      })
+    )
+  )
+
   it.effect("is made where a request never left, or may be repeated", () =>
     withGateway({ ...failing, script: { a: [{ fails: "connect", after: 0 }], b: [well] } }, (gateway) =>
       Effect.gen(function* () {
