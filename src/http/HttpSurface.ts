@@ -7,6 +7,7 @@ import { Deadlines } from "../resilience/Deadlines.ts"
 import { RateLimiter } from "../resilience/RateLimiter.ts"
 import { AccessLog, Exposition, Metrics, Tracing } from "../telemetry/Telemetry.ts"
 import { makeClientAddress } from "./ClientAddress.ts"
+import { holdAgainstLimit, readDescriptorLimit } from "./DescriptorLimit.ts"
 import { healthRoutes } from "./HealthRoutes.ts"
 import { type OnListening, openListeners } from "./Listeners.ts"
 import { metricsRoute } from "./MetricsRoute.ts"
@@ -72,6 +73,7 @@ export const layer = (onListening: OnListening) =>
         everything: (path, method) => clients(path, method) ?? adminTable.get(path),
         admin: (path) => adminTable.get(path) ?? nothingHere
       }
+      const descriptorLimit = yield* readDescriptorLimit
       yield* openListeners({
         registry,
         now: deadlines.now,
@@ -82,6 +84,7 @@ export const layer = (onListening: OnListening) =>
         },
         surfaceOf: (threshold) => makeSurface(services, threshold, ({ reach }) => routes[reach])
       })
+      yield* holdAgainstLimit(registry, descriptorLimit)
     })
   )
 

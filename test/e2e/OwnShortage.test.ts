@@ -111,3 +111,23 @@ describe("a gateway whose file descriptors run out", () => {
     )
   }
 })
+
+describe("a gateway whose listeners may have more connections than it has descriptors", () => {
+  const warnings = ({ stderr }: Gateway) => stderr.filter((line) => line.includes("this process may have"))
+
+  it.live("says so at its start, with both numbers and the settings, and where there are enough it says nothing", () =>
+    Effect.gen(function* () {
+      const low = yield* serve({}, { descriptors: 300 })
+      yield* eventually(
+        Effect.sync(() => warnings(low)[0]),
+        () => low.stderr.join("\n")
+      )
+      assert.match(warnings(low).join("\n"), /^.*"level":"warn".* 16384 .*maxConnections.* 300 .*ulimit -n.*$/)
+      const enough = yield* serve({ listeners: [{ port: 0, maxConnections: 200 }] }, { descriptors: 300 })
+      assert.strictEqual((yield* ask(`${enough.url}/healthz`)).status, 200)
+      yield* enough.signal("SIGTERM")
+      assert.strictEqual(yield* enough.ended, 0)
+      assert.deepStrictEqual(warnings(enough), [])
+    })
+  )
+})
