@@ -82,7 +82,7 @@ const boundary = (room: string) => {
 export default defineConfig({
   plugins: ["typescript", "import", "unicorn", "vitest", "node"],
   categories: { correctness: "error", suspicious: "error" },
-  ignorePatterns: ["dist/**", "node_modules/**"],
+  ignorePatterns: ["dist/**", "node_modules/**", "test/cases/*.mjs"],
   rules: {
     "import/no-cycle": "error",
     "import/no-default-export": "error",
