@@ -16,9 +16,13 @@ export const Server = Schema.Struct({
   reusePort: flag.pipe(orElse(false))
 })
 
-/** The most that one request may bring; `maxBufferedBytes`: the bodies of all of them that are in memory at once. */
+/**
+ * The most that one request may bring. `maxBodyBytes`: a body that is held in memory; `maxUploadBytes`: one that streams
+ * through; `maxBufferedBytes`: the bodies of all requests that are in memory at once.
+ */
 export const Limits = Schema.Struct({
   maxBodyBytes: Size.pipe(orElse("16MiB")),
+  maxUploadBytes: Size.pipe(orElse("1GiB")),
   maxBufferedBytes: Size.pipe(orElse("512MiB")),
   maxHeaderBytes: Size.pipe(orElse("16KiB"))
 })

@@ -1,15 +1,28 @@
 /** Reading a body: up to the limit, not from a client that lets us wait, and not more of them at once than fit. */
 import { Effect, Stream } from "effect"
 import { InvalidRequest, QueueFull, RequestTimeout, RequestTooLarge } from "../domain/Errors.ts"
-import { bodyTooLarge, bodyTooSlow, type Payload, type UpstreamBody, UpstreamFailed } from "../proxy/Proxy.ts"
+import {
+  type BadMultipart,
+  bodyTooLarge,
+  bodyTooSlow,
+  bodyUnclear,
+  type ModelForm,
+  MultipartModel,
+  type Payload,
+  Pieces,
+  type UpstreamBody,
+  UpstreamFailed
+} from "../proxy/Proxy.ts"
 import type { Deadlines, Timed } from "../resilience/Deadlines.ts"
 import type { Incoming } from "./Incoming.ts"
 
 type BodyError = RequestTooLarge | RequestTimeout | InvalidRequest | QueueFull
 
 export interface BodyBounds {
-  /** Bytes. */
+  /** Bytes of a body that is held in memory. */
   readonly limit: number
+  /** Bytes of one that streams through. */
+  readonly uploadLimit: number
   /** Milliseconds without a byte after which the client is too slow. */
   readonly patience: number
   /** Bytes of all bodies that may be in memory at once. */
@@ -25,6 +38,7 @@ export class HeldBodies {
 export class HeldBody implements Payload {
   readonly #all: HeldBodies
   body: UpstreamBody
+  form: ModelForm | undefined
   size = 0
 
   constructor(all: HeldBodies) {
@@ -46,11 +60,12 @@ export class HeldBody implements Payload {
     this.#all.bytes -= this.size
     this.size = 0
     this.body = undefined
+    this.form = undefined
   }
 }
 
-const tooLarge = (limit: number) =>
-  new RequestTooLarge({ message: `The body is larger than the limit of ${limit} bytes.` })
+const tooLarge = (setting: "maxBodyBytes" | "maxUploadBytes", limit: number) =>
+  new RequestTooLarge({ message: `The body is larger than the limit of ${limit} bytes (limits.${setting}).` })
 
 const noRoom = () =>
   new QueueFull({ message: "Too many large requests are under way. Please try again.", retryAfter: 1 })
@@ -62,8 +77,11 @@ export const hasBody = ({ header }: Incoming): boolean => {
 }
 
 /** What is announced as too large is refused before any of it is read. */
-export const announcedTooLarge = ({ header }: Incoming, limit: number): RequestTooLarge | undefined =>
-  Number(header("content-length") ?? 0) > limit ? tooLarge(limit) : undefined
+const announcedTooLarge = (
+  { header }: Incoming,
+  setting: "maxBodyBytes" | "maxUploadBytes",
+  limit: number
+): RequestTooLarge | undefined => (Number(header("content-length") ?? 0) > limit ? tooLarge(setting, limit) : undefined)
 
 /** A body that has to be understood must come as it is: what must be unpacked first has no size that could be limited. */
 export const packed = ({ header }: Incoming): InvalidRequest | undefined => {
@@ -80,56 +98,83 @@ const staysListened = ({ message }: Incoming): void => {
   message.on("error", () => {})
 }
 
+/** What was read of a body. */
+interface Read {
+  readonly pieces: ReadonlyArray<Uint8Array>
+  /** Whether that is all of it. */
+  readonly isWhole: boolean
+}
+
+/** What follows from a piece: more is wanted, or no more, or the request is refused. */
+type Look = (piece: Uint8Array) => "more" | "enough" | BodyError
+
 /**
- * All of it, in memory. Own code around Node's events instead of `request.arrayBuffer`, which has no bound on a
- * client's silence and copies once more.
+ * As much of a body as `look` wants, in memory. Own code around Node's events instead of `request.arrayBuffer`, which has
+ * no bound on a client's silence, does not stop before the end, and copies once more.
  */
+const read = (
+  incoming: Incoming,
+  { patience, together }: BodyBounds,
+  deadlines: Deadlines["Service"],
+  held: HeldBody,
+  look: Look
+): Effect.Effect<Read, BodyError> =>
+  Effect.callback<Read, BodyError>((resume) => {
+    const { message } = incoming
+    const pieces: Array<Uint8Array> = []
+    const refuse = (error: BodyError) => {
+      stop()
+      resume(Effect.fail(error))
+    }
+    const timed: Timed = {
+      dueAt: deadlines.now() + patience,
+      expire: () => refuse(tooSlow())
+    }
+    const onData = (piece: Uint8Array) => {
+      held.grow(piece.length)
+      if (held.together > together) return refuse(noRoom())
+      pieces.push(piece)
+      timed.dueAt = deadlines.now() + patience
+      const next = look(piece)
+      if (next === "more") return
+      if (next !== "enough") return refuse(next)
+      message.pause()
+      stop()
+      resume(Effect.succeed({ pieces, isWhole: false }))
+    }
+    const onEnd = () => {
+      stop()
+      resume(Effect.succeed({ pieces, isWhole: true }))
+    }
+    const onError = () => refuse(new InvalidRequest({ message: "The request's body broke off." }))
+    const stop = () => {
+      deadlines.remove(timed)
+      message.off("data", onData)
+      message.off("end", onEnd)
+      message.off("error", onError)
+    }
+    if (incoming.header("expect") !== undefined && message.httpVersion !== "1.0") incoming.response.writeContinue()
+    deadlines.add(timed)
+    message.on("data", onData)
+    message.on("end", onEnd)
+    message.on("error", onError)
+    return Effect.sync(stop)
+  })
+
+/** All of it, in memory. */
 export const readBody = (
   incoming: Incoming,
-  { limit, patience, together }: BodyBounds,
+  bounds: BodyBounds,
   deadlines: Deadlines["Service"],
   held: HeldBody
 ): Effect.Effect<Uint8Array, BodyError> =>
   Effect.suspend(() => {
-    const refused = announcedTooLarge(incoming, limit)
+    const { limit } = bounds
+    const refused = announcedTooLarge(incoming, "maxBodyBytes", limit)
     if (refused !== undefined) return Effect.fail(refused)
     staysListened(incoming)
-    return Effect.callback<Uint8Array, BodyError>((resume) => {
-      const { message } = incoming
-      const chunks: Array<Uint8Array> = []
-      const refuse = (error: BodyError) => {
-        stop()
-        resume(Effect.fail(error))
-      }
-      const timed: Timed = {
-        dueAt: deadlines.now() + patience,
-        expire: () => refuse(tooSlow())
-      }
-      const onData = (chunk: Uint8Array) => {
-        held.grow(chunk.length)
-        if (held.size > limit) return refuse(tooLarge(limit))
-        if (held.together > together) return refuse(noRoom())
-        chunks.push(chunk)
-        timed.dueAt = deadlines.now() + patience
-      }
-      const onEnd = () => {
-        stop()
-        resume(joined(chunks, held.size))
-      }
-      const onError = () => refuse(new InvalidRequest({ message: "The request's body broke off." }))
-      const stop = () => {
-        deadlines.remove(timed)
-        message.off("data", onData)
-        message.off("end", onEnd)
-        message.off("error", onError)
-      }
-      if (incoming.header("expect") !== undefined && message.httpVersion !== "1.0") incoming.response.writeContinue()
-      deadlines.add(timed)
-      message.on("data", onData)
-      message.on("end", onEnd)
-      message.on("error", onError)
-      return Effect.sync(stop)
-    })
+    const look: Look = () => (held.size > limit ? tooLarge("maxBodyBytes", limit) : "more")
+    return Effect.flatMap(read(incoming, bounds, deadlines, held, look), ({ pieces }) => joined(pieces, held.size))
   })
 
 /** Bytes that are copied without a pause: half a millisecond. */
@@ -158,20 +203,81 @@ const joined = (chunks: ReadonlyArray<Uint8Array>, size: number): Effect.Effect<
 const tooSlow = () => new RequestTimeout({ message: "The request's body came too slowly." })
 
 /** As it comes, for what is passed through; what is too long or too slow breaks off. */
-export const streamBody = (
+export const streamBody = (incoming: Incoming, bounds: BodyBounds): Effect.Effect<UpstreamBody, RequestTooLarge> =>
+  Effect.suspend(() => {
+    const refused = announcedTooLarge(incoming, "maxUploadBytes", bounds.uploadLimit)
+    if (refused !== undefined) return Effect.fail(refused)
+    staysListened(incoming)
+    return Effect.succeed(restOf(incoming, bounds, 0, () => undefined))
+  })
+
+/** What is still to come of a body of which `before` bytes are read. `look` may end it with a failure. */
+const restOf = (
   incoming: Incoming,
-  { limit, patience }: BodyBounds
-): Stream.Stream<Uint8Array, UpstreamFailed> => {
-  staysListened(incoming)
-  return Stream.suspend(() => {
-    let size = 0
+  { patience, uploadLimit }: BodyBounds,
+  before: number,
+  look: (piece: Uint8Array) => UpstreamFailed | undefined
+): Stream.Stream<Uint8Array, UpstreamFailed> =>
+  Stream.suspend(() => {
+    let size = before
     return incoming.request.stream.pipe(
       Stream.mapError(() => new UpstreamFailed({ kind: "request_body", detail: "broke off" })),
       Stream.timeoutOrElse({ duration: patience, orElse: () => Stream.fail(bodyTooSlow) }),
-      Stream.tap((chunk) => {
-        size += chunk.length
-        return size > limit ? Effect.fail(bodyTooLarge) : Effect.void
+      Stream.tap((piece) => {
+        size += piece.length
+        const failure = size > uploadLimit ? bodyTooLarge : look(piece)
+        return failure === undefined ? Effect.void : Effect.fail(failure)
       })
     )
   })
-}
+
+/** Bytes behind the model's name that are read with it: the end of the form, and fields beside it. */
+const littleBytes = 65_536
+
+/**
+ * A multipart upload. Its model is looked for while up to the bound of a body is held: most programs write it behind the
+ * file. Once it is known, or the bound is reached, the rest comes while it is sent on.
+ */
+export const readUpload = (
+  incoming: Incoming,
+  bounds: BodyBounds,
+  deadlines: Deadlines["Service"],
+  held: HeldBody,
+  boundary: string
+): Effect.Effect<UpstreamBody, BodyError> =>
+  Effect.suspend(() => {
+    const refused = announcedTooLarge(incoming, "maxUploadBytes", bounds.uploadLimit)
+    if (refused !== undefined) return Effect.fail(refused)
+    staysListened(incoming)
+    const reader = new MultipartModel(boundary)
+    const announced = Number(incoming.header("content-length") ?? Number.POSITIVE_INFINITY)
+    const look: Look = (piece) => {
+      reader.push(piece)
+      if (reader.problem !== undefined) return badUpload(reader.problem)
+      if (held.size >= bounds.limit) return "enough"
+      // What is nearly there is waited for: held whole, it can be sent again.
+      return reader.found === undefined || announced - held.size <= littleBytes ? "more" : "enough"
+    }
+    return Effect.gen(function* () {
+      const { isWhole, pieces } = yield* read(incoming, bounds, deadlines, held, look)
+      const bytes = yield* joined(pieces, held.size)
+      const { found } = reader
+      // A second name behind the first would be another one for some engines: nothing of it may get to its end there.
+      const rest = restOf(incoming, bounds, held.size, (piece) => {
+        reader.push(piece)
+        return reader.problem && bodyUnclear
+      })
+      const bodyOf = (...parts: ReadonlyArray<Uint8Array>): UpstreamBody =>
+        isWhole ? new Pieces(parts) : Stream.concat(Stream.fromIterable(parts), rest)
+      const whole = isWhole ? bytes : bodyOf(bytes)
+      if (found !== undefined) {
+        const { end, model, start } = found
+        const named = (name: string) =>
+          name === model ? whole : bodyOf(bytes.subarray(0, start), Buffer.from(name, "utf8"), bytes.subarray(end))
+        held.form = { model, named }
+      }
+      return whole
+    })
+  })
+
+const badUpload = ({ message }: BadMultipart): InvalidRequest => new InvalidRequest({ message, param: "model" })

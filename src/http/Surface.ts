@@ -11,6 +11,7 @@ import type { ApiKey } from "../domain/ApiKey.ts"
 import { type GatewayError, ShuttingDown } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import {
+  boundaryOf,
   type Proxy,
   type ProxyRequest,
   type ProxyResponse,
@@ -30,7 +31,7 @@ import type { Threshold } from "./Listeners.ts"
 import { answerOwn, type FindRoute, wrongMethod } from "./OwnRoutes.ts"
 import type { Place } from "./Places.ts"
 import type { Reporter } from "./Reporter.ts"
-import { type HeldBodies, HeldBody, hasBody, packed, readBody, streamBody } from "./RequestBody.ts"
+import { type HeldBodies, HeldBody, hasBody, packed, readBody, readUpload, streamBody } from "./RequestBody.ts"
 import { beginSpan, withoutSampledFlag } from "./RequestSpan.ts"
 import { hangUp, switchProtocols, watchLeaving } from "./Upgrades.ts"
 import { isUpgrade } from "./WebSocketHead.ts"
@@ -72,6 +73,7 @@ export const makeSurface = (
   ): Effect.Effect<UpstreamBody, GatewayError> => {
     const bounds = {
       limit: limits.maxBodyBytes,
+      uploadLimit: limits.maxUploadBytes,
       // One fits always.
       together: Math.max(limits.maxBufferedBytes, limits.maxBodyBytes),
       patience: Duration.toMillis(connectTimeout) || Number.POSITIVE_INFINITY
@@ -82,9 +84,12 @@ export const makeSurface = (
     const unreadable = isRequired ? packed(incoming) : undefined
     if (unreadable !== undefined) return Effect.fail(unreadable)
     const type = incoming.header("content-type") ?? ""
+    const boundary = incoming.method === "POST" ? boundaryOf(type) : undefined
     return isRequired || json.test(type) || (endpoint !== undefined && unsaid.test(type))
       ? readBody(incoming, bounds, deadlines, payload)
-      : Effect.succeed(streamBody(incoming, bounds))
+      : boundary !== undefined
+        ? readUpload(incoming, bounds, deadlines, payload, boundary)
+        : streamBody(incoming, bounds)
   }
 
   /** What every answer carries, whoever gives it. */

@@ -216,9 +216,15 @@ export const makeAsk = (services: ProxyServices) => {
   /** The client's body came to nothing while it was sent on: nobody else is to blame. */
   const brokenRequest = ({ detail }: UpstreamFailed): GatewayError => {
     if (detail === bodyTooSlow.detail) return new RequestTimeout({ message: "The request's body came too slowly." })
-    if (detail !== bodyTooLarge.detail) return new InvalidRequest({ message: "The request's body broke off." })
-    const limit = registry.current().config.limits.maxBodyBytes
-    return new RequestTooLarge({ message: `The body is larger than the limit of ${limit} bytes.` })
+    if (detail === bodyTooLarge.detail) {
+      const limit = registry.current().config.limits.maxUploadBytes
+      return new RequestTooLarge({
+        message: `The body is larger than the limit of ${limit} bytes (limits.maxUploadBytes).`
+      })
+    }
+    return detail === bodyUnclear.detail
+      ? new InvalidRequest({ message: "The upload names its model more than once.", param: "model" })
+      : new InvalidRequest({ message: "The request's body broke off." })
   }
 
   /** The same for an answer whose head was judged already. */
@@ -272,6 +278,9 @@ const traced = (outgoing: Outgoing, traceparent: string | undefined): Outgoing =
 
 /** What ends an exchange whose request brings more than it may. */
 export const bodyTooLarge = new UpstreamFailed({ kind: "request_body", detail: "too large" })
+
+/** What ends an exchange whose request names another model behind the one that was checked. */
+export const bodyUnclear = new UpstreamFailed({ kind: "request_body", detail: "unclear" })
 
 /** What ends an exchange whose client lets it wait. */
 export const bodyTooSlow = new UpstreamFailed({ kind: "request_body", detail: "too slow" })

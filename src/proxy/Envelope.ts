@@ -60,6 +60,15 @@ export const unreadEnvelope = ({ path }: Addressed): Envelope | undefined => {
   return deployment === undefined ? undefined : addressedEnvelope(deployment, new Outline(noBytes), undefined)
 }
 
+/** The same for a multipart upload that names a model. */
+export const formEnvelope = ({ endpoint, path }: Addressed, model: string): Envelope => {
+  const deployment = deploymentIn(path)
+  const outline = new Outline(noBytes)
+  return deployment === undefined
+    ? { model, member: undefined, written: undefined, other: undefined, ...restOf(endpoint, outline) }
+    : addressedEnvelope(deployment, outline, endpoint, model)
+}
+
 const noBytes = Buffer.alloc(0)
 
 const envelopeOf = (addressed: Addressed, read: Outline | BodyError): Outcome => {

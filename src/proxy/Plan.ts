@@ -8,7 +8,7 @@ import { Span } from "../domain/Units.ts"
 import { guidanceFor, type Lease, type Route, type RouteRequest } from "../scheduler/Scheduler.ts"
 import { edited, setMember } from "./BodyEdit.ts"
 import { isLong } from "./BodyReading.ts"
-import { type Envelope, readEnvelope, readLongEnvelope, unreadEnvelope } from "./Envelope.ts"
+import { type Envelope, formEnvelope, readEnvelope, readLongEnvelope, unreadEnvelope } from "./Envelope.ts"
 import { Flight } from "./Flight.ts"
 import { gptOssEdits } from "./GptOss.ts"
 import { upwardHeaders } from "./HeaderHygiene.ts"
@@ -141,6 +141,7 @@ export const makePlanner = (services: ProxyServices) => {
     const { endpoint, path, payload, snapshot, upgrade } = request
     if (upgrade !== undefined) return plan(request, undefined)
     const addressed = { endpoint, path, defaultModel: snapshot.config.defaultModel }
+    if (payload.form !== undefined) return plan(request, formEnvelope(addressed, payload.form.model))
     const body = payload.body ?? (endpoint?.requiresModel === true ? emptyBody : undefined)
     if (!(body instanceof Uint8Array)) return plan(request, unreadEnvelope(addressed))
     if (!isLong(body)) return planOf(request, readEnvelope(addressed, body))
@@ -162,7 +163,7 @@ const routeRequest = ({ envelope, model, request }: Inquiry): RouteRequest => {
 const outgoingOf = (inquiry: Inquiry, { model, pool, rule }: Route): Mission["outgoing"] => {
   const { endpoint, envelope, request } = inquiry
   const { id, method, path, payload, query, rawHeaders, upgrade } = request
-  const { body } = payload
+  const { body, form } = payload
   const readable = endpoint !== undefined
   const outgoing: Outgoing = {
     method,
@@ -186,7 +187,7 @@ const outgoingOf = (inquiry: Inquiry, { model, pool, rule }: Route): Mission["ou
     return {
       ...outgoing,
       path: name === envelope.model || deploymentIn(path) === undefined ? path : withDeployment(path, name),
-      body: isRead ? edited(outline.bytes, edits) : body
+      body: isRead ? edited(outline.bytes, edits) : form === undefined ? body : form.named(name)
     }
   }
   const named = outgoingFor(model)

@@ -31,10 +31,19 @@ export interface ProxyRequest {
   readonly report: RequestReport
 }
 
+/** A multipart form that names its model. */
+export interface ModelForm {
+  readonly model: string
+  /** The same upload with another model; every byte but the name is as it was. */
+  readonly named: (model: string) => UpstreamBody
+}
+
 /** What a client has sent, for as long as it may have to be sent on. */
 export interface Payload {
   /** All of it for what is routed by model; else it may come while it is sent on. `undefined`: nothing, or no more. */
   readonly body: UpstreamBody
+  /** Of a multipart upload: the model that it names. */
+  readonly form: ModelForm | undefined
   /** It is not needed any more. Calling it again is harmless. */
   letGo(): void
 }

@@ -6,11 +6,14 @@ import { serve } from "./Program.ts"
 
 const completion = JSON.stringify({ id: "c", choices: [{ message: { content: "ok" }, finish_reason: "stop" }] })
 
+const models = JSON.stringify({ object: "list", data: [{ id: "m" }] })
+
 /** An engine that answers at once. */
 const engine = Effect.acquireRelease(
   Effect.callback<http.Server>((resume) => {
     const server = http.createServer((request, response) => {
-      request.resume().on("end", () => response.setHeader("content-type", "application/json").end(completion))
+      const answer = request.method === "GET" ? models : completion
+      request.resume().on("end", () => response.setHeader("content-type", "application/json").end(answer))
     })
     server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
   }),

@@ -49,14 +49,14 @@ describe("a request whose caller is traced", () => {
         { OTEL_SERVICE_NAME: "edge" },
         keyed
       )
-      yield* simulator.setFaults({ kind: "status", status: 500, times: 1 })
+      yield* simulator.setFaults({ kind: "status", status: 503, times: 1 })
       const answer = yield* chat(
         gateway.url,
         { stream: true, stream_options: { include_usage: true } },
         { ...bearer, traceparent: sampled, tracestate: "a=b" }
       )
       assert.strictEqual(answer.status, 200)
-      for (const name of ["POST /v1/chat/completions", "chat sim-model", "gen_ai.usage.output_tokens", "edge", "500"]) {
+      for (const name of ["POST /v1/chat/completions", "chat sim-model", "gen_ai.usage.output_tokens", "edge", "503"]) {
         yield* arrives(spans, name)
       }
       yield* arrives(spans, Buffer.from(traceId, "hex"))

@@ -2,19 +2,19 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import {
-  announcedTooLarge,
   type BodyBounds,
   HeldBodies,
   HeldBody,
   hasBody,
   packed,
   readBody,
+  readUpload,
   streamBody
 } from "../../src/http/RequestBody.ts"
 import { Deadlines } from "../../src/resilience/Deadlines.ts"
 import { incoming } from "./Requests.ts"
 
-const bounds: BodyBounds = { limit: 10, patience: 1000, together: 25 }
+const bounds: BodyBounds = { limit: 10, uploadLimit: 20, patience: 1000, together: 25 }
 
 /** A body under way, as one request reads it. */
 const reading = Effect.fnUntraced(function* (all = new HeldBodies(), headers: Record<string, string> = {}) {
@@ -89,7 +89,7 @@ describe("a connection that breaks", () => {
       yield* Fiber.interrupt(fiber)
       assert.doesNotThrow(() => request.message.emit("error", new Error("aborted")))
       const streamed = incoming({ method: "POST" })
-      streamBody(streamed, bounds)
+      yield* streamBody(streamed, bounds)
       assert.doesNotThrow(() => streamed.message.emit("error", new Error("aborted")))
     }).pipe(Effect.provide(Deadlines.layer))
   )
@@ -124,13 +124,33 @@ describe("the bodies in memory", () => {
 })
 
 describe("what is said of a body beforehand", () => {
-  it("tells whether there is one, and whether it is too large", () => {
+  it.effect("may be that it is too large: it is refused before a byte of it is read, with the setting's name", () =>
+    Effect.gen(function* () {
+      const announced = (bytes: number) => incoming({ method: "POST", headers: { "content-length": String(bytes) } })
+      const deadlines = yield* Deadlines
+      const held = new HeldBody(new HeldBodies())
+      const refusals = yield* Effect.all([
+        Effect.flip(readBody(announced(11), bounds, deadlines, held)),
+        Effect.flip(streamBody(announced(21), bounds)),
+        Effect.flip(readUpload(announced(21), bounds, deadlines, held, "b"))
+      ])
+      assert.deepStrictEqual(
+        refusals.map(({ code, message }) => [code, /limits\.\w+/.exec(message)?.[0]]),
+        [
+          ["request_too_large", "limits.maxBodyBytes"],
+          ["request_too_large", "limits.maxUploadBytes"],
+          ["request_too_large", "limits.maxUploadBytes"]
+        ]
+      )
+      yield* streamBody(announced(20), bounds)
+    }).pipe(Effect.provide(Deadlines.layer))
+  )
+
+  it("tells whether there is one", () => {
     assert.isFalse(hasBody(incoming()))
     assert.isFalse(hasBody(incoming({ headers: { "content-length": "0" } })))
     assert.isTrue(hasBody(incoming({ headers: { "content-length": "1" } })))
     assert.isTrue(hasBody(incoming({ headers: { "transfer-encoding": "chunked" } })))
-    assert.isUndefined(announcedTooLarge(incoming({ headers: { "content-length": "10" } }), 10))
-    assert.include(announcedTooLarge(incoming({ headers: { "content-length": "11" } }), 10)?.message, "10 bytes")
   })
 
   it("must not be that it has to be unpacked", () => {

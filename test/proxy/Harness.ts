@@ -99,6 +99,7 @@ export class Reading {
 /** What was sent, until it is let go. */
 class Given implements Payload {
   body: UpstreamBody
+  readonly form = undefined
 
   constructor(body: UpstreamBody) {
     this.body = body
