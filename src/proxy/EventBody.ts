@@ -34,7 +34,8 @@ export interface EventBody {
 
 /** Events: a cut ends in an event that says so, and in an orderly end of the response. */
 export const eventBody = (mission: Mission, answer: Answer, events: Events): EventBody => {
-  const { dialect, flight } = mission
+  // Not kept as a whole: the request's body would be in memory with it.
+  const { dialect, flight, passedThrough } = mission
   const { attempt, complete, held, response } = answer
   const { ended, failed, gap, judge, recorder, spoke } = events
   const { health } = attempt.member.backend.state
@@ -60,7 +61,7 @@ export const eventBody = (mission: Mission, answer: Answer, events: Events): Eve
   const relayed: Relayed = (sink) =>
     Effect.suspend(() => {
       let lastAt = flight.now()
-      let hasSpoken = judge.hasOutput || mission.passedThrough
+      let hasSpoken = judge.hasOutput || passedThrough
       if (hasSpoken) spoke(lastAt)
       for (const piece of held) {
         recorder?.push(piece)

@@ -41,7 +41,8 @@ const nothing: Relayed = () => Effect.void
 export const makeRelay =
   ({ adapters, metrics, modelLabels }: ProxyServices) =>
   (mission: Mission, answer: Answer, report: RequestReport): ProxyResponse => {
-    const { flight } = mission
+    // No function that lives as long as the answer may keep the mission: the request's body would be in memory with it.
+    const { flight, passedThrough } = mission
     const { attempt, response } = answer
     const { backend } = attempt.member
     const concealed = adapters.conceal(backend.config, response.headers, mission.path)
@@ -126,7 +127,7 @@ export const makeRelay =
       gap: (millis) => gap(millis / 1000),
       spoke: (now) => {
         // What is passed through may begin long before it says anything.
-        if (mission.passedThrough) return
+        if (passedThrough) return
         report.firstOutput = now - report.receivedAt
         metrics.firstToken(flight.pool.name, model)(report.firstOutput / 1000)
         backend.state.firstToken.record(now - attempt.sentAt, now)
