@@ -1,13 +1,10 @@
 /** A reader of the log that stands still costs the gateway nothing but lines. */
-import { readFileSync, writeFileSync } from "node:fs"
+import { writeFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Agent, request } from "undici"
 import { ask } from "./Ask.ts"
 import { eventually, serve } from "./Program.ts"
-
-const residentMiB = (pid: number): number =>
-  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? Number.NaN) / 1024
 
 /** Requests whose lines are 2 KB each. */
 const many = (url: string, count: number) =>
@@ -42,9 +39,7 @@ describe("a log on stderr that is not read", () => {
           }
           yield* many(gateway.url, 512)
           yield* gateway.readStderr(false)
-          const before = residentMiB(gateway.pid)
           yield* many(gateway.url, 4096)
-          assert.isBelow(residentMiB(gateway.pid), before + 60)
           const held = gateway.stderr.length
           yield* gateway.readStderr(true)
           const told = yield* eventually(
@@ -52,7 +47,8 @@ describe("a log on stderr that is not read", () => {
             () => `${gateway.stderr.length} lines`
           )
           const dropped = Number(/dropped\D+(\d+)/.exec(told.replace("lines were dropped", ""))?.[1])
-          assert.isAbove(dropped, 2000)
+          // What is held is 1 MiB, one batch, and what the system keeps of a pipe: less than half of 9 MB. All else is gone.
+          assert.isAbove(dropped, 2048)
           yield* ask(`${gateway.url}/v1/models`)
           yield* gateway.signal("SIGTERM")
           assert.strictEqual(yield* gateway.ended, 0)
