@@ -23,6 +23,9 @@ const nothing = new Int32Array(0)
 /** Bytes of a text that are looked at one by one before they are four at a time. */
 const short = 32
 
+/** Bytes of a document; of a shorter one all are looked at one by one, as the words themselves take time to make. */
+const worthWords = 1024
+
 /** Finds where texts end, four bytes at a time: two to three times as fast as byte by byte. */
 export class TextEnds {
   readonly #bytes: Buffer
@@ -52,9 +55,10 @@ export class TextEnds {
 
   #findFar(from: number, until: number): number {
     const bytes = this.#bytes
-    const fours = this.#words()
+    const isWorthwhile = bytes.length >= worthWords
+    const fours = isWorthwhile ? this.#words() : nothing
     const lead = this.#lead
-    const lastWord = (until + lead) >> 2
+    const lastWord = isWorthwhile ? (until + lead) >> 2 : 0
     let at = from
     while (at < until) {
       const byte = bytes[at] ?? 0
