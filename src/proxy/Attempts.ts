@@ -40,7 +40,6 @@ export const makeAttempts = (services: ProxyServices) => {
     const { flight, group, hasStandIn, priority } = mission
     const { admission: bounds, retry: policy } = flight.pool.config
     const patience = Duration.toMillis(policy.maxDelay)
-    const queueTimeout = Duration.toMillis(bounds.queueTimeout)
     const attempt = (): Attempted<Attempt, GatewayError> => {
       const picked = pickFor(flight)
       if (picked instanceof Lease) return { _tag: "Granted", value: flight.board(picked) }
@@ -56,10 +55,8 @@ export const makeAttempts = (services: ProxyServices) => {
       pool: flight.pool.name,
       maxConcurrent: bounds.maxConcurrent,
       maxQueue: bounds.maxQueue,
-      // All waits of a request together.
-      get queueTimeout() {
-        return Math.max(0, queueTimeout - flight.queued)
-      },
+      queueTimeout: Duration.toMillis(bounds.queueTimeout),
+      waited: () => flight.queued,
       group,
       priority,
       deadline: flight.deadline,

@@ -14,8 +14,10 @@ export interface Entry<A, E> {
   readonly pool: string
   readonly maxConcurrent: number
   readonly maxQueue: number
-  /** Milliseconds. */
+  /** Milliseconds, for all waits of a request together. */
   readonly queueTimeout: number
+  /** Milliseconds that the request has waited before. */
+  readonly waited: () => number
   /** What it waits for: entries of one group can take each other's place. */
   readonly group: string
   /** Lower first. */
@@ -84,7 +86,7 @@ export class Admission extends Context.Service<
 
       const wait = <A, E>(room: WaitingRoom, entry: Entry<A, E>, holdsPermit: boolean) =>
         Effect.callback<A, E | QueueTimeout | DeadlineExceeded>((resume) => {
-          const leaveAt = deadlines.now() + entry.queueTimeout
+          const leaveAt = deadlines.now() + Math.max(0, entry.queueTimeout - entry.waited())
           const timed: Timed = {
             dueAt: Math.min(leaveAt, entry.deadline),
             expire: (now) => {

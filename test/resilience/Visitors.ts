@@ -52,7 +52,7 @@ export interface Request {
   readonly onAdmitted?: (visitor: Visitor) => void
 }
 
-const usual = { pool: "p", maxConcurrent: 2, maxQueue: 10, queueTimeout: 30_000 }
+const usual = { pool: "p", maxConcurrent: 2, maxQueue: 10, queueTimeout: 30_000, waited: () => 0 }
 
 export type Bounds = typeof usual
 
