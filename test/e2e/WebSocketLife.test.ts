@@ -3,8 +3,10 @@ import { writeFile } from "node:fs/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { closeFrame } from "../../src/proxy/WebSocketFrames.ts"
+import { published, verify } from "../backend/ApigGateway.ts"
 import { connect } from "../hostile/Raw.ts"
 import { ask } from "./Ask.ts"
+import { collector } from "./Collector.ts"
 import { forwardProxy } from "./ForwardProxy.ts"
 import { eventually } from "./Program.ts"
 import { answer, idle, inflight, offer, scene, switched, textFrame } from "./WebSockets.ts"
@@ -81,6 +83,24 @@ describe("a WebSocket where nothing is passed through", () => {
         assert.notInclude(line.statuses(), 101, target)
         assert.notInclude(line.statuses(), 200, target)
       }
+    })
+  )
+})
+
+describe("a WebSocket to Huawei's gateway", () => {
+  it.live("is signed as it goes out, with the model that the backend has", () =>
+    Effect.gen(function* () {
+      const set = yield* scene(
+        { models: [{ match: "voice", upstreamModel: "m" }] },
+        { adapter: "huawei-apig", auth: { type: "apig", ...published } }
+      )
+      yield* set.client(offer("/v1/realtime?b=1&model=voice&a=%20"))
+      const { head } = yield* set.upgraded
+      const [start = "", ...lines] = head.trimEnd().split("\r\n")
+      const [method = "", target = ""] = start.split(" ")
+      const headers = lines.flatMap((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)])
+      assert.strictEqual(target, "/v1/realtime?b=1&model=m&a=%20")
+      assert.isUndefined(verify({ method, target, headers, body: new Uint8Array() }, published, Date.now()))
     })
   )
 })
@@ -166,6 +186,25 @@ describe("the end of the program", () => {
 })
 
 describe("what is told of a WebSocket", () => {
+  it.live("is a span for it and one for each attempt, which the engine is told of", () =>
+    Effect.gen(function* () {
+      const spans = yield* collector
+      const set = yield* scene({ telemetry: { traces: { endpoint: spans.url, sampleRatio: 1 } } })
+      const line = yield* set.client()
+      const { head, peer } = yield* set.upgraded
+      const [, traceId = "none"] = /\r\ntraceparent: 00-([0-9a-f]{32})-[0-9a-f]{16}-01\r\n/.exec(head) ?? []
+      peer.send(switched() + closeFrame(1000, "", false).toString("latin1"))
+      peer.end()
+      yield* line.until(line.closed)
+      yield* set.gateway.signal("SIGTERM")
+      assert.strictEqual(yield* set.gateway.ended, 0)
+      assert.isTrue(spans.received().includes(Buffer.from(traceId, "hex")))
+      for (const text of ["GET /v1/realtime", "weir.backend", "http.response.status_code"]) {
+        assert.isTrue(spans.received().includes(text), text)
+      }
+    })
+  )
+
   it.live("is one line and one count when it has ended, with its status, its backend and its end", () =>
     Effect.gen(function* () {
       const set = yield* scene()
