@@ -94,6 +94,72 @@ describe("a key", () => {
   )
 })
 
+describe("a model that a backend listed a while ago", () => {
+  const list = (fleet: Fleet, name: string, ...models: ReadonlyArray<string>) => {
+    fleet.state(name).setModels(new Map(models.map((id) => [id, { id, created: 0, ownedBy: "x" }])), fleet.now)
+    fleet.registry.modelsChanged()
+  }
+  const discovered = {
+    backends: [{ name: "a" }, { name: "b" }],
+    more: { models: [{ match: "alias", upstreamModel: "m" }] }
+  }
+
+  it.effect("and lists no more is not there at the moment, for ten minutes; then it does not exist", () =>
+    withFleet(discovered, (fleet) => {
+      list(fleet, "a", "m", "n")
+      list(fleet, "b", "n")
+      assert.strictEqual(outcome(fleet, "m"), "default: a")
+      list(fleet, "a", "n")
+      for (const name of ["m", "alias"]) assert.strictEqual(outcome(fleet, name), "503 no_healthy_backend")
+      const route = routed(fleet, "m")
+      assert.isTrue("retryAfter" in route && route.retryAfter !== undefined && route.retryAfter >= 1)
+      assert.strictEqual(outcome(fleet, "x"), "404 model_not_found")
+      fleet.now += 599_999
+      assert.strictEqual(outcome(fleet, "m"), "503 no_healthy_backend")
+      fleet.now += 1
+      assert.strictEqual(outcome(fleet, "m"), "404 model_not_found")
+    })
+  )
+
+  it.effect("and lists again is there as before, and its going is forgotten", () =>
+    withFleet(discovered, (fleet) => {
+      list(fleet, "a", "m")
+      list(fleet, "b", "n")
+      list(fleet, "a")
+      list(fleet, "a", "m")
+      assert.strictEqual(outcome(fleet, "m"), "default: a")
+      assert.strictEqual(fleet.state("a").formerModels.size, 0)
+    })
+  )
+
+  it.effect("does not exist where the backend is disabled since then, or its models are configured", () =>
+    withFleet(
+      {
+        backends: [
+          { name: "a", enabled: false },
+          { name: "b", models: ["n"] }
+        ]
+      },
+      (fleet) => {
+        for (const name of ["a", "b"]) {
+          list(fleet, name, "m")
+          list(fleet, name, "n")
+        }
+        assert.strictEqual(outcome(fleet, "m"), "404 model_not_found")
+      }
+    )
+  )
+
+  it.effect("takes bounded memory, however many names come and go", () =>
+    withFleet(discovered, (fleet) => {
+      for (let round = 0; round < 50; round++) {
+        list(fleet, "a", ...Array.from({ length: 100 }, (_, i) => `m-${round}-${i}`))
+      }
+      assert.isAtMost(fleet.state("a").formerModels.size, 1024)
+    })
+  )
+})
+
 describe("what a pattern allows", () => {
   it.each([
     ["*", "", true],
