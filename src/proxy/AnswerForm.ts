@@ -51,7 +51,8 @@ export const formOf = ({ dialect }: Mission, response: UpstreamResponse, beginni
     if (dialect === "ollama") return isLabelled(response) && isJson(response) ? "json" : "events"
     return isJson(response) || eventStream.test(typeOf(response) ?? "") ? "json" : "other"
   }
-  if (dialect === "ollama") return "other"
+  // Sound may begin with any byte.
+  if (dialect === "ollama" || media.test(typeOf(response) ?? "")) return "other"
   const isLead = leads.some((lead) => text.startsWith(lead))
   if (isLead) return "events"
   return leads.some((lead) => lead.startsWith(text)) ? undefined : "other"
@@ -64,6 +65,8 @@ const mark = "\u00ef\u00bb\u00bf"
 const blanks = /^(?:\u00ef\u00bb\u00bf)?\s*/
 
 const longestLead = 1024
+
+const media = /^(?:audio|image|video)\//i
 
 /** How a line of Server-Sent Events may begin; the last is llama.cpp's own. */
 const leads = [":", "data:", "event:", "id:", "retry:", "error:"]

@@ -8,6 +8,7 @@ import { formOf, hasBody, isEventStream, isJson } from "./AnswerForm.ts"
 import type { Attempt } from "./Attempt.ts"
 import { EndJudge } from "./EndJudge.ts"
 import { ErrorInStream } from "./ErrorInStream.ts"
+import { isFields } from "./JsonFields.ts"
 import type { Mission } from "./Mission.ts"
 import { type Answer, Reading } from "./Reading.ts"
 import { readStreamedError } from "./StreamedError.ts"
@@ -123,11 +124,12 @@ const readUnlabelled = Effect.fnUntraced(function* (reading: Reading): Effect.fn
 
 /** One document where a stream was asked for: whole; or lines of JSON, which are passed on as they come. */
 const readJson = Effect.fnUntraced(function* (reading: Reading): Effect.fn.Return<Read> {
-  const { attempt, response } = reading
+  const { attempt, mission, response } = reading
   for (;;) {
     const line = reading.firstLine()
     const error = line === undefined ? undefined : errorIn(reading, line)
     if (error !== undefined) return error
+    if (line !== undefined && mission.dialect === "ollama" && saysMoreFollows(line)) return yield* readEvents(reading)
     if (reading.size >= holdBytes || (line !== undefined && isWholeJson(line))) return reading.answer(false, true)
     attempt.awaitPiece(true)
     const read = yield* response.read
@@ -161,6 +163,12 @@ const isShort = (mission: Mission, response: UpstreamResponse): boolean =>
 
 /** What a client is sent elsewhere by; its body, if it has one, is a page for a person. */
 export const isRedirect = (status: number): boolean => status >= 300 && status < 400 && status !== 304
+
+/** Whether a line of Ollama's is one of several, whatever its label. */
+const saysMoreFollows = (line: string): boolean => {
+  const value = parsedJson(line)
+  return isFields(value) && value["done"] === false
+}
 
 const opensJson = (piece: Uint8Array | undefined): boolean => piece?.[0] === openBrace
 
