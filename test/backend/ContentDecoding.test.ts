@@ -387,3 +387,24 @@ describe("an answer", () => {
     assert.strictEqual(decodeContent(many), many)
   })
 })
+
+describe("a reader of a decoded body that is woken", () => {
+  it("reads nothing, and what comes behind it is decoded as if nothing had been", async () => {
+    const coded = gzipSync("one and two")
+    const pieces = [coded.subarray(0, 12), new Uint8Array(0), coded.subarray(12)]
+    const { response } = responseOf("gzip", pieces)
+    const decoded = decodeContent(response)
+    const sizes: Array<number> = []
+    let text = ""
+    for (;;) {
+      const read = await Effect.runPromise(decoded.read)
+      if (read instanceof BodyEnd) break
+      for (const piece of read) {
+        sizes.push(piece.length)
+        text += Buffer.from(piece).toString()
+      }
+    }
+    assert.strictEqual(text, "one and two")
+    assert.include(sizes, 0)
+  })
+})

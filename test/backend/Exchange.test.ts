@@ -133,6 +133,23 @@ describe("a body", () => {
   )
 })
 
+describe("a reader that is woken", () => {
+  it("reads nothing, loses nothing of what comes behind it, and is harmed by no other waking", async () => {
+    const { controller, exchange } = begun()
+    exchange.wake()
+    const first = Effect.runPromise(exchange.read)
+    exchange.wake()
+    exchange.wake()
+    assert.deepStrictEqual(await first, [bytes(0)])
+    const second = Effect.runPromise(exchange.read)
+    exchange.onResponseData(controller, bytes(3))
+    assert.deepStrictEqual(await second, [bytes(3)])
+    exchange.onResponseEnd()
+    exchange.wake()
+    assert.instanceOf(await Effect.runPromise(exchange.read), BodyEnd)
+  })
+})
+
 describe("ending an exchange from outside", () => {
   it("before it was sent lets nothing go out", () => {
     const { controller, exchange, heads } = scene()
