@@ -53,7 +53,7 @@ export const flag = fromScalar(Schema.Boolean, "expected true or false", (input)
 )
 
 /**
- * Bounds on one attempt. `connect`: TCP and TLS; `firstByte`: until the response head; `idle`: silence between two
+ * Bounds on one attempt. `connect`: TCP and TLS; `firstByte`: silence before the first output; `idle`: silence between two
  * reads of a body; `request`: the whole of an answer that does not stream. What is left out here is taken from the
  * pool's client settings, then from {@link defaultTimeouts}.
  */

@@ -138,7 +138,10 @@ describe("an answer that does not stream and comes slowly", () => {
           a: [
             answer(
               200,
-              [...document].slice(0, 40).map((byte) => later("1 second", byte))
+              document
+                .slice(0, 40)
+                .split("")
+                .map((byte) => later("1 second", byte))
             )
           ]
         },
