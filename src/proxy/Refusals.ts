@@ -4,9 +4,12 @@ import type { Answer } from "./ReadAnswer.ts"
 /** The text of an error is short; what is longer is none. */
 const maxTextBytes = 16_384
 
-/** How engines say that they have no such model: OpenAI, vLLM, SGLang, Ollama, llama.cpp's router, LiteLLM. */
+/**
+ * How engines say that they have no such model: OpenAI, Anthropic (whose message is `model: NAME`), vLLM, SGLang, Ollama,
+ * llama.cpp's router, LiteLLM. The type `not_found_error` alone says nothing: llama.cpp has it for paths too.
+ */
 const missingModel =
-  /model_not_found|not_found_error|DeploymentNotFound|model\b.{0,300}?\b(?:not (?:found|exist|available|loaded)|does(?:n't| not) exist|unknown|no longer)|(?:unknown|no such|invalid|unsupported) (?:model|deployment)/is
+  /model_not_found|DeploymentNotFound|"message"\s*:\s*"model: |model\b.{0,300}?\b(?:not (?:found|exist|available|loaded)|does(?:n't| not) exist|unknown|no longer)|(?:unknown|no such|invalid|unsupported) (?:model|deployment)/is
 
 /** The beginning of an answer as text. */
 export const textOf = ({ held }: Answer): string => Buffer.concat(held).subarray(0, maxTextBytes).toString("utf8")

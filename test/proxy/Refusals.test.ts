@@ -12,6 +12,7 @@ const missing = [
   '{"error":{"message":"The model `m` does not exist or you do not have access to it.","code":"model_not_found"}}',
   '{"error":"model \\"m\\" not found, try pulling it first"}',
   '{"type":"error","error":{"type":"not_found_error","message":"model: m"}}',
+  '{"type": "error", "error": {"message": "model: m", "type": "not_found_error"}}',
   '{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist."}}'
 ]
 
@@ -62,11 +63,18 @@ describe("a refusal that may be the backend's own", () => {
     )
   )
 
-  it.effect("is none where a 404 is about the path", () =>
-    withGateway({ script: { a: [answer(404, '{"detail":"Not Found"}')], b: [well] } }, (gateway) =>
+  it.effect.each([
+    { whose: "vLLM", text: '{"detail":"Not Found"}' },
+    { whose: "llama.cpp", text: '{"error":{"message":"File Not Found","type":"not_found_error","code":404}}' },
+    { whose: "Anthropic", text: '{"type":"error","error":{"type":"not_found_error","message":"Not Found"}}' },
+    { whose: "OpenAI", text: '{"error":{"message":"Invalid URL (POST /v1/none)","type":"invalid_request_error"}}' },
+    { whose: "Ollama", text: "404 page not found" }
+  ])("is none where a 404 of $whose is about the path", ({ text }) =>
+    withGateway({ script: { a: [answer(404, text), well], b: [well] } }, (gateway) =>
       Effect.gen(function* () {
         assert.strictEqual((yield* gateway.ask()).status, 404)
         assert.strictEqual(gateway.transport.asked, "a")
+        assert.strictEqual(gateway.state("a").refusals.size, 0, "others' requests for the model go there as before")
       })
     )
   )
