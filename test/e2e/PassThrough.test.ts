@@ -74,7 +74,7 @@ describe("passing through", () => {
       const { url } = yield* setUp()
       const form = new FormData()
       form.set("file", new Blob(["sound"]), "a.wav")
-      form.set("model", "whisper-1")
+      form.set("model", "sim-model")
       const answer = yield* ask(`${url}/echo/v1/audio/transcriptions`, { method: "POST", body: form })
       assert.strictEqual(answer.status, 200)
       assert.include(answer.text, "multipart/form-data; boundary=")
