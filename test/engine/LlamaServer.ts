@@ -31,8 +31,8 @@ const freePort = Effect.callback<number>((resume) => {
   })
 })
 
-/** Started when this returns; it may still be loading its model. */
-export const llamaServer = Effect.gen(function* () {
+/** Started when this returns; it may still be loading its model. `more`: arguments besides the usual ones. */
+export const llamaServer = Effect.fnUntraced(function* (more: ReadonlyArray<string> = []) {
   const folder = yield* build
   const port = yield* freePort
   const log: Array<string> = []
@@ -40,7 +40,7 @@ export const llamaServer = Effect.gen(function* () {
     Effect.sync(() => {
       const model = path.join(here, "tiny.gguf")
       const options = `-m ${model} --host 127.0.0.1 --port ${port} -c 4096 -np 2 -t 1 --metrics --slots --alias tiny --offline -v`
-      const child = spawn(path.join(folder, "llama-server"), options.split(" "), {
+      const child = spawn(path.join(folder, "llama-server"), [...options.split(" "), ...more], {
         cwd: folder,
         stdio: ["ignore", "pipe", "pipe"]
       })

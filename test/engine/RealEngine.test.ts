@@ -3,28 +3,15 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import OpenAI from "openai"
 import { ask, chat } from "../e2e/Ask.ts"
-import { eventually, serve } from "../e2e/Program.ts"
-import { llamaServer } from "./LlamaServer.ts"
-
-const setUp = Effect.fnUntraced(function* (count: number) {
-  const engines = yield* Effect.forEach(Array.from({ length: count }), () => llamaServer)
-  const gateway = yield* serve({
-    health: { interval: "500ms" },
-    backends: engines.map(({ url }, index) => ({ name: `llama-${index}`, url, adapter: "llama-cpp" }))
-  })
-  yield* eventually(
-    Effect.map(ask(`${gateway.url}/readyz`), ({ text }) => (text.includes(`"healthy":${count},`) ? true : undefined)),
-    () => engines.map(({ log }) => log.slice(-5).join("\n")).join("\n")
-  )
-  return { engines, url: gateway.url }
-})
+import { eventually } from "../e2e/Program.ts"
+import { engineGateway } from "./EngineGateway.ts"
 
 const story = "Once upon a time there was a small river that ran to the sea. ".repeat(12)
 
 describe("a real llama-server", () => {
   it.live("answers completions and streams through the gateway", () =>
     Effect.gen(function* () {
-      const { url } = yield* setUp(1)
+      const { url } = yield* engineGateway(1)
       const client = new OpenAI({ apiKey: "none", baseURL: `${url}/v1`, maxRetries: 0 })
       const messages = [{ role: "user" as const, content: "Tell me of the river." }]
       const models = yield* Effect.promise(() => client.models.list())
@@ -49,7 +36,7 @@ describe("a real llama-server", () => {
 
   it.live("logs a cancelled task when a client leaves mid-stream", () =>
     Effect.gen(function* () {
-      const { engines, url } = yield* setUp(1)
+      const { engines, url } = yield* engineGateway(1)
       const client = new OpenAI({ apiKey: "none", baseURL: `${url}/v1`, maxRetries: 0 })
       yield* Effect.promise(async () => {
         const stream = await client.chat.completions.create({
@@ -72,7 +59,7 @@ describe("a real llama-server", () => {
 
   it.live("finds a session's prompt in its cache, since the session stays with it", () =>
     Effect.gen(function* () {
-      const { url } = yield* setUp(2)
+      const { url } = yield* engineGateway(2)
       const send = (session: string) =>
         chat(
           url,
@@ -91,7 +78,7 @@ describe("a real llama-server", () => {
 
   it.live("passes its own 400 for a prompt that is too long, and is not blamed for it", () =>
     Effect.gen(function* () {
-      const { url } = yield* setUp(1)
+      const { url } = yield* engineGateway(1)
       const answer = yield* chat(url, { model: "tiny", messages: [{ role: "user", content: story.repeat(40) }] })
       assert.strictEqual(answer.status, 400)
       assert.include(answer.text, "exceed_context_size_error")
