@@ -136,7 +136,7 @@ export const makeAsk = (services: ProxyServices) => {
     metrics.upstreamDuration(flight.pool.name, state.name)((attempt.headAt - attempt.sentAt) / 1000)
     if (verdict === "request_fault") {
       // A refusal of the request shows that the backend lives, and nothing of how well or how fast it does its work.
-      flight.unresolved.drop()
+      flight.unresolved.refused()
       return attempt.judge("ignored")
     }
     flight.unresolved.answeredElsewhere()

@@ -183,7 +183,8 @@ export class Attempt implements Timed {
     return {
       backend: backend.state,
       likeness,
-      resolve: (counts) => {
+      resolve: (fault) => {
+        const counts = backend.state.isAtFault(fault, this.now())
         this.judge(counts ? result : "ignored")
         if (counts && result === "broken") backend.state.health.broke(backend.probing)
       }

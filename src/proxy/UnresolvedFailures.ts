@@ -3,15 +3,15 @@
  * answers is at fault; a request on which several fail alike is at fault itself, and so may be one that only a single
  * backend could be asked for: then none of them counts (reliability: blame).
  */
-import type { BackendState } from "../registry/Registry.ts"
+import type { BackendState, Fault } from "../registry/Registry.ts"
 
 /** One attempt that failed, and that is told later what its failure says of its backend. */
 export interface Unresolved {
   readonly backend: BackendState
   /** Failures with equal text are alike: the status of an answer, or that the connection broke off. */
   readonly likeness: string
-  /** To be called once. `counts`: the backend is at fault. */
-  readonly resolve: (counts: boolean) => void
+  /** To be called once. */
+  readonly resolve: (fault: Fault) => void
 }
 
 /** Mutable by nature: one for each request. */
@@ -31,27 +31,32 @@ export class UnresolvedFailures {
 
   /** Another backend answered the same request well. */
   answeredElsewhere(): void {
-    this.#resolve(true)
+    this.#resolve("backend")
   }
 
-  /** A backend found the request at fault, or it is over without an outcome: the failures say nothing. */
+  /** A backend found the request at fault. */
+  refused(): void {
+    this.#resolve("request")
+  }
+
+  /** The request is over without an outcome: the failures say nothing. */
   drop(): void {
-    this.#resolve(false)
+    this.#resolve("none")
   }
 
   /** All that were asked failed. `couldAskOther`: another backend was eligible, and attempts or budget were used up. */
   allFailed(couldAskOther: boolean): void {
     const likenesses = new Set(this.#pending.map(({ likeness }) => likeness))
     const backends = new Set(this.#pending.map(({ backend }) => backend))
-    const areAlike = likenesses.size === 1 && backends.size > 1 && !this.#hasOther
-    const isOnlyOne = backends.size === 1 && !this.#hasOther && !couldAskOther
-    this.#resolve(!areAlike && !isOnlyOne)
+    if (this.#hasOther || (backends.size > 1 && likenesses.size > 1)) return this.#resolve("several")
+    if (backends.size > 1) return this.#resolve("request")
+    this.#resolve(couldAskOther ? "unasked" : "none")
   }
 
-  #resolve(counts: boolean): void {
+  #resolve(fault: Fault): void {
     if (this.#pending.length === 0) return
     const all = this.#pending
     this.#pending = []
-    for (const { resolve } of all) resolve(counts)
+    for (const { resolve } of all) resolve(fault)
   }
 }

@@ -24,6 +24,22 @@ export interface Circuit {
 
 const errorWindow = 60_000
 
+/** How long it is remembered whose fault failures were. */
+const faultWindow = 30_000
+
+/** Whose fault a failure is, as far as that was found. */
+export type Fault =
+  /** The backend's: another one answered the request well. */
+  | "backend"
+  /** The request's: other backends failed alike, or refused it. */
+  | "request"
+  /** Several failed, each in its own way: then it counts against each of them. */
+  | "several"
+  /** Others could have been asked and were not, since attempts or the retry budget were used up. */
+  | "unasked"
+  /** Nothing is known, and nothing counts. */
+  | "none"
+
 /** How long a backend is asked last for a model that it refused a request for. */
 const refusalMillis = 30_000
 
@@ -46,6 +62,8 @@ export class BackendState {
   readonly firstToken = new LatencyTrack()
   /** Outcomes of requests and probes over the last minute. */
   readonly outcomes = new SlidingWindow(errorWindow)
+  /** Failures whose fault was found: as successes those that were the request's. */
+  readonly #faults = new SlidingWindow(faultWindow)
 
   /** Of these, how many were given to an instance of a model; only the names that have any. */
   readonly instances = new Map<string, number>()
@@ -134,6 +152,26 @@ export class BackendState {
     if (until < this.restUntil) return
     this.restUntil = until
     this.restIsUnasked = !isAsked
+  }
+
+  /**
+   * Whether a failure counts against it. One that others were not asked about counts, unless most of those that others
+   * were asked about were the requests' fault: else a client whose bad requests use the retry budget up would take it
+   * from everybody.
+   */
+  isAtFault(fault: Fault, now: number): boolean {
+    switch (fault) {
+      case "backend":
+      case "request":
+        this.#faults.record(fault === "request", now)
+        return fault === "backend"
+      case "several":
+        return true
+      case "unasked":
+        return this.#faults.total(now) === 0 || this.#faults.failureRate(now) >= 0.5
+      case "none":
+        return false
+    }
   }
 
   /** It refused a request for a model that others may serve. */

@@ -12,7 +12,7 @@ import { Scoreboard } from "./Scoreboard.ts"
 import { share } from "./Sharing.ts"
 import { makeSnapshot, type Snapshot } from "./Snapshot.ts"
 
-export { BackendState, type Circuit, type CircuitPhase } from "./BackendState.ts"
+export { BackendState, type Circuit, type CircuitPhase, type Fault } from "./BackendState.ts"
 export { statusOf } from "./BackendStatus.ts"
 export { ChangeRefused, type Prepared } from "./Change.ts"
 export type { HealthChange } from "./HealthMachine.ts"

@@ -76,6 +76,39 @@ describe("a request that every backend fails on alike", () => {
   )
 })
 
+describe("requests that every backend fails on alike, so many that the retry budget is used up", () => {
+  const faults: ReadonlyArray<{ readonly what: string; readonly fault: Step }> = [
+    { what: "answered with 500", fault: answer(500, "broken") },
+    { what: "answered with 504", fault: answer(504, "broken") },
+    { what: "answered by closing the connection", fault: reset() },
+    {
+      what: "answered with an empty document",
+      fault: answer(200, [], { headers: { "content-type": "application/json" } })
+    }
+  ]
+  const setting = { pool: { retry: { budget: 0, initialDelay: "10ms" } }, backends: { a: touchy, b: touchy } }
+
+  it.effect.each(faults)("take none from others: $what", ({ fault }) =>
+    withGateway({ ...setting, script: { a: [fault], b: [fault] } }, (gateway) =>
+      Effect.gen(function* () {
+        for (let i = 0; i < 300; i++) assert.isAtLeast(yield* ask(gateway), 500)
+        assert.isBelow(gateway.transport.asked.length, 500, "not all were asked for twice")
+        assert.strictEqual(blamed(gateway), "a 0 closed first, b 0 closed first")
+      })
+    )
+  )
+
+  it.effect.each(faults)("hide no backend that fails where others answer: $what", ({ fault }) =>
+    withGateway({ ...setting, script: { a: [fault], b: [fault, well] }, backends: {} }, (gateway) =>
+      Effect.gen(function* () {
+        for (let i = 0; i < 300; i++) yield* ask(gateway)
+        assert.isAbove(gateway.state("a").failures, 4)
+        assert.strictEqual(gateway.state("b").failures, 0)
+      })
+    )
+  )
+})
+
 describe("a backend is at fault", () => {
   const cases: ReadonlyArray<{
     readonly what: string
