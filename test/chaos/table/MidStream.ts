@@ -5,7 +5,7 @@ import { request } from "undici"
 import { brokenEvent } from "../../../src/sim/Script.ts"
 import type { FaultSpec } from "../../../src/sim/Simulator.ts"
 import { eventually } from "../../e2e/Program.ts"
-import { ask, lackOfTelling, nodeOf, type Outcome, volley } from "../Clients.ts"
+import { ask, codeOf, lackOfTelling, nodeOf, type Outcome, volley } from "../Clients.ts"
 import { assertBy, assertServed, atRest, backendOf, metric, type Setting, stage, statsOf } from "../Scene.ts"
 import type { Row } from "../ScoreCard.ts"
 
@@ -93,11 +93,27 @@ const stalled = Effect.gen(function* () {
   yield* Effect.all(
     [
       told(fault, "upstream_timeout", { backend: { timeouts: { idle: "400ms" } } }),
-      elsewhere(fault, { timeouts: { request: "800ms" } })
+      tookTooLong(fault, { timeouts: { request: "800ms" } })
     ],
     { concurrency: 2 }
   )
 })
+
+/** A whole answer that took as long as it may is not asked for again: it would take as long. */
+const tookTooLong = (fault: FaultSpec, backend: object) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const scene = yield* stage({ fault, backend })
+      const outcomes = yield* Effect.all(
+        Array.from({ length: 4 }, () => ask(scene.gateway.url, { streamed: false })),
+        { concurrency: "unbounded" }
+      )
+      for (const outcome of outcomes)
+        assert.deepStrictEqual([outcome.status, codeOf(outcome)], [504, "upstream_timeout"])
+      const { faulty, healthy } = yield* atRest(scene)
+      assert.deepStrictEqual([faulty.finished, healthy.started], [0, 0])
+    })
+  )
 
 const malformed = Effect.scoped(
   Effect.gen(function* () {
