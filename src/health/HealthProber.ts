@@ -34,6 +34,7 @@ export class HealthProber extends Context.Service<
           const watched = { ...backend, config: adapters.watched(backend.config, kind) }
           const member = { backend: watched, weight: 1, priority: 0, capacity: 1, timeouts: probeTimeouts(backend) }
           const response = yield* transport.send(adapters.prepare(member, backend.client, outgoing), () => {})
+          if (kind === "health") backend.state.probeAsksForRest = asksForRest(response)
           return yield* readAnswer(response).pipe(Effect.ensuring(Effect.sync(response.cancel)))
         },
         (effect, backend) =>
@@ -191,6 +192,9 @@ const logChange = ({ to, ...change }: HealthChange & { readonly backend: string 
   const log = standingOf(to) === "out" ? Effect.logWarning : Effect.logInfo
   return log("backend changed", { ...change, to })
 }
+
+const asksForRest = ({ headers, status }: UpstreamResponse): boolean =>
+  status === 429 && (headers["retry-after"] ?? headers["retry-after-ms"]) !== undefined
 
 /** A backend as its watch last saw it, and how to wake that. */
 interface Watched {

@@ -74,6 +74,8 @@ export class BackendState {
   restUntil = 0
   /** Whether it did not ask for that by a `Retry-After`: then it may be asked all the same where nothing else is left. */
   restIsUnasked = false
+  /** Whether its last probe was answered with 429 and a `Retry-After`: then it is left alone until the next one. */
+  probeAsksForRest = false
   /** Failures of requests that are not over yet: until it is known whose fault they are, it is asked last. */
   unresolved = 0
   /** Requests under way that it got although it was out. */

@@ -91,9 +91,13 @@ const badnessOf = ({ backend: { config, state } }: Member, now: number): number 
   const rests = now < state.restUntil
   if (rests && !state.restIsUnasked) return undefined
   const isDead = state.health.standingAt(now) === "out"
-  if (isDead && state.health.status !== "unhealthy") return undefined
+  if (isDead && !mayBeTried(state)) return undefined
   return (rests ? worse : 0) + (circuitPermits(state, now) ? 0 : 2 * worse) + (isDead ? 4 * worse : 0)
 }
+
+/** Of one that its probes have put out: they were not answered, or it is busy and has not said for how long. */
+const mayBeTried = ({ health: { status }, probeAsksForRest }: BackendState): boolean =>
+  status === "unhealthy" || (status === "rate_limited" && !probeAsksForRest)
 
 /** Only asked where no backend could be chosen, so it may take its time. */
 export const explain = (request: PickRequest, now: number): NoLease => {

@@ -16,6 +16,12 @@ const killProbes = (gateway: Harness, ...names: ReadonlyArray<string>) => {
   return isOut(gateway, ...names)
 }
 
+/** Its probes are answered with 429, whatever else that says. */
+const sayBusy = (gateway: Harness, headers: Readonly<Record<string, string>>) => {
+  gateway.transport.probes.set("a", answer(429, "{}", { headers }))
+  return gateway.passUntil(() => gateway.state("a").health.status === "rate_limited")
+}
+
 const open = (gateway: Harness, name: string) =>
   Object.assign(gateway.state(name).circuit, { phase: "open", openUntil: gateway.deadlines.now() + 600_000 })
 
@@ -30,6 +36,7 @@ describe("where every backend is out, the least bad is asked", () => {
       what: "it rests without having asked for it",
       happen: (gateway) => Effect.sync(() => gateway.state("a").rest(gateway.deadlines.now() + 600_000, false))
     },
+    { what: "its probes are answered with 429", happen: (gateway) => sayBusy(gateway, {}) },
     {
       what: "all of it together",
       happen: (gateway) =>
@@ -126,6 +133,7 @@ describe("a backend is not asked as a last resort", () => {
   }> = [
     { what: "that is disabled", setting: { enabled: false } },
     { what: "that refuses the credential of its probes", probe: answer(401) },
+    { what: "whose probes say when to come back", probe: answer(429, "{}", { headers: { "retry-after": "30" } }) },
     {
       what: "that loads its model",
       happen: (gateway) => gateway.state("a").probed("warming", { unhealthyAfter: 3, healthyAfter: 1 }, 0, 0)
