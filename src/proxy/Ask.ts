@@ -140,8 +140,8 @@ export const makeAsk = (services: ProxyServices) => {
       return attempt.judge("ignored")
     }
     flight.unresolved.answeredElsewhere()
-    if (attempt.isByPath) return attempt.judge("ignored")
-    state.health.acceptedCredential()
+    if (flight.model === undefined) return attempt.judge("ignored")
+    state.health.acceptedCredential(flight.model)
     if (!passedThrough) {
       state.latency.record(now - attempt.sentAt, now)
       hedging.observed(flight.pool, flight.streaming, now - since.sentAt)
@@ -172,8 +172,8 @@ export const makeAsk = (services: ProxyServices) => {
     const { state } = attempt.member.backend
     metrics.upstreamErrors(flight.pool.name, state.name, "401")(1)
     attempt.judge("ignored")
-    if (attempt.isByPath) return credentialRefused()
-    state.health.refusedCredential(flight.now())
+    if (flight.model === undefined) return credentialRefused()
+    if (!state.health.refusedCredential(flight.model, flight.now())) state.refused(flight.model, flight.now())
     return new AttemptFailed(attempt, "refused_credential", "401", undefined, response)
   }
 

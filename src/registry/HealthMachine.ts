@@ -21,6 +21,9 @@ export interface HealthChange {
 /** Milliseconds between two requests that try a credential which was refused. */
 const credentialTrialMillis = 60_000
 
+/** Models with which a credential was accepted that are remembered; their names may be a client's. */
+const maxAcceptedModels = 256
+
 /** Mutable by nature. Times are monotonic milliseconds. */
 export class HealthMachine {
   /** The newest sign of life in traffic: a response head, or a piece of a body. */
@@ -33,6 +36,9 @@ export class HealthMachine {
   #standing: Standing = "first"
   /** When the refused credential may be tried again; `Infinity` while it is not refused. */
   #credentialTrialAt = Number.POSITIVE_INFINITY
+  /** Models that requests with the credential were answered for since it was last refused or changed. */
+  readonly #acceptedFor = new Set<string>()
+  #lastAcceptedFor: string | undefined
   #goodInARow = 0
   #badInARow = 0
   #brokenInARow = 0
@@ -89,10 +95,16 @@ export class HealthMachine {
     }
   }
 
-  /** It refuses the credential that the gateway has for it, which no probe that it answers without one can disprove. */
-  refusedCredential(now: number): void {
+  /**
+   * It refuses the credential that the gateway has for it, which no probe that it answers without one can disprove.
+   * `false`: only for this model, as far as is known, since it has answered for others and never for this one.
+   */
+  refusedCredential(model: string, now: number): boolean {
+    if (this.#acceptedFor.size > 0 && !this.#acceptedFor.has(model)) return false
+    this.#forgetAccepted()
     this.#credentialTrialAt = now + credentialTrialMillis
     this.#show("it refuses the configured credential of a request (401)")
+    return true
   }
 
   /** A request tries the credential again: the next one may in a minute. */
@@ -101,7 +113,8 @@ export class HealthMachine {
   }
 
   /** A request with the credential was answered. */
-  acceptedCredential(): void {
+  acceptedCredential(model: string): void {
+    if (model !== this.#lastAcceptedFor) this.#rememberAccepted(model)
     if (this.#credentialTrialAt === Number.POSITIVE_INFINITY) return
     this.#credentialTrialAt = Number.POSITIVE_INFINITY
     this.#show("it accepts the configured credential")
@@ -109,6 +122,7 @@ export class HealthMachine {
 
   /** Its configuration has changed: the credential may be another one now. */
   reconfigured(): void {
+    this.#forgetAccepted()
     if (this.#credentialTrialAt === Number.POSITIVE_INFINITY) return
     this.#credentialTrialAt = Number.POSITIVE_INFINITY
     this.#show("its configuration has changed")
@@ -128,6 +142,16 @@ export class HealthMachine {
     this.lastDelivery = Number.NEGATIVE_INFINITY
     this.#become("unhealthy", `connections for requests break (${this.#brokenInARow} in a row)`)
     this.#onSuspicion()
+  }
+
+  #rememberAccepted(model: string): void {
+    this.#lastAcceptedFor = model
+    if (this.#acceptedFor.size < maxAcceptedModels) this.#acceptedFor.add(model)
+  }
+
+  #forgetAccepted(): void {
+    this.#lastAcceptedFor = undefined
+    this.#acceptedFor.clear()
   }
 
   /** Busy is not dead. */

@@ -161,6 +161,47 @@ describe("a backend that refuses the gateway's credential", () => {
     )
   )
 
+  const two = { a: { models: ["m", "n"] }, b: { models: ["m", "n"] } }
+
+  it.effect("for one model only: it goes on to be asked for those that it has answered for", () =>
+    withGateway({ script: { a: [well, refused, well], b: [well] }, backends: two }, (gateway) =>
+      Effect.gen(function* () {
+        yield* gateway.ask()
+        assert.strictEqual((yield* gateway.ask({ body: { model: "n" } })).headers["x-routed-node"], "b")
+        yield* gateway.ask()
+        assert.strictEqual(gateway.transport.asked, "aaba")
+        assert.strictEqual(gateway.state("a").health.status, "healthy")
+        yield* gateway.ask({ body: { model: "n" } })
+        assert.strictEqual(gateway.transport.asked, "aabab", "it is asked last for the model that it refuses")
+      })
+    )
+  )
+
+  it.effect("for one model only, alone: clients of that model get a 502, and others their answers", () =>
+    withGateway({ script: { a: [well, refused, well, refused, well] }, backends: { a: two.a } }, (gateway) =>
+      Effect.gen(function* () {
+        yield* gateway.ask()
+        for (let i = 0; i < 2; i++) {
+          const error = yield* gateway.refusal({ body: { model: "n" } })
+          assert.deepStrictEqual([error.status, error.code], [502, "upstream_error"])
+          assert.strictEqual((yield* gateway.ask()).status, 200)
+        }
+      })
+    )
+  )
+
+  it.effect("for a model that it has answered for, and for any other from then on: it is misconfigured", () =>
+    withGateway({ script: { a: [well, refused, well], b: [well] }, backends: two }, (gateway) =>
+      Effect.gen(function* () {
+        yield* gateway.ask()
+        yield* gateway.ask()
+        yield* gateway.ask({ body: { model: "n" } })
+        assert.strictEqual(gateway.transport.asked, "aabb")
+        assert.strictEqual(gateway.state("a").health.status, "misconfigured")
+      })
+    )
+  )
+
   it.effect("hides no failure of another backend", () =>
     withGateway({ script: { a: [refused], b: [answer(500, "broken")] } }, (gateway) =>
       Effect.gen(function* () {
