@@ -10,7 +10,9 @@ import { type OutgoingHttpHeaders, ServerResponse } from "node:http"
 import type { Writable } from "node:stream"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
+import type { GatewayError } from "../domain/Errors.ts"
 import type { ProxyResponse, Relayed } from "../proxy/Proxy.ts"
+import { errorResponse } from "./ErrorBody.ts"
 import type { Incoming } from "./Incoming.ts"
 import { Outlet, sliceSize } from "./Outlet.ts"
 
@@ -100,6 +102,19 @@ const conclude = (
     if (words !== undefined) outlet.take(words)
     return Effect.asVoid(Effect.timeoutOption(Effect.interruptible(endOf(response, outlet)), lastWordsPatience))
   })
+
+/** A client that is still there and has got nothing yet is told why nothing will come. */
+export const refuseUnanswered = (
+  incoming: Pick<Incoming, "message" | "path" | "response">,
+  error: GatewayError,
+  more: Record<string, string>
+): void => {
+  const { path, response } = incoming
+  if (response.headersSent || response.destroyed || ("stream" in response && response.stream.destroyed)) return
+  const { body, headers, status } = errorResponse(error, path)
+  writeHead(incoming, status, { ...headers, ...more, "content-length": String(Buffer.byteLength(body)) })
+  response.end(body)
+}
 
 const brokenOff = new Error("the backend broke off")
 

@@ -24,7 +24,7 @@ import type { Deadlines } from "../resilience/Deadlines.ts"
 import type { Tracing } from "../telemetry/Telemetry.ts"
 import { failure } from "./Answer.ts"
 import { corsHeaders, preflightHeaders } from "./BrowserGuard.ts"
-import { deliver } from "./Delivery.ts"
+import { deliver, refuseUnanswered } from "./Delivery.ts"
 import { type Admitted, type Arrival, arrivalOf, type GateServices, makeGates, type Passed } from "./Gates.ts"
 import { type Incoming, readIncoming } from "./Incoming.ts"
 import type { Threshold } from "./Listeners.ts"
@@ -191,10 +191,16 @@ export const makeSurface = (
         reporter.ended(incoming, listener, own, report, exit)
       })
     )
-    return yield* Effect.catch(answer(arrival, passed, { payload, report }, visited.late), (error) =>
+    const answered = Effect.catch(answer(arrival, passed, { payload, report }, visited.late), (error) =>
       Effect.sync(() => {
         reporter.refused(listener, report, error)
         return HttpServerResponse.setHeaders(failure(error, incoming.path), headersOfAll(arrival))
+      })
+    )
+    return yield* Effect.onInterrupt(answered, () =>
+      Effect.sync(() => {
+        // Its client may have left; where it is still there, the gateway has ended the request.
+        if (connections.closing) refuseUnanswered(incoming, stopping(), headersOfAll(arrival))
       })
     )
   })
