@@ -72,10 +72,21 @@ export class HealthProber extends Context.Service<
           return { found: "unhealthy", reason } as const
         }
         const found = adapters.of(backend.config).health(health)
-        const isNoList = isAnswer(models) && models.status === 200 && !isList(backend, models)
-        return isNoList && (found === "healthy" || found === "busy")
-          ? ({ found: "misconfigured", reason: "what it answers to /v1/models is no list of models" } as const)
-          : { found, reason: `probe answered with ${health.status}` }
+        const fault = found === "healthy" || found === "busy" ? faultOf(backend, models) : undefined
+        return fault === undefined
+          ? { found, reason: `probe answered with ${health.status}` }
+          : ({ found: "misconfigured", reason: fault } as const)
+      }
+
+      /**
+       * What is wrong with the answer to a question for the list of models. Engines with a key of their own ask for it
+       * there and not where they tell their health; a list that is forbidden (403) may be all that is.
+       */
+      const faultOf = (backend: BackendEntry, models: Asked): string | undefined => {
+        if (!isAnswer(models)) return undefined
+        if (models.status === 401) return "it refuses the configured credential at /v1/models (401)"
+        const isNoList = models.status === 200 && !isList(backend, models)
+        return isNoList ? "what it answers to /v1/models is no list of models" : undefined
       }
 
       /** Where its models are configured, its list need not be one that we read: but a page for people is none. */

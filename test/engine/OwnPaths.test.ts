@@ -144,6 +144,18 @@ describe("a llama-server with a key of its own", () => {
     })
   )
 
+  it.live("given a wrong one is misconfigured before the first request where its models are not configured", () =>
+    Effect.gen(function* () {
+      const { url } = yield* behind({ models: undefined, auth: { type: "bearer", token: "wrong-key" } })
+      yield* eventually(
+        Effect.map(standings(url), ([first]) => (first?.health === "misconfigured" ? true : undefined)),
+        () => "it never became misconfigured"
+      )
+      const answer = yield* chat(url, { model: "tiny", max_tokens: 4 })
+      assert.deepStrictEqual([answer.status, errorOf(answer).code], [502, "upstream_error"])
+    })
+  )
+
   it.live("given the right one answers", () =>
     Effect.gen(function* () {
       const { url } = yield* behind({ auth: { type: "bearer", token: "engine-key" } })

@@ -337,6 +337,25 @@ describe("models", () => {
     )
   }
 
+  for (const adapter of ["vllm", "sglang", "llama-cpp"]) {
+    it.effect(`are asked for with the credential: one that ${adapter} refuses (401) there is misconfigured`, () =>
+      probing(
+        [{ name: "e", adapter }],
+        (scene) =>
+          Effect.gen(function* () {
+            assert.strictEqual(scene.status("e"), "misconfigured")
+            scene.backends.answer(() => list("m"))
+            yield* TestClock.adjust(10_000)
+            assert.strictEqual(scene.status("e"), "healthy")
+            scene.backends.answer((_, path) => ({ status: path === "/v1/models" ? 403 : 200 }))
+            yield* TestClock.adjust(10_000)
+            assert.strictEqual(scene.status("e"), "healthy", "the list alone may be forbidden")
+          }),
+        { answer: (_, path) => ({ status: path === "/v1/models" ? 401 : 200 }) }
+      )
+    )
+  }
+
   it.effect("are unknown, not none, where they were never told", () =>
     probing(
       [vllm],
