@@ -22,7 +22,8 @@ const rowsOf = (folder: string): ReadonlyArray<string> =>
 describe("the table of rules and tests", () => {
   it("names tests that exist", () => {
     assert.isAbove(named.length, 80)
-    const missing = named.filter((name) => !existsSync(path.join(here, name.endsWith("/") ? name : `${name}.test.ts`)))
+    const filesOf = (name: string) => (name.endsWith("/") ? [name] : [`${name}.test.ts`, `${name}.mjs`])
+    const missing = named.filter((name) => !filesOf(name).some((file) => existsSync(path.join(here, file))))
     assert.deepStrictEqual(missing, [])
   })
 
