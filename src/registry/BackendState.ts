@@ -27,6 +27,9 @@ const errorWindow = 60_000
 /** How long it is remembered whose fault failures were. */
 const faultWindow = 30_000
 
+/** From this share of its own on, a failure of which nothing is known counts: a failing backend is to be found early. */
+const enoughOfItsOwn = 0.2
+
 /** Whose fault a failure is, as far as that was found. */
 export type Fault =
   /** The backend's: another one answered the request well. */
@@ -157,8 +160,8 @@ export class BackendState {
   }
 
   /**
-   * Whether a failure counts against it. One that others were not asked about counts, unless most of those that others
-   * were asked about were the requests' fault: else a client whose bad requests use the retry budget up would take it
+   * Whether a failure counts against it. One that others were not asked about counts, unless nearly all of those that
+   * others were asked about were the requests' fault: else a client whose bad requests use the retry budget up would take it
    * from everybody.
    */
   isAtFault(fault: Fault, now: number): boolean {
@@ -170,7 +173,7 @@ export class BackendState {
       case "several":
         return true
       case "unasked":
-        return this.#faults.total(now) === 0 || this.#faults.failureRate(now) >= 0.5
+        return this.#faults.total(now) === 0 || this.#faults.failureRate(now) >= enoughOfItsOwn
       case "none":
         return false
     }
