@@ -151,9 +151,12 @@ const errorIn = ({ mission, response }: Reading, text: string): ErrorInStream | 
 const halfDocument = (reading: Reading): UpstreamFailed | undefined => {
   const { mission, response, size } = reading
   if (mission.passedThrough || response.status !== 200 || !isJson(response)) return undefined
-  if (size === 0) return emptyDocument
+  if (size <= longestBlank && reading.text.trim() === "") return emptyDocument
   return reading.isUncertain && !isWholeJson(reading.text) ? cutDocument : undefined
 }
+
+/** Of bytes; a longer document is not searched for anything but blanks. */
+const longestBlank = 64
 
 /** Whether the end of an answer is near, so that it can be waited for; else it may be a stream of any kind. */
 const isShort = (mission: Mission, response: UpstreamResponse): boolean =>

@@ -114,6 +114,12 @@ describe("an empty answer", () => {
     })
   )
 
+  it.effect.each(["\n", "  \r\n", "\ufeff"])("is one of blanks alone, too: %j", (blanks) =>
+    Effect.map(of({ a: [answer(200, [blanks])], b: [well] }), ({ asked, text }) => {
+      assert.deepStrictEqual([asked, text], ["ab", '{"from":"b"}'])
+    })
+  )
+
   it.effect("is none where it says so, is of another kind, or is not known for what it is", () =>
     Effect.gen(function* () {
       for (const [answered, question] of [
