@@ -192,12 +192,12 @@ export class Attempt implements Timed {
   }
 
   /** An exchange that had counted as a success failed all the same: it broke off, or ended in an error of the backend. */
-  brokeOff(result: "failure" | "broken" = "broken"): void {
+  brokeOff(): void {
     if (this.isByPath) return
     const { backend } = this.member
     backend.state.failures++
     backend.state.outcomes.failedAfterAll(this.now())
-    this.#services.breaker.brokeOff(backend, result)
+    this.#services.breaker.brokeOff(backend)
   }
 
   /** Whatever still runs is cancelled, and the backend is free. Calling it again is harmless. */

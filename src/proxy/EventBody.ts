@@ -50,7 +50,7 @@ export const eventBody = (mission: Mission, answer: Answer, events: Events): Eve
     if (outcome === "complete") return Effect.void
     const { error } = judge
     const isBlamed = error === undefined ? outcome !== "upstream_timeout" : failed(error)
-    if (isBlamed) attempt.brokeOff(error === undefined ? "broken" : "failure")
+    if (isBlamed) attempt.brokeOff()
     // The client knows already.
     if (error !== undefined && (failure === undefined || dialect !== "none")) return Effect.void
     // What is passed through by path speaks a dialect that we do not know: there the connection must tell.

@@ -1,6 +1,6 @@
 /**
  * One circuit for each backend. It opens on the share of failures within a window (once there were enough calls), or on
- * `consecutive` transport errors and time-outs in a row. After the cooldown, or at the first good probe, it lets one trial
+ * `consecutive` transport errors and time-outs in a row, before the head of an answer. After the cooldown, or at the first good probe, it lets one trial
  * through, whose outcome decides. It always can close again: where no traffic comes to try it, good probes do.
  *
  * Own code instead of `effect/persistence` CircuitBreaker, which has no time window, cannot be asked synchronously
@@ -19,7 +19,7 @@ import { Deadlines } from "./Deadlines.ts"
 
 /**
  * What a call says of its backend. `failure`: an answer that counts against it; `broken`: a transport error or a
- * time-out, which counts as a failure and towards `consecutive` too; `ignored`: nothing.
+ * time-out before the head, which counts as a failure and towards `consecutive` too; `ignored`: nothing.
  */
 export type CallResult = "success" | "failure" | "broken" | "ignored"
 
@@ -50,7 +50,7 @@ export class CircuitBreaker extends Context.Service<
     /** To be called exactly once for each `begin`, with what that returned. */
     readonly end: (backend: BackendEntry, role: CallRole, result: CallResult) => void
     /** A stream that had ended as a success, since it had begun, failed after all: it broke off, or ended in an error. */
-    readonly brokeOff: (backend: BackendEntry, result?: "failure" | "broken") => void
+    readonly brokeOff: (backend: BackendEntry) => void
   }
 >()("weir/resilience/CircuitBreaker") {
   static readonly layer = Layer.effect(
@@ -67,7 +67,7 @@ export class CircuitBreaker extends Context.Service<
         const known = statistics.get(state)
         const window = Duration.toMillis(config.breaker.window)
         if (known !== undefined && known.span === window) return known
-        const made: Statistics = { span: window, window: new SlidingWindow(window), brokenInARow: 0, brokenBefore: 0 }
+        const made: Statistics = { span: window, window: new SlidingWindow(window), brokenInARow: 0 }
         statistics.set(state, made)
         return made
       }
@@ -123,7 +123,6 @@ export class CircuitBreaker extends Context.Service<
         if (result === "ignored" || circuit.phase !== "closed") return
         const counts = statisticsOf(backend)
         counts.window.record(result === "success", now())
-        if (result === "success") counts.brokenBefore = counts.brokenInARow
         counts.brokenInARow = result === "broken" ? counts.brokenInARow + 1 : 0
         if (result !== "success") judge(backend, counts)
       }
@@ -133,14 +132,12 @@ export class CircuitBreaker extends Context.Service<
         if (reason !== undefined) turn(backend, "open", reason)
       }
 
-      /** The success that it began as is taken back: it neither thins the failures out nor ends a row of them. */
-      const brokeOff = (backend: BackendEntry, result: "failure" | "broken" = "broken") => {
+      /** The success that it began as is taken back, so that it does not thin the failures out. */
+      const brokeOff = (backend: BackendEntry) => {
         metrics.circuitCalls(backend.name, "failure")(1)
         if (backend.state.circuit.phase !== "closed") return
         const counts = statisticsOf(backend)
         counts.window.failedAfterAll(now())
-        if (result === "broken") counts.brokenInARow = Math.max(counts.brokenInARow, counts.brokenBefore) + 1
-        counts.brokenBefore = 0
         judge(backend, counts)
       }
 
@@ -167,8 +164,6 @@ interface Statistics {
   readonly window: SlidingWindow
   /** Transport errors and time-outs since the last answer. */
   brokenInARow: number
-  /** What it was before the newest success. */
-  brokenBefore: number
 }
 
 /** `undefined`: it stays closed. */

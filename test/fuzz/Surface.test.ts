@@ -25,6 +25,7 @@ const corpus = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Array(Schem
 const documented = new Set([
   "invalid_json",
   "invalid_request",
+  "path_not_allowed",
   "model_required",
   "invalid_api_key",
   "origin_not_allowed",

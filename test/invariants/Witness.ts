@@ -160,9 +160,9 @@ export class Witness {
       if (result === "success") count(this.praised, backend.name)
       end(backend, role, result)
     })
-    spy(breaker, "brokeOff", (backend, result) => {
+    spy(breaker, "brokeOff", (backend) => {
       count(this.brokenOff, backend.name)
-      brokeOff(backend, result)
+      brokeOff(backend)
     })
   }
 
