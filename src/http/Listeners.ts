@@ -67,7 +67,8 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
     const see = seeing(registry, place)
     const refused = () => options.onRefused(see().place.listener)
     const threshold = { see, connections: new Connections(options.now, refused) }
-    const surface = Effect.andThen(ready.await, options.surfaceOf(threshold))
+    const answering = options.surfaceOf(threshold)
+    const surface = Effect.suspend(() => (ready.isOpen() ? answering : Effect.andThen(ready.await, answering)))
     const config = { ...next, server: { ...next.server, reusePort: first.server.reusePort } }
     const door = yield* openDoor(place, config, pems, threshold.connections, surface).pipe(Effect.setContext(context))
     return { ...threshold, door }

@@ -81,7 +81,7 @@ export const makeAsk = (services: ProxyServices) => {
     return yield* judged(mission, attempt, since, response)
   })
 
-  /** What a head means, and what follows from it for the request and for the backend. */
+  /** What an answer means, and what follows from it for the request and for the backend. */
   const judged = (
     mission: Mission,
     attempt: Attempt,
@@ -108,21 +108,21 @@ export const makeAsk = (services: ProxyServices) => {
     }
   }
 
-  /** An answer that is passed on, once enough of it is read. */
-  const kept = Effect.fnUntraced(function* (
+  /** An answer that is passed on, once enough of it is read. One frame and no generator: every request comes by here. */
+  const kept = (
     mission: Mission,
     attempt: Attempt,
     since: Attempt,
     response: UpstreamResponse,
     verdict: "answered" | "request_fault"
-  ): Effect.fn.Return<Answer, AttemptFailed | GatewayError> {
-    const answer = yield* readAnswer(mission, attempt, response)
-    if (answer instanceof UpstreamFailed) return yield* broken(mission, attempt, answer)
-    // As if the backend had answered with the status of the error that its stream began with.
-    if (answer instanceof ErrorInStream) return yield* judged(mission, attempt, since, answer.response)
-    keep(mission, attempt, since, verdict)
-    return answer
-  })
+  ): Effect.Effect<Answer, AttemptFailed | GatewayError> =>
+    Effect.flatMap(readAnswer(mission, attempt, response), (answer) => {
+      if (answer instanceof UpstreamFailed) return broken(mission, attempt, answer)
+      // As if the backend had answered with the status of the error that its stream began with.
+      if (answer instanceof ErrorInStream) return judged(mission, attempt, since, answer.response)
+      keep(mission, attempt, since, verdict)
+      return Effect.succeed(answer)
+    })
 
   const keep = (
     { flight, passedThrough }: Mission,
