@@ -53,9 +53,10 @@ const kindOf = (code: string, syscall: string): UpstreamFailed["kind"] => {
 interface Root {
   readonly code: string
   readonly syscall: string
+  readonly address: string
 }
 
-const nothing: Root = { code: "", syscall: "" }
+const nothing: Root = { code: "", syscall: "", address: "" }
 
 /** Several addresses of one name that all fail come as one error around many. */
 const rootOf = (error: unknown, depth = 0): Root => {
@@ -63,17 +64,27 @@ const rootOf = (error: unknown, depth = 0): Root => {
   if (error instanceof AggregateError) {
     const roots = error.errors.map((each) => rootOf(each, depth + 1))
     const [first = nothing] = roots
-    // Where one of the addresses could be asked, what came of it counts.
-    if (roots.some(isOwn)) return roots.find((root) => !isOwn(root)) ?? first
+    // One that could not be tried for our own want says nothing of the backend, whatever came of the others.
+    const own = roots.find((root) => isOwn(root) && !lacksFamily(root))
+    if (own !== undefined) return own
+    if (roots.some(lacksFamily)) return roots.find((root) => !lacksFamily(root)) ?? first
     if (!("code" in error)) return first
   }
   if ("code" in error && typeof error.code === "string") {
     // A proxy's agent says the like around the error of its connection.
     const inner = error instanceof Error ? rootOf(error.cause, depth + 1) : nothing
     if (isOwn(inner)) return inner
-    return { code: error.code, syscall: "syscall" in error && typeof error.syscall === "string" ? error.syscall : "" }
+    return { code: error.code, syscall: textOf(error, "syscall"), address: textOf(error, "address") }
   }
   return error instanceof Error && error.cause !== undefined ? rootOf(error.cause, depth + 1) : nothing
 }
 
 const isOwn = ({ code, syscall }: Root): boolean => isShortage(code, syscall)
+
+/** A machine without IPv6 has no address to connect from: that lasts, and the other addresses tell of the backend. */
+const lacksFamily = ({ address, code }: Root): boolean => code === "EADDRNOTAVAIL" && address.includes(":")
+
+const textOf = (error: object, key: "address" | "syscall"): string => {
+  const value: unknown = Reflect.get(error, key)
+  return typeof value === "string" ? value : ""
+}

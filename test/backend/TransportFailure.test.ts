@@ -78,8 +78,29 @@ describe("what went wrong on a connection", () => {
     })
   }
 
-  it("is the backend's where one of its addresses could be asked, though others could not", () => {
-    const noIpv6 = failure("EADDRNOTAVAIL", { syscall: "connect" })
+  it("is our own where one address of a name could not be tried for it, whatever came of the others", () => {
+    const theirs = failure("ECONNREFUSED", { syscall: "connect", address: "::1" })
+    for (const [code, address] of [
+      ["EMFILE", ""],
+      ["ENFILE", "10.0.0.7"],
+      ["ENOBUFS", "::1"],
+      ["EADDRNOTAVAIL", "127.0.0.1"]
+    ] as const) {
+      const ours = failure(code, { syscall: "connect", address })
+      for (const errors of [
+        [ours, theirs],
+        [theirs, ours]
+      ]) {
+        for (const outer of ["ECONNREFUSED", code]) {
+          const failed = toUpstreamFailed(Object.assign(new AggregateError(errors), { code: outer }))
+          assert.deepStrictEqual([failed.kind, failed.detail], ["local", code])
+        }
+      }
+    }
+  })
+
+  it("is the backend's on a machine without IPv6, where its other addresses could be asked", () => {
+    const noIpv6 = failure("EADDRNOTAVAIL", { syscall: "connect", address: "::1" })
     for (const [code, kind] of [
       ["ECONNREFUSED", "connect"],
       ["ETIMEDOUT", "connect"],
