@@ -74,7 +74,10 @@ const rootOf = (error: unknown, depth = 0): Root => {
     // A proxy's agent says the like around the error of its connection.
     const inner = error instanceof Error ? rootOf(error.cause, depth + 1) : nothing
     if (isOwn(inner)) return inner
-    return { code: error.code, syscall: textOf(error, "syscall"), address: textOf(error, "address") }
+    const syscall = textOf(error, "syscall")
+    // A resolver that can open none of its sources, such as the file of hosts: others may have given theirs back since.
+    const starved = syscall === "getaddrinfo" && error.code === "EBUSY"
+    return { code: starved ? "EMFILE" : error.code, syscall, address: textOf(error, "address") }
   }
   return error instanceof Error && error.cause !== undefined ? rootOf(error.cause, depth + 1) : nothing
 }

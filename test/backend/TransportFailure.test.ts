@@ -78,6 +78,16 @@ describe("what went wrong on a connection", () => {
     })
   }
 
+  it("is our own where a name cannot be looked up because the resolver can open nothing, even if it can since", () => {
+    const busy = failure("EBUSY", { syscall: "getaddrinfo" })
+    for (const error of [busy, new Error("x", { cause: busy }), failure("UND_ERR_PRX_CONN", { cause: busy })]) {
+      const { detail, kind } = toUpstreamFailed(error)
+      assert.deepStrictEqual([kind, detail], ["local", "EMFILE"])
+    }
+    const unknown = toUpstreamFailed(failure("ENOTFOUND", { syscall: "getaddrinfo" }))
+    assert.deepStrictEqual([unknown.kind, unknown.detail], ["connect", "ENOTFOUND"])
+  })
+
   it("is our own where one address of a name could not be tried for it, whatever came of the others", () => {
     const theirs = failure("ECONNREFUSED", { syscall: "connect", address: "::1" })
     for (const [code, address] of [
