@@ -1,7 +1,7 @@
 /** Two backends asked at once: when the first takes longer than most, and somebody else has nothing better to do. */
 import { Effect, Exit, Fiber, Option } from "effect"
 import type { Member } from "../registry/Registry.ts"
-import { Lease } from "../scheduler/Scheduler.ts"
+import { isAskedLast, Lease } from "../scheduler/Scheduler.ts"
 import type { Attempt } from "./Attempt.ts"
 import type { Flight } from "./Flight.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
@@ -16,13 +16,16 @@ export const makeHedged = ({ admission, deadlines, hedging, metrics, scheduler }
    */
   const boardBeside = (flight: Flight, first: Attempt): Attempt | undefined => {
     if (admission.depth(flight.pool.name) > 0) return undefined
-    const { candidates, hashKey, pool, prompt } = flight
+    const { candidates, hashKey, model, pool, prompt, tried } = flight
     const now = deadlines.now()
     const { inflight } = first.member.backend.state
-    const isSpare = ({ backend: { state } }: Member) =>
-      state.inflight < inflight && state.health.standing === "first" && now >= state.setBackUntil
+    const beside = { candidates, hashKey, model, pool, prompt, session: undefined, tried }
+    const isSpare = (member: Member) => {
+      const { health, inflight: own } = member.backend.state
+      return own < inflight && health.standing === "first" && !isAskedLast(member, beside, now)
+    }
     const others = candidates.all.filter((member) => !isSpare(member)).map(({ backend: { state } }) => state)
-    const request = { candidates, hashKey, pool, prompt, session: undefined, tried: [...flight.tried, ...others] }
+    const request = { ...beside, tried: [...tried, ...others] }
     if (scheduler.outlook(request, now) !== "ready" || !hedging.take(pool)) return undefined
     const picked = scheduler.pick(request, now)
     return picked instanceof Lease ? flight.board(picked) : undefined

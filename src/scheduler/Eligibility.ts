@@ -8,7 +8,7 @@ export interface PickRequest {
   readonly pool: PoolEntry
   readonly candidates: Candidates
   /** What backends are asked for; `undefined` for what is routed by path alone. */
-  readonly model?: string | undefined
+  readonly model: string | undefined
   /** What makes requests belong together, already with the model in it; `undefined`: nothing does. */
   readonly session: string | undefined
   /** What `consistent_hash` goes by. */

@@ -28,7 +28,7 @@ import { makeStrategy } from "./Strategies.ts"
 import type { Strategy } from "./Strategy.ts"
 
 export type { Candidates } from "./Candidates.ts"
-export { NoLease, type PickRequest } from "./Eligibility.ts"
+export { isAskedLast, NoLease, type PickRequest } from "./Eligibility.ts"
 export { guidanceFor } from "./Guidance.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
 export { makePathRouter, type PathRouter } from "./PathRouter.ts"

@@ -186,6 +186,16 @@ describe("nobody is asked beside the first", () => {
   never("where the other is not well", scene(slow, [took(1)]), (gateway) => {
     gateway.state("b").setBackUntil = Number.POSITIVE_INFINITY
   })
+  never(
+    "where the other has a failure of which it is not known yet whose fault it is",
+    scene(slow, [took(1)]),
+    (gateway) => {
+      gateway.state("b").unresolved = 1
+    }
+  )
+  never("where the other refused a request for this model a while ago", scene(slow, [took(1)]), (gateway) => {
+    gateway.state("b").refused("m", gateway.deadlines.now())
+  })
   never("where the other rests", scene(slow, [took(1)]), (gateway) => {
     gateway.state("b").restUntil = Number.POSITIVE_INFINITY
   })

@@ -67,6 +67,7 @@ const costOf = (strategy: StrategyName, count: number): Effect.Effect<number> =>
       const request: PickRequest = {
         pool,
         candidates,
+        model: undefined,
         session: undefined,
         hashKey: turn,
         prompt: body === undefined ? undefined : promptBlocks(body, model),

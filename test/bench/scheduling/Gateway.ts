@@ -102,6 +102,7 @@ class Gateway implements Dispatcher {
     this.#services.clock.millis = now
     const request: PickRequest = {
       ...this.#route,
+      model: undefined,
       session: undefined,
       hashKey: hashText(`session-${job.session}`),
       prompt: job.prompt,
