@@ -54,12 +54,12 @@ const protocol = Buffer.from("HTTP/1.", "latin1")
 
 /** `HTTP/1.1 100`, or as much of it as there is; `101` is none. */
 const mayBeInterim = (bytes: Buffer): boolean => {
+  // Nearly all answers leave here: to compare the rest takes ten times as long.
+  if (!isCode(bytes[protocol.length + 2], 0x31)) return false
   const known = Math.min(bytes.length, protocol.length)
   if (bytes.compare(protocol, 0, known, 0, known) !== 0) return false
-  const [version, space, hundreds, tens, units] = bytes.subarray(protocol.length, protocol.length + 5)
-  if (!isDigit(version) || !isCode(space, 0x20) || !isCode(hundreds, 0x31) || !isDigit(tens) || !isDigit(units)) {
-    return false
-  }
+  const [version, space, , tens, units] = bytes.subarray(protocol.length, protocol.length + 5)
+  if (!isDigit(version) || !isCode(space, 0x20) || !isDigit(tens) || !isDigit(units)) return false
   return !(tens === 0x30 && units === 0x31)
 }
 

@@ -71,6 +71,11 @@ export const makeSurface = (
     { connectTimeout }: Listener,
     payload: HeldBody
   ): Effect.Effect<UpstreamBody, GatewayError> => {
+    const endpoint = incoming.method === "POST" ? incoming.endpoint : undefined
+    const isRequired = endpoint?.requiresModel === true
+    if (!isRequired && !hasBody(incoming)) return noBody
+    const unreadable = isRequired ? packed(incoming) : undefined
+    if (unreadable !== undefined) return Effect.fail(unreadable)
     const bounds = {
       limit: limits.maxBodyBytes,
       uploadLimit: limits.maxUploadBytes,
@@ -78,18 +83,14 @@ export const makeSurface = (
       together: Math.max(limits.maxBufferedBytes, limits.maxBodyBytes),
       patience: Duration.toMillis(connectTimeout) || Number.POSITIVE_INFINITY
     }
-    const endpoint = incoming.method === "POST" ? incoming.endpoint : undefined
-    const isRequired = endpoint?.requiresModel === true
-    if (!isRequired && !hasBody(incoming)) return noBody
-    const unreadable = isRequired ? packed(incoming) : undefined
-    if (unreadable !== undefined) return Effect.fail(unreadable)
     const type = incoming.header("content-type") ?? ""
+    if (isRequired || json.test(type) || (endpoint !== undefined && unsaid.test(type))) {
+      return readBody(incoming, bounds, deadlines, payload)
+    }
     const boundary = incoming.method === "POST" ? boundaryOf(type) : undefined
-    return isRequired || json.test(type) || (endpoint !== undefined && unsaid.test(type))
-      ? readBody(incoming, bounds, deadlines, payload)
-      : boundary !== undefined
-        ? readUpload(incoming, bounds, deadlines, payload, boundary)
-        : streamBody(incoming, bounds)
+    return boundary === undefined
+      ? streamBody(incoming, bounds)
+      : readUpload(incoming, bounds, deadlines, payload, boundary)
   }
 
   /** What every answer carries, whoever gives it. */

@@ -28,8 +28,10 @@ const ndjson = /^application\/(?:x-)?ndjson/i
 /** Whether it is JSON by its label, or has none, which in the answer of an engine is JSON all the same. */
 export const isJson = (response: UpstreamResponse): boolean => {
   const type = typeOf(response)
-  return type === undefined || /^application\/(?:[^;\s]*\+)?json\b/i.test(type)
+  return type === undefined || json.test(type)
 }
+
+const json = /^application\/(?:[^;\s]*\+)?json\b/i
 
 /** Whether it says what it is. */
 export const isLabelled = (response: UpstreamResponse): boolean => typeOf(response) !== undefined

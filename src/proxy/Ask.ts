@@ -66,20 +66,39 @@ export const makeAsk = (services: ProxyServices) => {
   const { adapters, hedging, metrics, registry, transport } = services
 
   /** `since`: the attempt with which the client began to wait, where this one runs beside it. */
-  const ask = Effect.fnUntraced(function* (mission: Mission, attempt: Attempt, since = attempt) {
+  const ask = (
+    mission: Mission,
+    attempt: Attempt,
+    since = attempt
+  ): Effect.Effect<Answer, AttemptFailed | GatewayError> =>
+    Effect.suspend(() => {
+      const outgoing = mission.outgoing(attempt.lease)
+      const hashing = adapters.bodyHash(attempt.member, outgoing)
+      return hashing === undefined
+        ? send(mission, attempt, since, outgoing, undefined)
+        : Effect.flatMap(hashing, (bodyHash) => send(mission, attempt, since, outgoing, bodyHash))
+    })
+
+  /** Without a generator, as every request comes by here. */
+  const send = (
+    mission: Mission,
+    attempt: Attempt,
+    since: Attempt,
+    outgoing: Outgoing,
+    bodyHash: string | undefined
+  ): Effect.Effect<Answer, AttemptFailed | GatewayError> => {
     const { flight } = mission
-    const { member } = attempt
-    const outgoing = mission.outgoing(attempt.lease)
-    const hashing = adapters.bodyHash(member, outgoing)
-    const bodyHash = hashing && (yield* hashing)
     flight.depart(attempt)
     const { client } = flight.pool.config
-    const request = adapters.prepare(member, client, traced(outgoing, attempt.traceparent), bodyHash)
-    const sent = transport.send(request, attempt.onStart)
-    const response = yield* Effect.catch(sent, (failure) => broken(mission, attempt, failure))
-    attempt.arrive(response)
-    return yield* judged(mission, attempt, since, response)
-  })
+    const request = adapters.prepare(attempt.member, client, traced(outgoing, attempt.traceparent), bodyHash)
+    return Effect.matchEffect(transport.send(request, attempt.onStart), {
+      onFailure: (failure) => broken(mission, attempt, failure),
+      onSuccess: (response) => {
+        attempt.arrive(response)
+        return judged(mission, attempt, since, response)
+      }
+    })
+  }
 
   /** What an answer means, and what follows from it for the request and for the backend. */
   const judged = (

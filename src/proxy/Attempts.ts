@@ -66,19 +66,25 @@ export const makeAttempts = (services: ProxyServices) => {
   }
 
   /** One backend is asked; and one beside it, where the pool hedges and the first takes long. */
-  const attempt = Effect.fnUntraced(function* (mission: Mission, entry: Entry<Attempt, GatewayError>) {
-    const { flight } = mission
-    const asked = flight.now()
-    if (asked >= flight.deadline) return yield* pastDeadline()
-    const boarded = yield* flight.isPermitted ? admission.enterAgain(entry) : admission.enter(entry)
-    const waited = flight.now() - asked
-    flight.queued += waited
-    metrics.queueWait(flight.pool.name)(waited / 1000)
-    const patience = mission.passedThrough ? undefined : hedging.delay(flight.pool, flight.streaming)
-    return yield* patience === undefined
-      ? ask(mission, boarded)
-      : hedged(flight, boarded, patience, (attempt, since) => ask(mission, attempt, since))
-  })
+  const attempt = (
+    mission: Mission,
+    entry: Entry<Attempt, GatewayError>
+  ): Effect.Effect<Answer, AttemptFailed | GatewayError> =>
+    Effect.suspend(() => {
+      const { flight } = mission
+      const asked = flight.now()
+      if (asked >= flight.deadline) return Effect.fail(pastDeadline())
+      const entering = flight.isPermitted ? admission.enterAgain(entry) : admission.enter(entry)
+      return Effect.flatMap(entering, (boarded) => {
+        const waited = flight.now() - asked
+        flight.queued += waited
+        metrics.queueWait(flight.pool.name)(waited / 1000)
+        const patience = mission.passedThrough ? undefined : hedging.delay(flight.pool, flight.streaming)
+        return patience === undefined
+          ? ask(mission, boarded)
+          : hedged(flight, boarded, patience, (attempt, since) => ask(mission, attempt, since))
+      })
+    })
 
   /** Whether another attempt is made; if so, everything of this one is given back. */
   const again = (mission: Mission, failed: AttemptFailed): boolean => {
@@ -160,7 +166,7 @@ export const makeAttempts = (services: ProxyServices) => {
   return (mission: Mission): Effect.Effect<Answer, GatewayError> => {
     const { flight } = mission
     const entry = entryFor(mission)
-    const once = Effect.suspend(() => attempt(mission, entry))
+    const once = attempt(mission, entry)
     const answer = Effect.catchTag(once, "AttemptFailed", (failed) => orElse(mission, once, failed))
     // The time between two attempts is nobody else's to watch.
     return flight.deadline === Number.POSITIVE_INFINITY

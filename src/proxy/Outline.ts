@@ -62,16 +62,19 @@ export class Outline implements JsonListener {
   }
 
   span(name: MemberName): Span {
-    const field = members[name]
-    return { start: this.#starts[field] ?? -1, end: this.#ends[field] ?? -1 }
+    return { start: this.#start(name), end: this.#ends[members[name]] ?? -1 }
+  }
+
+  #start(name: MemberName): number {
+    return this.#starts[members[name]] ?? -1
   }
 
   has(name: MemberName): boolean {
-    return this.span(name).start >= 0
+    return this.#start(name) >= 0
   }
 
   kind(name: MemberName): Kind {
-    return kindAt(this.bytes, this.span(name).start)
+    return kindAt(this.bytes, this.#start(name))
   }
 
   /** The text that a member is; of a longer one at least so many characters. */
@@ -94,7 +97,7 @@ export class Outline implements JsonListener {
   }
 
   isTrue(name: MemberName): boolean {
-    return this.bytes[this.span(name).start] === 0x74
+    return this.bytes[this.#start(name)] === 0x74
   }
 
   /** Whether a member is a list with something in it. */

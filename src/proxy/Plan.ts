@@ -81,7 +81,7 @@ export const makePlanner = (services: ProxyServices) => {
       ...guidanceFor(pool.config.strategy, {
         model: route.model,
         session: client.session,
-        prompt: envelope && promptFrom(envelope.outline)
+        prompt: () => envelope && promptFrom(envelope.outline)
       }),
       deadline,
       streaming: envelope?.stream ?? request.upgrade !== undefined,
@@ -190,8 +190,13 @@ const outgoingOf = (inquiry: Inquiry, { model, pool, rule }: Route): Mission["ou
       body: isRead ? edited(outline.bytes, edits) : form === undefined ? body : form.named(name)
     }
   }
-  const named = outgoingFor(model)
-  return ({ instance }: Lease) => (instance === undefined || instance === model ? named : outgoingFor(instance))
+  // Only when it is asked for: where an instance is chosen, it would be a copy of the body that is never sent.
+  let named: Outgoing | undefined
+  return ({ instance = model }: Lease) => {
+    if (instance !== model) return outgoingFor(instance)
+    named ??= outgoingFor(model)
+    return named
+  }
 }
 
 const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])

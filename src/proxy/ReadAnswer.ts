@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
-import { formOf, hasBody, isEventStream, isJson } from "./AnswerForm.ts"
+import { endsWithConnection, formOf, hasBody, isEventStream, isJson } from "./AnswerForm.ts"
 import type { Attempt } from "./Attempt.ts"
 import { EndJudge } from "./EndJudge.ts"
 import { ErrorInStream } from "./ErrorInStream.ts"
@@ -150,7 +150,10 @@ const errorIn = ({ mission, response }: Reading, text: string): ErrorInStream | 
 /** Why a document that has ended is none: it is empty, or its end was a cut. */
 const halfDocument = (reading: Reading): UpstreamFailed | undefined => {
   const { mission, response, size } = reading
-  if (mission.passedThrough || response.status !== 200 || !isJson(response)) return undefined
+  if (mission.passedThrough || response.status !== 200) return undefined
+  // Nearly all answers leave here: neither empty, nor may their end be a cut.
+  if (size > longestBlank && !endsWithConnection(response)) return undefined
+  if (!isJson(response)) return undefined
   if (size <= longestBlank && reading.text.trim() === "") return emptyDocument
   return reading.isUncertain && !isWholeJson(reading.text) ? cutDocument : undefined
 }

@@ -41,10 +41,11 @@ export const watched = (
       const now = attempt.now()
       observe?.(piece, now)
       const isReady = sink.take(piece)
+      const wasOver = isOver
+      isOver ||= judge?.saidAll ?? false
       if (!isReady) attempt.atEase()
-      else if (!isOver && judge?.saidAll === true) attempt.awaitEnd(endPatienceMillis, now)
       else if (!isOver) attempt.awaitPiece(streams, now)
-      isOver ||= judge?.saidAll === true
+      else if (!wasOver) attempt.awaitEnd(endPatienceMillis, now)
       return isReady
     },
     onceReady: (ready) =>

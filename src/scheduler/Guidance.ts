@@ -10,7 +10,7 @@ export interface Guiding {
   /** As the client named it. */
   readonly session: string | undefined
   /** The request's body from its prompt on; `undefined` where it is not at hand. */
-  readonly prompt: Uint8Array | undefined
+  readonly prompt: () => Uint8Array | undefined
 }
 
 export type Guidance = Pick<Choice, "hashKey" | "prompt">
@@ -18,8 +18,10 @@ export type Guidance = Pick<Choice, "hashKey" | "prompt">
 const none: Guidance = { hashKey: undefined, prompt: undefined }
 
 export const guidanceFor = (strategy: StrategyName, { model, prompt, session }: Guiding): Guidance => {
-  const blocks = (most?: number): PromptBlocks | undefined =>
-    prompt === undefined ? undefined : promptBlocks(prompt, hashText(model ?? ""), most)
+  const blocks = (most?: number): PromptBlocks | undefined => {
+    const text = prompt()
+    return text === undefined ? undefined : promptBlocks(text, hashText(model ?? ""), most)
+  }
   switch (strategy) {
     case "prefix_aware":
       return { hashKey: undefined, prompt: blocks() }

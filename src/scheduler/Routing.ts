@@ -53,14 +53,15 @@ export const route = (table: CandidateTable, routing: RoutingTable, request: Rou
   if (key !== undefined && !(model === undefined ? !isLimited(key.models) : allows(key.models, model))) {
     return modelNotAllowed(model)
   }
-  const alternatives = (model === undefined ? undefined : routing.rules.find(model)?.fallbacks) ?? []
-  const own = routeTo(table, routing, request, model, alternatives)
+  const rule = ruleFor(routing, model)
+  const alternatives = rule?.fallbacks ?? []
+  const own = routeTo(table, routing, request, model, rule, alternatives)
   if (own instanceof PoolNotAllowed) return own
   if (own !== undefined) return own
   const stand = firstOf(table, routing, request, alternatives)
   if (stand !== undefined) return stand
-  const last = routing.lastResort(poolFor(routing, request, model))
-  if (last === undefined) return notFound(routing, request)
+  const last = routing.lastResort(poolFor(routing, request, rule))
+  if (last === undefined) return notFound(routing, request, rule)
   if (key !== undefined && !allows(key.pools, last.name)) return poolNotAllowed()
   return lastRoute(last, makeCandidates(last.members), model)
 }
@@ -85,7 +86,7 @@ export const standIn = (
   if (before.isLast) return undefined
   const next = firstOf(table, routing, request, before.alternatives)
   if (next !== undefined || model === undefined) return next
-  const last = routing.lastResort(poolFor(routing, request, model))
+  const last = routing.lastResort(poolFor(routing, request, ruleFor(routing, model)))
   if (last === undefined || (key !== undefined && !allows(key.pools, last.name))) return undefined
   const candidates = table.forModel(last, model)
   const isNew = candidates.all.some(({ backend }) => before.candidates.all.every((other) => other.backend !== backend))
@@ -103,21 +104,24 @@ const firstOf = (
   models: ReadonlyArray<string>
 ): Route | undefined => {
   for (const [index, model] of models.entries()) {
-    const found = routeTo(table, routing, request, model, models.slice(index + 1))
+    const found = routeTo(table, routing, request, model, ruleFor(routing, model), models.slice(index + 1))
     if (found !== undefined && !(found instanceof PoolNotAllowed)) return found
   }
   return undefined
 }
 
+const ruleFor = (routing: RoutingTable, model: string | undefined): ModelRule | undefined =>
+  model === undefined ? undefined : routing.rules.find(model)
+
 const poolFor = (
   routing: RoutingTable,
   { listener, path, snapshot }: RouteRequest,
-  model: string | undefined
+  rule: ModelRule | undefined
 ): PoolEntry | undefined => {
   const byPath = routing.poolByPath(listener, path)
   if (byPath !== undefined) return byPath
   const base = listener.pool === undefined ? undefined : snapshot.pools.get(listener.pool)
-  return routing.poolOfRule(model === undefined ? undefined : routing.rules.find(model), base)
+  return routing.poolOfRule(rule, base)
 }
 
 const routeTo = (
@@ -125,14 +129,14 @@ const routeTo = (
   routing: RoutingTable,
   request: RouteRequest,
   model: string | undefined,
+  rule: ModelRule | undefined,
   alternatives: ReadonlyArray<string>
 ): Route | PoolNotAllowed | undefined => {
   const { key } = request
-  const pool = poolFor(routing, request, model)
+  const pool = poolFor(routing, request, rule)
   if (pool === undefined) return undefined
   if (key !== undefined && !allows(key.pools, pool.name)) return poolNotAllowed()
-  const rule = model === undefined ? undefined : routing.rules.find(model)
-  const upstream = model === undefined ? undefined : upstreamOf(routing, model)
+  const upstream = model === undefined ? undefined : upstreamOf(rule, model)
   const candidates = table.forModel(pool, upstream, rule?.instances)
   // A pool without anybody to ask is another trouble than a model that nobody has.
   const isDeserted = pool.members.every(({ backend }) => !backend.config.enabled)
@@ -142,10 +146,8 @@ const routeTo = (
 }
 
 /** The name that backends have a model under. */
-const upstreamOf = (routing: RoutingTable, model: string): string => {
-  const rule = routing.rules.find(model)
-  return rule?.upstreamModel ?? (rule?.gptOss === true ? readGptOssName(model).model : model)
-}
+const upstreamOf = (rule: ModelRule | undefined, model: string): string =>
+  rule?.upstreamModel ?? (rule?.gptOss === true ? readGptOssName(model).model : model)
 
 const modelNotAllowed = (model: string | undefined): ModelNotAllowed =>
   model === undefined
@@ -157,12 +159,13 @@ const modelNotAllowed = (model: string | undefined): ModelNotAllowed =>
 
 const poolNotAllowed = () => new PoolNotAllowed({ message: "This key may not be used here." })
 
-const notFound = (routing: RoutingTable, request: RouteRequest): GatewayError => {
+const notFound = (routing: RoutingTable, request: RouteRequest, rule: ModelRule | undefined): GatewayError => {
   const { model, now } = request
   if (model === undefined) return new NotFound({ message: "Nothing is served at this path." })
-  const members = poolFor(routing, request, model)?.members ?? []
+  const members = poolFor(routing, request, rule)?.members ?? []
+  const upstream = upstreamOf(rule, model)
   const isBackSoon = members.some(({ backend: { config, models, state } }) => {
-    return config.enabled && models === undefined && state.hadModel(upstreamOf(routing, model), now)
+    return config.enabled && models === undefined && state.hadModel(upstream, now)
   })
   return isBackSoon
     ? new NoHealthyBackend({ message: `No backend has the model ${quoted(model)} at the moment.`, retryAfter: 5 })
