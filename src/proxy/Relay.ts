@@ -14,7 +14,6 @@ import { type Answer, isRedirect } from "./ReadAnswer.ts"
 import { plainBody, type Relayed } from "./RelayedBody.ts"
 import type { RequestReport, StreamEnd } from "./RequestReport.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
-import { isOverload } from "./StandIn.ts"
 import { type Tunnel, tunnelTo } from "./Tunnel.ts"
 import { readEvalCounts, readUsage } from "./Usage.ts"
 
@@ -154,12 +153,9 @@ export const makeRelay =
     }
   }
 
-/**
- * Whether an SDK's own retries would only multiply those that were made here, or cannot help. Back-pressure is not
- * among it: it has a time after which another try is welcome.
- */
+/** Whether an SDK's own retries would only multiply those that were made here, or cannot help. */
 const isFinal = (status: number, attempts: number): boolean =>
-  status === 501 || status === 505 || (status >= 400 && attempts > 1 && !isOverload(status))
+  status === 501 || status === 505 || (status >= 400 && attempts > 1)
 
 /** Whether the page of a redirect may be shown: it is there as a whole, can be read, and does not name the backend. */
 const isHarmless = ({ attempt, complete, held, response }: Answer, adapters: ProxyServices["adapters"]): boolean => {

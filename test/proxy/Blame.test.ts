@@ -257,13 +257,15 @@ describe("x-should-retry", () => {
     { status: 502, expected: "false" },
     { status: 504, expected: "false" },
     { status: 408, expected: "false" },
-    { status: 429, expected: undefined },
-    { status: 503, expected: undefined },
+    { status: 429, expected: "false" },
+    { status: 503, expected: "false" },
+    { status: 529, expected: "false" },
+    { status: 404, expected: undefined },
     { status: 400, expected: undefined }
   ])("beside a backend's own $status, after the gateway's tries: $expected", ({ expected, status }) =>
     withGateway({ script: both(answer(status, "{}", { headers: { "retry-after": "9" } })) }, (gateway) =>
       Effect.gen(function* () {
-        for (const path of ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings"]) {
+        for (const path of ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings", "/api/chat"]) {
           assert.strictEqual((yield* gateway.ask({ path })).headers["x-should-retry"], expected)
           for (const name of ["a", "b"]) gateway.state(name).restUntil = 0
         }
