@@ -1,5 +1,6 @@
 /** What the schema of one field cannot see: names that must be unique, and names that must exist. */
 import { Result } from "effect"
+import { canonicalPath } from "../domain/Endpoint.ts"
 import { parsePathPattern, shapeOf } from "../domain/PathPattern.ts"
 import { type Issue, suggestion } from "./Decoding.ts"
 import { outlineOf } from "./Outline.ts"
@@ -110,7 +111,7 @@ const idleRule = "a rule needs a pool, backends, or something else to do with th
 /** Two patterns of one shape match the same paths: the second could never be taken. What is no path has no shape. */
 const shapeOfPath = (path: string | undefined): string | undefined => {
   if (path?.startsWith("/") !== true) return undefined
-  const parsed = parsePathPattern(path)
+  const parsed = parsePathPattern(canonicalPath(path))
   return Result.isFailure(parsed) ? path : shapeOf(parsed.success)
 }
 

@@ -1,12 +1,10 @@
 /** Which paths of a listener reach an engine, besides the endpoints of inference. */
-import { Result } from "effect"
 import { memoize } from "effect/Function"
 import { administers } from "../domain/Administration.ts"
 import { PathNotAllowed } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
-import { parsePathPattern } from "../domain/PathPattern.ts"
 import type { Member } from "../registry/Registry.ts"
-import { makePathRouter, type PathRouter } from "../scheduler/Scheduler.ts"
+import { type PathRouter, pathRouterOf } from "../scheduler/Scheduler.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 
@@ -37,12 +35,7 @@ const isNamed = (listener: Listener, path: string): boolean => namesOf(listener)
 
 const namesOf = memoize(({ passThrough }: Listener): PathRouter<true> => {
   const patterns = typeof passThrough === "string" ? [] : passThrough
-  return makePathRouter(
-    patterns.flatMap((each) => {
-      const pattern = parsePathPattern(each)
-      return Result.isFailure(pattern) ? [] : [{ pattern: pattern.success, value: true as const }]
-    })
-  )
+  return pathRouterOf(patterns.map((each) => [each, true]))
 })
 
 const safeRefusal = () =>

@@ -3,7 +3,9 @@
  * parameters before free ones; longer patterns first; then file order. Looking a path up costs a step for each of its
  * segments and for each place where routes branch there, not one for each route.
  */
-import type { PathPattern, Segment } from "../domain/PathPattern.ts"
+import { Result } from "effect"
+import { canonicalPath } from "../domain/Endpoint.ts"
+import { type PathPattern, parsePathPattern, type Segment } from "../domain/PathPattern.ts"
 
 export interface PathRouter<A> {
   /** What belongs to the best pattern that matches; `path` without its query, as it came, not decoded. */
@@ -51,6 +53,18 @@ export const makePathRouter = <A>(
   }
   return { find: (path) => lookUp(root, path.split("/").slice(1))?.value }
 }
+
+/**
+ * By patterns as they are configured; one that is none is left out. What can be asked for under two names is looked up
+ * under one, whichever of them is configured.
+ */
+export const pathRouterOf = <A>(entries: ReadonlyArray<readonly [pattern: string, value: A]>): PathRouter<A> =>
+  makePathRouter(
+    entries.flatMap(([path, value]) => {
+      const pattern = parsePathPattern(canonicalPath(path))
+      return Result.isFailure(pattern) ? [] : [{ pattern: pattern.success, value }]
+    })
+  )
 
 /** Compared position by position, smaller first. */
 const rankOf = ({ segments, source }: PathPattern, order: number): ReadonlyArray<number> => {

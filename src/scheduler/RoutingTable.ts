@@ -1,13 +1,10 @@
 /** What routing looks up, made ready once for each snapshot: rules, routes, and pools that exist for one rule only. */
-import { Result } from "effect"
-import { canonicalPath } from "../domain/Endpoint.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { ModelRule } from "../domain/ModelRule.ts"
-import { parsePathPattern } from "../domain/PathPattern.ts"
 import { implicitPool } from "../domain/Pool.ts"
 import { type PoolEntry, type Snapshot, toMember } from "../registry/Registry.ts"
 import { ModelRules } from "./ModelRules.ts"
-import { makePathRouter, type PathRouter } from "./PathRouter.ts"
+import { type PathRouter, pathRouterOf } from "./PathRouter.ts"
 
 /** What is worked with where no pool is meant, and none is called `default`. */
 const noPool: PoolEntry = { name: implicitPool.name, config: implicitPool, members: [] }
@@ -33,12 +30,7 @@ export class RoutingTable {
 
   #routerOf(listener: Listener): PathRouter<string> | undefined {
     if (this.#routers.has(listener)) return this.#routers.get(listener)
-    const routes = listener.routes.flatMap(({ path, pool }) => {
-      // What is asked for under either name is looked up under one.
-      const pattern = parsePathPattern(canonicalPath(path))
-      return Result.isFailure(pattern) ? [] : [{ pattern: pattern.success, value: pool }]
-    })
-    const router = makePathRouter(routes)
+    const router = pathRouterOf(listener.routes.map(({ path, pool }) => [path, pool]))
     this.#routers.set(listener, router)
     return router
   }

@@ -31,7 +31,7 @@ export type { Candidates } from "./Candidates.ts"
 export { isAskedLast, NoLease, type PickRequest } from "./Eligibility.ts"
 export { guidanceFor } from "./Guidance.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
-export { makePathRouter, type PathRouter } from "./PathRouter.ts"
+export { type PathRouter, pathRouterOf } from "./PathRouter.ts"
 export type { PromptBlocks } from "./PromptBlocks.ts"
 export type { Route, RouteRequest } from "./Routing.ts"
 

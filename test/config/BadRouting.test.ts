@@ -33,6 +33,7 @@ describe("a path route", () => {
     [["/a/:x", "/a/:y"], ["listeners[0].routes[1].path: duplicate path (the same as in entry 0)"]],
     [["/a/*/b", "/a/:x/b"], ["listeners[0].routes[1].path: duplicate path (the same as in entry 0)"]],
     [["/a/{x:b+}", "/c", "/a/{y:b+}"], ["listeners[0].routes[2].path: duplicate path (the same as in entry 0)"]],
+    [["/v1/x", "/openai/v1/x"], ["listeners[0].routes[1].path: duplicate path (the same as in entry 0)"]],
     [["/a/*", "/a/*"], ["listeners[0].routes[1].path: duplicate path (the same as in entry 0)"]],
     [["a", ""], ["a", "b"].map((_, i) => `listeners[0].routes[${i}].path: expected a path that begins with /`)],
     [["/a/{x"], ["listeners[0].routes[0].path: a brace is not closed"]],

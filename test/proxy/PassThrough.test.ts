@@ -35,7 +35,11 @@ describe("a listener", () => {
     [["/v1/load_lora_adapter", "/slots/:id"], "POST", "/v1/Load_lora_adapter", "path_not_allowed"],
     [["/v1/load_lora_adapter", "/slots/:id"], "POST", "/v1/unload_lora_adapter", "path_not_allowed"],
     [["/v1/load_lora_adapter", "/slots/:id"], "GET", "/docs", "passes"],
-    [["/api/*"], "DELETE", "/api/delete", "passes"]
+    [["/api/*"], "DELETE", "/api/delete", "passes"],
+    // Azure's name of a path, which requests are known by under its own.
+    [["/openai/v1/load_lora_adapter"], "POST", "/v1/load_lora_adapter", "passes"],
+    [["/openai/v1/*"], "POST", "/v1/load_lora_adapter", "passes"],
+    [["/openai/v2/load_lora_adapter"], "POST", "/v1/load_lora_adapter", "path_not_allowed"]
   ])("that passes %j through: %s %s is %s", (passThrough, method, path, expected) => {
     assert.strictEqual(outcome(passThrough, method, path), expected)
   })
