@@ -21,6 +21,7 @@ import { isAtHand, type UpstreamHeaders, type UpstreamRequest } from "./Upstream
 
 export { type Adapter, type ProbeAnswer, type Verdict } from "./Adapter.ts"
 export type { Outgoing } from "./Outgoing.ts"
+export { restFor } from "./RetryAfter.ts"
 
 /** One file each. */
 const adapters: Record<AdapterKind, Adapter | AdapterOf> = {

@@ -77,6 +77,10 @@ export const joined = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
   return pieces.length === 1 && first !== undefined ? first : Buffer.concat(pieces)
 }
 
+/** The same bytes, not copied. */
+export const asBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
 /** How a body ended: in order, or broken off. A value and not an error, since every body has one. */
 export class BodyEnd {
   readonly failure: UpstreamFailed | undefined

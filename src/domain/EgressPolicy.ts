@@ -2,9 +2,9 @@
  * Where a gateway must never be made to connect to. The metadata services of clouds hand out credentials to whoever
  * asks from inside the machine, so no configuration opens them; private networks and further ones are configurable.
  */
-import { Result } from "effect"
+
 import { IpNetwork, NetAddress } from "effect/net"
-import { networkUnsafe } from "./Addresses.ts"
+import { networkUnsafe, parseAddress } from "./Addresses.ts"
 import type { Security } from "./GatewayConfig.ts"
 
 const networks = (...texts: ReadonlyArray<string>): ReadonlyArray<IpNetwork.IpNetwork> =>
@@ -105,9 +105,8 @@ export const makeProxyPolicy = (security: Security): EgressPolicy =>
 
 /** An address without its zone, and every IPv4 address that a network may take it for. */
 const addressesIn = (text: string): ReadonlyArray<NetAddress.IpAddress> => {
-  const parsed = NetAddress.ipFromString(text.replace(/%.*$/, ""))
-  if (Result.isFailure(parsed)) return []
-  const ip = NetAddress.toCanonical(parsed.success)
+  const ip = parseAddress(text)
+  if (ip === undefined) return []
   return NetAddress.isIpv6Address(ip) ? [ip, ...embeddedIpv4(NetAddress.ipv6ToSegments(ip))] : [ip]
 }
 

@@ -2,12 +2,13 @@
  * Keeps what is known of each backend true: one scheduled fiber a backend asks it how it is, which models it has and
  * how much it has to do. A backend that hangs delays nobody else's probe.
  */
-import { Cause, Clock, Context, Duration, Effect, Equal, FiberMap, Latch, Layer, Queue, Random, Stream } from "effect"
-import { BackendAdapter, type ProbeAnswer, type ProbeKind } from "../backend/BackendAdapter.ts"
+import { Cause, Clock, Context, Duration, Effect, Equal, FiberMap, Latch, Layer, Random, Stream } from "effect"
+import { BackendAdapter, type ProbeAnswer, type ProbeKind, restFor } from "../backend/BackendAdapter.ts"
 import { BodyEnd, type UpstreamResponse, UpstreamTransport } from "../backend/UpstreamTransport.ts"
 import { type ModelInfo, standingOf } from "../domain/Health.ts"
 import { monotonicMillis } from "../domain/Time.ts"
 import { type BackendEntry, type BackendState, type HealthChange, Registry } from "../registry/Registry.ts"
+import { makeLogQueue } from "../telemetry/Telemetry.ts"
 import { parseProbe } from "./ProbeJson.ts"
 
 export class HealthProber extends Context.Service<
@@ -137,8 +138,7 @@ export class HealthProber extends Context.Service<
         }
       })
 
-      const changes = yield* Queue.dropping<HealthChange & { readonly backend: string }>(maxPendingLines)
-      yield* Queue.take(changes).pipe(Effect.flatMap(logChange), Effect.forever, Effect.forkScoped)
+      const tell = yield* makeLogQueue(logChange)
 
       const watched = new Map<string, Watched>()
       const fibers = yield* FiberMap.make<string>()
@@ -155,7 +155,7 @@ export class HealthProber extends Context.Service<
         const wake = Latch.makeUnsafe(false)
         // Traffic says that something is wrong.
         state.health.onSuspicion(() => wake.openUnsafe())
-        state.health.onChange((change) => Queue.offerUnsafe(changes, { backend: name, ...change }))
+        state.health.onChange((change) => tell({ backend: name, ...change }))
         watched.set(name, { state, asked, wake })
         yield* FiberMap.run(fibers, name, watch(name, wake))
       })
@@ -196,16 +196,12 @@ const isPage = ({ body }: ProbeAnswer): boolean => typeof body === "string" && b
 const isAnswer = (asked: Asked): asked is ProbeAnswer =>
   asked !== undefined && asked !== unasked && !(asked instanceof NoAnswer)
 
-/** Changes that wait to be logged; more than that at once are not worth reading. */
-const maxPendingLines = 1024
-
 const logChange = ({ to, ...change }: HealthChange & { readonly backend: string }) => {
   const log = standingOf(to) === "out" ? Effect.logWarning : Effect.logInfo
   return log("backend changed", { ...change, to })
 }
 
-const asksForRest = ({ headers, status }: UpstreamResponse): boolean =>
-  status === 429 && (headers["retry-after"] ?? headers["retry-after-ms"]) !== undefined
+const asksForRest = ({ headers, status }: UpstreamResponse): boolean => status === 429 && restFor(headers).isAsked
 
 /** A backend as its watch last saw it, and how to wake that. */
 interface Watched {

@@ -97,11 +97,15 @@ const conclude = (
   lastWords: NonNullable<ProxyResponse["lastWords"]>
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (response.destroyed || ("stream" in response && response.stream.destroyed)) return Effect.void
+    if (isGone(response)) return Effect.void
     const words = lastWords()
     if (words !== undefined) outlet.take(words)
     return Effect.asVoid(Effect.timeoutOption(Effect.interruptible(endOf(response, outlet)), lastWordsPatience))
   })
+
+/** Whether nothing reaches its client any more: of HTTP/2 the stream may be closed before the response is. */
+const isGone = (response: Delivered["response"]): boolean =>
+  response.destroyed || ("stream" in response && response.stream.destroyed)
 
 /** A client that is still there and has got nothing yet is told why nothing will come. */
 export const refuseUnanswered = (
@@ -110,7 +114,7 @@ export const refuseUnanswered = (
   more: Record<string, string>
 ): void => {
   const { path, response } = incoming
-  if (response.headersSent || response.destroyed || ("stream" in response && response.stream.destroyed)) return
+  if (response.headersSent || isGone(response)) return
   const { body, headers, status } = errorResponse(error, path)
   writeHead(incoming, status, { ...headers, ...more, "content-length": String(Buffer.byteLength(body)) })
   response.end(body)

@@ -3,7 +3,7 @@
  * breaks off before its first output is an attempt that failed.
  */
 import { Effect } from "effect"
-import type { Outgoing } from "../backend/BackendAdapter.ts"
+import { type Outgoing, restFor } from "../backend/BackendAdapter.ts"
 import { UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
 import {
   DeadlineExceeded,
@@ -21,7 +21,6 @@ import type { Mission } from "./Mission.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import { type Answer, readAnswer } from "./ReadAnswer.ts"
 import { saysModelIsMissing } from "./Refusals.ts"
-import { restFor } from "./RetryAfter.ts"
 
 /** Why an attempt is not worth keeping, if another one can be made. */
 export type WhyFailed =

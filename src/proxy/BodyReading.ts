@@ -1,6 +1,7 @@
 /** Reading a body that must be a JSON object: at once where it is short, else in slices between which others get their turn. */
 import { isUtf8 } from "node:buffer"
 import { Effect, type Semaphore } from "effect"
+import { asBuffer } from "../backend/UpstreamTransport.ts"
 import { InvalidJson, InvalidRequest } from "../domain/Errors.ts"
 import { fields } from "./BodyNames.ts"
 import { JsonScanner, maxDepth } from "./JsonScanner.ts"
@@ -42,7 +43,7 @@ export const readBodyInSlices = (body: Uint8Array, turns: Semaphore.Semaphore): 
   })
 
 const begin = (body: Uint8Array): Reading | BodyError => {
-  const bytes = withoutMark(Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength))
+  const bytes = withoutMark(asBuffer(body))
   return isOtherEncoding(bytes)
     ? new InvalidJson({ message: "The body must be JSON in UTF-8; this one is in UTF-16 or UTF-32." })
     : new Reading(bytes)

@@ -6,6 +6,7 @@
  * JSON string every quote is escaped and no line break is bare, so neither the start of a line nor a name with its
  * value can be faked by what a model writes.
  */
+import { asBuffer } from "../backend/UpstreamTransport.ts"
 import type { Dialect } from "../domain/Endpoint.ts"
 import { EventText } from "./EventText.ts"
 import { isOutput } from "./FirstOutput.ts"
@@ -14,6 +15,7 @@ import { KeptBytes } from "./KeptBytes.ts"
 import { LongLine } from "./LongLine.ts"
 import { readStreamedError, type StreamedError } from "./StreamedError.ts"
 import { readEvalCounts, readFirstUsage, readUsage, type Usage } from "./Usage.ts"
+import { parsedJson } from "./WholeJson.ts"
 
 export type Verdict =
   | "complete"
@@ -245,7 +247,7 @@ export class EndJudge {
     if (found === 0) return
     this.#finished += found
     // What a tool is called with may hold the very same words.
-    if (this.#dialect === "ollama") this.#done ||= this.#isVast || isDone(parsed(this.#data))
+    if (this.#dialect === "ollama") this.#done ||= this.#isVast || isDone(parsedJson(this.#data))
     else this.#done ||= this.#dialect !== "chat"
   }
 
@@ -268,7 +270,7 @@ export class EndJudge {
 
   #examine(): void {
     const text = dataOf(this.#data)
-    const value = this.#isVast ? undefined : parsed(text)
+    const value = this.#isVast ? undefined : parsedJson(text)
     const isError = this.#isNamedError || (this.#isVast && this.#isSuspect)
     const error = readStreamedError(this.#dialect, isError, value, this.#isVast ? "" : text)
     this.#error ??= error
@@ -286,15 +288,4 @@ const dataOf = (lines: string): string => Buffer.from(lines.replaceAll(dataLead,
 
 const dataLead = /^data: ?/gm
 
-const parsed = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
 const isDone = (value: unknown): boolean => isFields(value) && value["done"] === true
-
-const asBuffer = (chunk: Uint8Array): Buffer =>
-  Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)

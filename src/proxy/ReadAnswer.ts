@@ -10,7 +10,7 @@ import { EndJudge } from "./EndJudge.ts"
 import { ErrorInStream } from "./ErrorInStream.ts"
 import { isFields } from "./JsonFields.ts"
 import type { Mission } from "./Mission.ts"
-import { type Answer, Reading } from "./Reading.ts"
+import { type Answer, cutDocument, Reading } from "./Reading.ts"
 import { readStreamedError } from "./StreamedError.ts"
 import { isWholeJson, parsedJson } from "./WholeJson.ts"
 
@@ -183,4 +183,3 @@ const noBytes = new Uint8Array(0)
 
 const nothingSaid = new UpstreamFailed({ kind: "reset", detail: "the stream ended before its first event" })
 const emptyDocument = new UpstreamFailed({ kind: "reset", detail: "the answer is empty" })
-const cutDocument = new UpstreamFailed({ kind: "reset", detail: "the connection ended in the middle of a document" })

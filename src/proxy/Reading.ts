@@ -1,5 +1,5 @@
 /** What has come so far of an answer, and what is kept of it. */
-import { type Chunks, joined, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
+import { asBuffer, type Chunks, joined, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
 import { endsWithConnection, isJson, isLabelled } from "./AnswerForm.ts"
 import type { Attempt } from "./Attempt.ts"
 import type { EndJudge } from "./EndJudge.ts"
@@ -54,8 +54,7 @@ export class Reading {
   }
 
   get bytes(): Buffer {
-    const bytes = joined(this.held)
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+    return asBuffer(joined(this.held))
   }
 
   /** The first line, once: when its end has come. */
@@ -87,3 +86,9 @@ export class Reading {
 const lineFeed = 0x0a
 
 const opensDocument = /^\s*[{[]/
+
+/** The end of a document whose end was a cut. */
+export const cutDocument = new UpstreamFailed({
+  kind: "reset",
+  detail: "the connection ended in the middle of a document"
+})

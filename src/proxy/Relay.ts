@@ -3,7 +3,7 @@
  * it and watches whether the end is a real one.
  */
 import { Effect } from "effect"
-import { joined, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
+import { asBuffer, joined, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
 import { isEventStream } from "./AnswerForm.ts"
 import type { EndJudge } from "./EndJudge.ts"
 import { type Events, eventBody } from "./EventBody.ts"
@@ -62,7 +62,7 @@ export const makeRelay =
 
     const read = mission.dialect === "ollama" ? readEvalCounts : readUsage
     const observed = (judge: EndJudge | undefined, whole: Uint8Array | undefined) => {
-      flight.usage = judge?.usage() ?? (whole && read(Buffer.from(whole.buffer, whole.byteOffset, whole.length)))
+      flight.usage = judge?.usage() ?? (whole && read(asBuffer(whole)))
       const completion = flight.usage?.completion ?? judge?.outputs ?? 0
       if (flight.usage !== undefined) metrics.tokens(flight.pool.name, model, "prompt")(flight.usage.prompt)
       if (completion > 0) metrics.tokens(flight.pool.name, model, "completion")(completion)
@@ -160,7 +160,9 @@ const isFinal = (status: number, attempts: number): boolean =>
 /** Whether the page of a redirect may be shown: it is there as a whole, can be read, and does not name the backend. */
 const isHarmless = ({ attempt, complete, held, response }: Answer, adapters: ProxyServices["adapters"]): boolean => {
   if (!complete || response.headers["content-encoding"] !== undefined) return false
-  return held.length === 0 || !adapters.isNamedIn(attempt.member.backend.config, Buffer.concat(held).toString("latin1"))
+  return (
+    held.length === 0 || !adapters.isNamedIn(attempt.member.backend.config, asBuffer(joined(held)).toString("latin1"))
+  )
 }
 
 const declaredLength = ({ headers }: UpstreamResponse): number | undefined => {

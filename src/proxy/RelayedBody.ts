@@ -1,7 +1,7 @@
 /** A body on its way to a client: what comes is seen as it goes by, and the next of it awaited. */
 import { Effect } from "effect"
-import { type BodySink, UpstreamFailed } from "../backend/UpstreamTransport.ts"
-import type { Answer } from "./ReadAnswer.ts"
+import type { BodySink, UpstreamFailed } from "../backend/UpstreamTransport.ts"
+import { type Answer, cutDocument } from "./Reading.ts"
 import type { StreamEnd } from "./RequestReport.ts"
 
 /** Hands a body to whoever sends it, to its end. Its failure means: break the connection, the rest will not come. */
@@ -59,5 +59,3 @@ export const watched = (
 
 /** How long a connection may stay open after all was said: the client waits for its end, and nobody for anything else. */
 export const endPatienceMillis = 1000
-
-const cutDocument = new UpstreamFailed({ kind: "reset", detail: "the connection ended in the middle of a document" })

@@ -6,15 +6,12 @@
 import { Clock, Context, Effect, Layer, Schedule } from "effect"
 import { literalName } from "../domain/ModelRule.ts"
 import { monotonicMillis } from "../domain/Time.ts"
-import { Metrics } from "../telemetry/Telemetry.ts"
+import { keptForMillis, Metrics } from "../telemetry/Telemetry.ts"
 import { Registry } from "./Registry.ts"
 import type { BackendEntry, Snapshot } from "./Snapshot.ts"
 
 /** A longer name is `other`, in characters. */
 const maxLabelChars = 256
-
-/** For so long a name that no backend lists any more keeps its place, in milliseconds. */
-const keptForMillis = 3_600_000
 
 export class ModelLabels extends Context.Service<
   ModelLabels,

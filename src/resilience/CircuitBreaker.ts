@@ -6,7 +6,7 @@
  * Own code instead of `effect/persistence` CircuitBreaker, which has no time window, cannot be asked synchronously
  * while choosing among backends, and costs 6 to 8 µs a call where this costs a fraction of one.
  */
-import { Context, Duration, Effect, Layer, Queue, Schedule } from "effect"
+import { Context, Duration, Effect, Layer, Schedule } from "effect"
 import {
   type BackendEntry,
   type BackendState,
@@ -14,7 +14,7 @@ import {
   Registry,
   SlidingWindow
 } from "../registry/Registry.ts"
-import { Metrics } from "../telemetry/Telemetry.ts"
+import { Metrics, makeLogQueue } from "../telemetry/Telemetry.ts"
 import { Deadlines } from "./Deadlines.ts"
 
 /**
@@ -32,10 +32,7 @@ export type CallRole = "usual" | "trial" | "last_resort"
 /** How long a half-open circuit waits for traffic to try it before a good probe may close it. */
 const untriedMillis = 5_000
 
-/** Lines that wait to be logged; more than that at once are not worth reading. */
-const maxPendingLines = 1024
-
-interface Line {
+interface Transition {
   readonly backend: string
   readonly from: CircuitPhase
   readonly to: CircuitPhase
@@ -60,8 +57,7 @@ export class CircuitBreaker extends Context.Service<
       const metrics = yield* Metrics
       const { now } = yield* Deadlines
       const statistics = new WeakMap<BackendState, Statistics>()
-      const lines = yield* Queue.dropping<Line>(maxPendingLines)
-      yield* Queue.take(lines).pipe(Effect.flatMap(logLine), Effect.forever, Effect.forkScoped)
+      const tell = yield* makeLogQueue(logTransition)
 
       const statisticsOf = ({ config, state }: BackendEntry): Statistics => {
         const known = statistics.get(state)
@@ -85,7 +81,7 @@ export class CircuitBreaker extends Context.Service<
         }
         if (from === to) return
         metrics.circuitChanges(backend.name, from, to)(1)
-        Queue.offerUnsafe(lines, { backend: backend.name, from, to, reason })
+        tell({ backend: backend.name, from, to, reason })
       }
 
       const halfOpen = (backend: BackendEntry) => {
@@ -184,7 +180,7 @@ const messages: Record<CircuitPhase, string> = {
   closed: "circuit closes"
 }
 
-const logLine = ({ to, ...rest }: Line) => {
+const logTransition = ({ to, ...rest }: Transition) => {
   const log = to === "open" ? Effect.logWarning : Effect.logInfo
   return log(messages[to], { ...rest, to })
 }

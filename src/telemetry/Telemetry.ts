@@ -2,9 +2,11 @@
 
 export { scrub } from "./Credentials.ts"
 export { Exposition } from "./Exposition.ts"
+export { makeLogQueue } from "./LogQueue.ts"
 export { AccessLog, defaultLogs, LogSettings, layerLogs, layerStderr } from "./Logs.ts"
 export { Metrics } from "./Metrics.ts"
 export { escapeActing, quoted } from "./PlainText.ts"
 export { layerProcessFigures } from "./ProcessFigures.ts"
 export { redact } from "./Redaction.ts"
+export { keptForMillis } from "./SeriesTree.ts"
 export { type ActiveSpan, type SpanDescription, Tracing, traceIdOf, unsampled } from "./Tracing.ts"

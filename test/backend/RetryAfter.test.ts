@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { restFor } from "../../src/proxy/RetryAfter.ts"
+import { restFor } from "../../src/backend/RetryAfter.ts"
 
 describe("how long a backend rests", () => {
   it.each([
