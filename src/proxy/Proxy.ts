@@ -1,5 +1,5 @@
 /** The data plane: from a request that may come in to the answer of a backend, or to the gateway's own. */
-import { Context, Effect, Layer, Result } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { type GatewayError, RateLimitExceeded } from "../domain/Errors.ts"
 import type { Remaining } from "../resilience/RateLimiter.ts"
 import type { Scheduler } from "../scheduler/Scheduler.ts"
@@ -8,6 +8,7 @@ import type { Flight } from "./Flight.ts"
 import { makePlanner, Plan } from "./Plan.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import { gatherServices, type ProxyServices } from "./ProxyServices.ts"
+import type { Answer } from "./ReadAnswer.ts"
 import { makeRelay, type ProxyResponse } from "./Relay.ts"
 import type { RequestReport } from "./RequestReport.ts"
 import { callsForStandIn } from "./StandIn.ts"
@@ -43,53 +44,67 @@ export class Proxy extends Context.Service<
       const attempts = makeAttempts(services)
       const relay = makeRelay(services)
 
-      /** `board` is told of each flight in the moment that it begins. */
-      const answer = Effect.fnUntraced(function* (request: ProxyRequest, board: (flight: Flight) => void) {
-        let flight: Flight | undefined
-        const planned = planFor(request)
-        // From here to the limits everything happens in one breath: an interruption finds either nothing or the flight.
-        let plan = Effect.isEffect(planned) ? yield* planned : planned
-        for (;;) {
-          if (!(plan instanceof Plan)) return yield* plan
-          const { mission } = plan
-          const before = flight
-          flight = plan.flight
-          board(flight)
-          if (before === undefined) {
-            const refused = takeLimits(services, request, plan)
-            if (refused !== undefined) return yield* refused
-          } else flight.takeOver(before)
-          services.retry.requested(flight.pool)
-          const outcome = yield* Effect.result(attempts(mission))
+      /**
+       * `board` is told of each flight in the moment that it begins; `before` is the one that has come to nothing. Up to
+       * the attempts nothing waits, so that an interruption finds either nothing or the flight. Plain functions, as every
+       * request comes by here: a generator for each costs some 2 µs.
+       */
+      const fly = (
+        request: ProxyRequest,
+        plan: Plan | GatewayError,
+        board: (flight: Flight) => void,
+        before?: Flight
+      ): Effect.Effect<ProxyResponse, GatewayError> => {
+        if (!(plan instanceof Plan)) return Effect.fail(plan)
+        const { flight, mission } = plan
+        board(flight)
+        if (before === undefined) {
+          const refused = takeLimits(services, request, plan)
+          if (refused !== undefined) return Effect.fail(refused)
+        } else flight.takeOver(before)
+        services.retry.requested(flight.pool)
+        /** The plan for another model, where one is to be asked in place of this. */
+        const instead = (worth: Answer | GatewayError): Effect.Effect<ProxyResponse, GatewayError> | undefined => {
           note(flight, request.report)
-          const worth = Result.isFailure(outcome) ? outcome.failure : outcome.success
-          const next =
-            plan.standIn !== undefined && callsForStandIn(worth, flight.silences > 0) ? plan.standIn() : undefined
-          if (next !== undefined) {
-            services.metrics.retries(flight.pool.name, "fallback")(1)
-            plan = next
-            continue
-          }
-          if (Result.isFailure(outcome)) return yield* outcome.failure
-          const response = relay(mission, outcome.success, request.report)
-          // Nobody is asked again: a stream may take minutes, and its prompt would be in memory all the time.
-          request.payload.letGo()
-          addLimits(flight, response.headers)
-          return response
+          const isCalledFor = plan.standIn !== undefined && callsForStandIn(worth, flight.silences > 0)
+          const next = isCalledFor ? plan.standIn() : undefined
+          if (next === undefined) return undefined
+          services.metrics.retries(flight.pool.name, "fallback")(1)
+          return fly(request, next, board, flight)
         }
-      })
+        return Effect.matchEffect(attempts(mission), {
+          onFailure: (error) => instead(error) ?? Effect.fail(error),
+          onSuccess: (answer) => {
+            const other = instead(answer)
+            if (other !== undefined) return other
+            const response = relay(mission, answer, request.report)
+            // Nobody is asked again: a stream may take minutes, and its prompt would be in memory all the time.
+            request.payload.letGo()
+            addLimits(flight, response.headers)
+            return Effect.succeed(response)
+          }
+        })
+      }
+      /** Suspended: what has ended is kept by no frame of what is still to come, and with it the request's body. */
+      const answer = (request: ProxyRequest, board: (flight: Flight) => void) =>
+        Effect.suspend(() => {
+          const planned = planFor(request)
+          return Effect.isEffect(planned)
+            ? Effect.flatMap(planned, (plan) => fly(request, plan, board))
+            : fly(request, planned, board)
+        })
       const handle = <A, E>(request: ProxyRequest, use: (answer: ProxyResponse) => Effect.Effect<A, E>) =>
         Effect.suspend(() => {
           let flight: Flight | undefined
           const answered = answer(request, (next) => {
             flight = next
           })
-          const land = Effect.sync(() => {
-            if (flight === undefined) return
+          return Effect.onExitPrimitive(Effect.flatMap(answered, use), () => {
+            if (flight === undefined) return undefined
             note(flight, request.report)
             flight.land()
+            return undefined
           })
-          return Effect.ensuring(Effect.flatMap(answered, use), land)
         })
       return Proxy.of({ handle, models: services.scheduler.models })
     })
