@@ -1,38 +1,29 @@
 /** Engines close connections that were idle for a while (uvicorn after five seconds), often just as a request comes. */
-import { createServer, type Server } from "node:http"
+import { createServer } from "node:http"
 import { setTimeout as sleep } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { listen } from "../backend/Origin.ts"
 import { ask, chat } from "./Ask.ts"
 import { serve } from "./Program.ts"
 
 const answer = JSON.stringify({ object: "chat.completion", choices: [{ index: 0, finish_reason: "stop" }] })
 
 /** Breaks each connection so many milliseconds after its last answer, without a word beforehand. */
-const impatient = (patience: number) =>
-  Effect.acquireRelease(
-    Effect.promise(async () => {
-      const counts = { connections: 0, answers: 0 }
-      const server: Server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
-        request.resume().once("end", () => {
-          response.setHeader("content-type", "application/json")
-          response.end(request.url === "/v1/models" ? '{"data":[{"id":"sim-model"}]}' : answer)
-          if (request.method === "POST") counts.answers++
-          setTimeout(() => request.socket.destroy(), patience)
-        })
-      })
-      server.on("connection", () => counts.connections++)
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-      const address = server.address()
-      const port = typeof address === "object" && address !== null ? address.port : 0
-      return { server, counts, url: `http://127.0.0.1:${port}` }
-    }),
-    ({ server }) =>
-      Effect.sync(() => {
-        server.closeAllConnections()
-        server.close()
-      })
-  )
+const impatient = Effect.fnUntraced(function* (patience: number) {
+  const counts = { connections: 0, answers: 0 }
+  const server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
+    request.resume().once("end", () => {
+      response.setHeader("content-type", "application/json")
+      response.end(request.url === "/v1/models" ? '{"data":[{"id":"sim-model"}]}' : answer)
+      if (request.method === "POST") counts.answers++
+      setTimeout(() => request.socket.destroy(), patience)
+    })
+  })
+  server.on("connection", () => counts.connections++)
+  const port = yield* listen(server, () => server.closeAllConnections())
+  return { counts, url: `http://127.0.0.1:${port}` }
+})
 
 describe("an engine that closes idle connections as the next request comes", () => {
   it.live("loses none, though it has no stand-in, and stays in good standing", () =>
@@ -60,32 +51,23 @@ describe("an engine that closes idle connections as the next request comes", () 
 })
 
 /** Serves once on each connection; what comes after that is told that the connection had been idle for too long. */
-const lateTeller = Effect.acquireRelease(
-  Effect.promise(async () => {
-    const counts = { late: 0 }
-    const served = new WeakSet<object>()
-    const server: Server = createServer((request, response) => {
-      request.resume().once("end", () => {
-        if (request.method === "POST" && served.has(request.socket)) {
-          counts.late++
-          return void response.writeHead(408, { connection: "close" }).end()
-        }
-        if (request.method === "POST") served.add(request.socket)
-        response.setHeader("content-type", "application/json")
-        response.end(request.method === "POST" ? answer : '{"data":[{"id":"sim-model"}]}')
-      })
+const lateTeller = Effect.gen(function* () {
+  const counts = { late: 0 }
+  const served = new WeakSet<object>()
+  const server = createServer((request, response) => {
+    request.resume().once("end", () => {
+      if (request.method === "POST" && served.has(request.socket)) {
+        counts.late++
+        return void response.writeHead(408, { connection: "close" }).end()
+      }
+      if (request.method === "POST") served.add(request.socket)
+      response.setHeader("content-type", "application/json")
+      response.end(request.method === "POST" ? answer : '{"data":[{"id":"sim-model"}]}')
     })
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-    const address = server.address()
-    const port = typeof address === "object" && address !== null ? address.port : 0
-    return { server, counts, url: `http://127.0.0.1:${port}` }
-  }),
-  ({ server }) =>
-    Effect.sync(() => {
-      server.closeAllConnections()
-      server.close()
-    })
-)
+  })
+  const port = yield* listen(server, () => server.closeAllConnections())
+  return { counts, url: `http://127.0.0.1:${port}` }
+})
 
 describe("an engine that answers 408 to what comes on a connection that it has given up", () => {
   it.live("loses none, without a retry of the pool's, and stays in good standing", () =>

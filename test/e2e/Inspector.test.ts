@@ -2,22 +2,14 @@
 import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { listen } from "../backend/Origin.ts"
 import { ask } from "./Ask.ts"
 import { eventually, type Program, run, serve } from "./Program.ts"
 
 const startedOn = (port: number) => [`--inspect-port=${port}`]
 
 /** A port that is free as far as anything here knows. */
-const freePort = Effect.promise(
-  () =>
-    new Promise<number>((resolve) => {
-      const server = createServer().listen(0, "127.0.0.1", () => {
-        const address = server.address()
-        const port = typeof address === "object" && address !== null ? address.port : 0
-        server.close(() => resolve(port))
-      })
-    })
-)
+const freePort = Effect.scoped(Effect.suspend(() => listen(createServer())))
 
 const answers = (port: number) =>
   Effect.promise(() =>

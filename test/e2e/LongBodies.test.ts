@@ -4,6 +4,7 @@ import * as http from "node:http"
 import { Worker } from "node:worker_threads"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { listen } from "../backend/Origin.ts"
 import { eventually, serve } from "./Program.ts"
 
 /** Just below the usual limit of 16 MiB. */
@@ -56,31 +57,21 @@ const shapes: ReadonlyArray<Case> = [
 ]
 
 /** An engine that reads what it is sent, and remembers of it nothing but its hash. */
-const engine = Effect.acquireRelease(
-  Effect.callback<{ readonly url: string; readonly seen: Array<string>; readonly server: http.Server }>((resume) => {
-    const seen: Array<string> = []
-    const server = http.createServer((request, response) => {
-      const hash = createHash("sha256")
-      request.on("data", (chunk: Buffer) => hash.update(chunk))
-      request.on("end", () => {
-        response.setHeader("content-type", "application/json")
-        if (request.method === "GET") return response.end('{"object":"list","data":[{"id":"m","object":"model"}]}')
-        seen.push(hash.digest("hex"))
-        return response.end('{"choices":[]}')
-      })
+const engine = Effect.gen(function* () {
+  const seen: Array<string> = []
+  const server = http.createServer((request, response) => {
+    const hash = createHash("sha256")
+    request.on("data", (chunk: Buffer) => hash.update(chunk))
+    request.on("end", () => {
+      response.setHeader("content-type", "application/json")
+      if (request.method === "GET") return response.end('{"object":"list","data":[{"id":"m","object":"model"}]}')
+      seen.push(hash.digest("hex"))
+      return response.end('{"choices":[]}')
     })
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      const port = typeof address === "object" && address !== null ? address.port : 0
-      resume(Effect.succeed({ url: `http://127.0.0.1:${port}`, seen, server }))
-    })
-  }),
-  ({ server }) =>
-    Effect.sync(() => {
-      server.close()
-      server.closeAllConnections()
-    })
-)
+  })
+  const port = yield* listen(server, () => server.closeAllConnections())
+  return { url: `http://127.0.0.1:${port}`, seen }
+})
 
 const post = (url: string, body: Buffer): Effect.Effect<number> =>
   Effect.callback((resume) => {

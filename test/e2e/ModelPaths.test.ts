@@ -2,47 +2,32 @@
 import { createServer } from "node:http"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { listen } from "../backend/Origin.ts"
 import { ask, post } from "./Ask.ts"
 import { eventually, serve } from "./Program.ts"
 
-interface Engine {
-  readonly url: string
-  readonly seen: ReadonlyArray<string>
-}
-
 /** Knows its own models only, as engines do, and tells what it was asked for. */
-const engine = (...models: ReadonlyArray<string>) =>
-  Effect.acquireRelease(
-    Effect.callback<Engine & { readonly stop: () => void }>((resume) => {
-      const seen: Array<string> = []
-      const server = createServer((request, response) => {
-        const chunks: Array<Uint8Array> = []
-        request.on("data", (chunk: Uint8Array) => chunks.push(chunk))
-        request.on("end", () => {
-          response.setHeader("content-type", "application/json")
-          if (request.url === "/v1/models" && request.method === "GET") {
-            response.end(JSON.stringify({ object: "list", data: models.map((id) => ({ id })) }))
-            return
-          }
-          const body = Buffer.concat(chunks).toString("utf8")
-          seen.push(`${request.method} ${request.url}`)
-          const unknown = body.includes('"model"') && !models.some((model) => body.includes(JSON.stringify(model)))
-          response.statusCode = unknown ? 404 : 200
-          response.end(JSON.stringify({ body }))
-        })
-      })
-      server.listen(0, "127.0.0.1", () => {
-        const address = server.address()
-        const port = typeof address === "object" && address !== null ? address.port : 0
-        const stop = () => {
-          server.close()
-          server.closeAllConnections()
-        }
-        resume(Effect.succeed({ url: `http://127.0.0.1:${port}`, seen, stop }))
-      })
-    }),
-    ({ stop }) => Effect.sync(stop)
-  )
+const engine = Effect.fnUntraced(function* (...models: ReadonlyArray<string>) {
+  const seen: Array<string> = []
+  const server = createServer((request, response) => {
+    const chunks: Array<Uint8Array> = []
+    request.on("data", (chunk: Uint8Array) => chunks.push(chunk))
+    request.on("end", () => {
+      response.setHeader("content-type", "application/json")
+      if (request.url === "/v1/models" && request.method === "GET") {
+        response.end(JSON.stringify({ object: "list", data: models.map((id) => ({ id })) }))
+        return
+      }
+      const body = Buffer.concat(chunks).toString("utf8")
+      seen.push(`${request.method} ${request.url}`)
+      const unknown = body.includes('"model"') && !models.some((model) => body.includes(JSON.stringify(model)))
+      response.statusCode = unknown ? 404 : 200
+      response.end(JSON.stringify({ body }))
+    })
+  })
+  const port = yield* listen(server, () => server.closeAllConnections())
+  return { url: `http://127.0.0.1:${port}`, seen }
+})
 
 const setUp = Effect.fnUntraced(function* (config: object = {}) {
   const llama = yield* engine("llama3:8b", "shared")

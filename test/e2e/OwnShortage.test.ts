@@ -3,31 +3,23 @@ import { createServer } from "node:http"
 import { connect, type Socket } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { listen } from "../backend/Origin.ts"
 import { ask, chat } from "./Ask.ts"
 import { eventually, type Gateway, serve } from "./Program.ts"
 
 const completion = JSON.stringify({ object: "chat.completion", choices: [{ index: 0, finish_reason: "stop" }] })
 
-/** Takes a moment for each answer, so that connections are held; can be told to close each of its own at once. */
-const engine = Effect.acquireRelease(
-  Effect.promise(async () => {
-    const server = createServer({ keepAliveTimeout: 1 }, (request, response) => {
-      request.resume().once("end", () => {
-        response.setHeader("content-type", "application/json")
-        if (request.method === "GET") response.end('{"object":"list","data":[{"id":"sim-model"}]}')
-        else setTimeout(() => response.end(completion), 100)
-      })
+/** Takes a moment for each answer, so that connections are held, and keeps none for long. Tells its port. */
+const engine = Effect.suspend(() => {
+  const server = createServer({ keepAliveTimeout: 1 }, (request, response) => {
+    request.resume().once("end", () => {
+      response.setHeader("content-type", "application/json")
+      if (request.method === "GET") response.end('{"object":"list","data":[{"id":"sim-model"}]}')
+      else setTimeout(() => response.end(completion), 100)
     })
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-    const address = server.address()
-    return { server, port: typeof address === "object" && address !== null ? address.port : 0 }
-  }),
-  ({ server }) =>
-    Effect.sync(() => {
-      server.closeAllConnections()
-      server.close()
-    })
-)
+  })
+  return listen(server, () => server.closeAllConnections())
+})
 
 interface Client {
   readonly socket: Socket
@@ -65,7 +57,7 @@ describe("a gateway whose file descriptors run out", () => {
   for (const host of ["127.0.0.1", "localhost"]) {
     it.live(`blames no backend, tells the setting that helps, and serves on: backend at ${host}`, () =>
       Effect.gen(function* () {
-        const { port } = yield* engine
+        const port = yield* engine
         const gateway = yield* serve(
           {
             backends: [

@@ -10,6 +10,7 @@ import { OpenAIRealtimeWS } from "openai/realtime/ws"
 import { ResponsesWS } from "openai/resources/responses/ws"
 import { WebSocket, WebSocketServer } from "ws"
 import { ca, server } from "../backend/Certificates.ts"
+import { listen } from "../backend/Origin.ts"
 import { folderWith } from "../Folder.ts"
 import { serve } from "./Program.ts"
 
@@ -38,32 +39,23 @@ const setUp = Effect.fnUntraced(function* (config: object) {
 })
 
 /** An engine of the `ws` package, which writes down what it is asked and sends back what it gets. */
-const engine = (options: { readonly tls?: boolean } = {}) =>
-  Effect.acquireRelease(
-    Effect.callback<{ url: string; asked: Array<Asked>; close: () => void }>((resume) => {
-      const asked: Array<Asked> = []
-      const http = options.tls === true ? createTlsServer(server) : createServer((_, response) => response.end("{}"))
-      const sockets = new WebSocketServer({
-        server: http,
-        handleProtocols: (offered) => ["realtime", "mine"].find((one) => offered.has(one)) ?? false
-      })
-      sockets.on("connection", (socket, { headers, url = "" }) => {
-        asked.push({ headers, url })
-        socket.on("message", (data, isBinary) => socket.send(data, { binary: isBinary }))
-      })
-      http.listen(0, "127.0.0.1", () => {
-        const address = http.address()
-        const port = typeof address === "object" && address !== null ? address.port : 0
-        const url = `${options.tls === true ? "https" : "http"}://127.0.0.1:${port}`
-        const close = () => {
-          for (const socket of sockets.clients) socket.terminate()
-          http.close()
-        }
-        resume(Effect.succeed({ url, asked, close }))
-      })
-    }),
-    ({ close }) => Effect.sync(close)
-  )
+const engine = Effect.fnUntraced(function* (options: { readonly tls?: boolean } = {}) {
+  const asked: Array<Asked> = []
+  const http = options.tls === true ? createTlsServer(server) : createServer((_, response) => response.end("{}"))
+  const sockets = new WebSocketServer({
+    server: http,
+    handleProtocols: (offered) => ["realtime", "mine"].find((one) => offered.has(one)) ?? false
+  })
+  sockets.on("connection", (socket, { headers, url = "" }) => {
+    asked.push({ headers, url })
+    socket.on("message", (data, isBinary) => socket.send(data, { binary: isBinary }))
+  })
+  const port = yield* listen(http, () => {
+    for (const socket of sockets.clients) socket.terminate()
+    http.closeAllConnections()
+  })
+  return { url: `${options.tls === true ? "https" : "http"}://127.0.0.1:${port}`, asked }
+})
 
 interface Asked {
   readonly headers: Readonly<Record<string, unknown>>

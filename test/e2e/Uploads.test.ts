@@ -4,14 +4,8 @@ import { createServer, type IncomingMessage } from "node:http"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import OpenAI, { toFile } from "openai"
+import { listen } from "../backend/Origin.ts"
 import { eventually, serve } from "./Program.ts"
-
-interface Engine {
-  readonly url: string
-  /** `model sha256-of-the-file`, one for each upload. */
-  readonly uploads: Array<string>
-  status: number
-}
 
 const formOf = async (request: IncomingMessage): Promise<FormData> => {
   const chunks: Array<Buffer> = []
@@ -24,41 +18,31 @@ const formOf = async (request: IncomingMessage): Promise<FormData> => {
 const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex").slice(0, 12)
 
 /** Takes forms for its own models only, as engines do. */
-const engine = (...models: ReadonlyArray<string>) =>
-  Effect.acquireRelease(
-    Effect.callback<Engine & { readonly stop: () => void }>((resume) => {
-      const state = { uploads: new Array<string>(), status: 200 }
-      const server = createServer((request, response) => {
-        response.setHeader("content-type", "application/json")
-        if (request.method === "GET") {
-          response.end(JSON.stringify({ object: "list", data: models.map((id) => ({ id })) }))
-          return
-        }
-        formOf(request).then(
-          async (form) => {
-            const file = form.get("file")
-            const bytes = file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : new Uint8Array()
-            const named = form.getAll("model").at(-1)
-            const model = typeof named === "string" ? named : "none"
-            state.uploads.push(`${model} ${digest(bytes)}`)
-            response.statusCode = models.includes(model) || model === "none" ? state.status : 404
-            response.end(JSON.stringify({ text: model }))
-          },
-          () => response.destroy()
-        )
-      })
-      server.listen(0, "127.0.0.1", () => {
-        const address = server.address()
-        const port = typeof address === "object" && address !== null ? address.port : 0
-        const stop = () => {
-          server.close()
-          server.closeAllConnections()
-        }
-        resume(Effect.succeed(Object.assign(state, { url: `http://127.0.0.1:${port}`, stop })))
-      })
-    }),
-    ({ stop }) => Effect.sync(stop)
-  )
+const engine = Effect.fnUntraced(function* (...models: ReadonlyArray<string>) {
+  // Of each upload its model and the hash of its file.
+  const state = { uploads: new Array<string>(), status: 200 }
+  const server = createServer((request, response) => {
+    response.setHeader("content-type", "application/json")
+    if (request.method === "GET") {
+      response.end(JSON.stringify({ object: "list", data: models.map((id) => ({ id })) }))
+      return
+    }
+    formOf(request).then(
+      async (form) => {
+        const file = form.get("file")
+        const bytes = file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : new Uint8Array()
+        const named = form.getAll("model").at(-1)
+        const model = typeof named === "string" ? named : "none"
+        state.uploads.push(`${model} ${digest(bytes)}`)
+        response.statusCode = models.includes(model) || model === "none" ? state.status : 404
+        response.end(JSON.stringify({ text: model }))
+      },
+      () => response.destroy()
+    )
+  })
+  const port = yield* listen(server, () => server.closeAllConnections())
+  return Object.assign(state, { url: `http://127.0.0.1:${port}` })
+})
 
 const setUp = Effect.fnUntraced(function* (config: object = {}) {
   const a = yield* engine("whisper-1", "shared")
