@@ -3,7 +3,7 @@ import * as net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
-import { ask, chat } from "../e2e/Ask.ts"
+import { ask, chat, untilReadyz } from "../e2e/Ask.ts"
 import { eventually, serve } from "../e2e/Program.ts"
 import { memory } from "../hostile/Rig.ts"
 
@@ -29,10 +29,7 @@ describe(`${many} idle connections`, () => {
       Effect.gen(function* () {
         const engine = yield* Simulator.make()
         const gateway = yield* serve({ listeners: [{ port: 0 }], backends: [{ name: "engine", url: engine.url }] })
-        yield* eventually(
-          Effect.map(ask(`${gateway.url}/readyz`), ({ status }) => (status === 200 ? true : undefined)),
-          () => "a ready gateway"
-        )
+        yield* untilReadyz(gateway.url)
         const port = Number(new URL(gateway.url).port)
         const sockets: Array<net.Socket> = []
         yield* Effect.addFinalizer(() =>

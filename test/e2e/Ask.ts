@@ -1,5 +1,6 @@
 /** Plain HTTP with what a test wants to know of an answer. */
 import { Effect, Schema } from "effect"
+import { eventually } from "./Program.ts"
 
 export interface Answer {
   readonly status: number
@@ -19,6 +20,13 @@ export const ask = (url: string, init: RequestInit = {}): Effect.Effect<Answer> 
     const json: unknown = parsed._tag === "Some" ? parsed.value : undefined
     return { status: response.status, headers: response.headers, text, json }
   })
+
+/** Waits until a gateway says that it is ready; with 503, that it is not. */
+export const untilReadyz = (gateway: string, says: 200 | 503 = 200): Effect.Effect<Answer> =>
+  eventually(
+    Effect.map(ask(`${gateway}/readyz`), (answer) => (answer.status === says ? answer : undefined)),
+    () => `/readyz says ${says}`
+  )
 
 export const post = (url: string, body: unknown, headers: Record<string, string> = {}): Effect.Effect<Answer> =>
   ask(url, {

@@ -4,16 +4,13 @@ import * as net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
-import { ask, chat, errorOf, post } from "./Ask.ts"
-import { eventually, serve } from "./Program.ts"
+import { ask, chat, errorOf, post, untilReadyz } from "./Ask.ts"
+import { serve } from "./Program.ts"
 
 const setUp = Effect.fnUntraced(function* (config: Record<string, unknown> = {}) {
   const simulator = yield* Simulator.make()
   const gateway = yield* serve({ backends: [{ name: "engine", url: simulator.url }], ...config })
-  yield* eventually(
-    Effect.map(ask(`${gateway.url}/readyz`), ({ status }) => (status === 200 ? true : undefined)),
-    () => "a ready gateway"
-  )
+  yield* untilReadyz(gateway.url)
   return { simulator, url: gateway.url }
 })
 

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
-import { ask, chat, errorOf } from "./Ask.ts"
+import { ask, chat, errorOf, untilReadyz } from "./Ask.ts"
 import { eventually, serve } from "./Program.ts"
 
 const secrets = ["sk-client", "adm-token", "bk-token", "hunter2"]
@@ -23,10 +23,7 @@ const setUp = Effect.fnUntraced(function* (config: object = {}) {
     ],
     ...config
   })
-  yield* eventually(
-    Effect.map(ask(`${gateway.url}/readyz`), ({ status }) => (status === 200 ? true : undefined)),
-    () => "a ready gateway"
-  )
+  yield* untilReadyz(gateway.url)
   return { simulator, gateway, url: gateway.url }
 })
 

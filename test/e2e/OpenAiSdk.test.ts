@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import OpenAI, { AuthenticationError, InternalServerError, NotFoundError } from "openai"
 import { Simulator } from "../../src/sim/Simulator.ts"
+import { untilReadyz } from "./Ask.ts"
 import { eventually, serve } from "./Program.ts"
 
 const key = "sk-test"
@@ -181,10 +182,7 @@ describe("the openai package", () => {
   it.live("is told that nobody serves a model", () =>
     Effect.gen(function* () {
       const { client, gateway } = yield* setUp()
-      yield* eventually(
-        call(async () => ((await fetch(`${gateway.url}/readyz`)).status === 200 ? true : undefined)),
-        () => "a ready gateway"
-      )
+      yield* untilReadyz(gateway.url)
       const error = yield* failing(() => client.chat.completions.create({ model: "nothing", messages: hello }))
       assert.instanceOf(error, NotFoundError)
       assert.strictEqual(error.code, "model_not_found")

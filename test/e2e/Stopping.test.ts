@@ -4,7 +4,7 @@ import { Duration, Effect, Fiber } from "effect"
 import { Agent, request } from "undici"
 import { Simulator } from "../../src/sim/Simulator.ts"
 import { failureOf, figures, load, tally } from "../chaos/Load.ts"
-import { ask, chat, errorOf } from "./Ask.ts"
+import { ask, chat, errorOf, untilReadyz } from "./Ask.ts"
 import { eventually, serve } from "./Program.ts"
 
 const setUp = Effect.fnUntraced(function* (config: object = {}) {
@@ -27,10 +27,7 @@ describe.each(["SIGTERM", "SIGINT"] as const)("%s", (signal) => {
       const whole = yield* Effect.forkChild(chat(gateway.url, { max_tokens: 60 }), { startImmediately: true })
       yield* busy
       yield* gateway.signal(signal)
-      const ready = yield* eventually(
-        Effect.map(ask(`${gateway.url}/readyz`), (answer) => (answer.status === 503 ? answer : undefined)),
-        () => "/readyz says no"
-      )
+      const ready = yield* untilReadyz(gateway.url, 503)
       assert.deepInclude(ready.json, { status: "not_ready", reason: "shutting_down" })
       assert.strictEqual((yield* ask(`${gateway.url}/healthz`)).status, 200)
       const late = yield* chat(gateway.url, {}, { connection: "close" })

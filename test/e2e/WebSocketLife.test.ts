@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import { closeFrame } from "../../src/proxy/WebSocketFrames.ts"
 import { published, verify } from "../backend/ApigGateway.ts"
 import { connect } from "../hostile/Raw.ts"
-import { ask } from "./Ask.ts"
+import { ask, untilReadyz } from "./Ask.ts"
 import { collector } from "./Collector.ts"
 import { forwardProxy } from "./ForwardProxy.ts"
 import { eventually } from "./Program.ts"
@@ -153,10 +153,7 @@ describe("the end of the program", () => {
       const set = yield* scene({ server: { shutdownGrace: "2s" } })
       const { line, peer } = yield* set.open()
       yield* set.gateway.signal("SIGTERM")
-      yield* eventually(
-        Effect.map(ask(`${set.gateway.url}/readyz`), ({ status }) => (status === 503 ? true : undefined)),
-        () => "/readyz says no"
-      )
+      yield* untilReadyz(set.gateway.url, 503)
       line.write(textFrame("still here"))
       yield* peer.until((received) => received.endsWith("still here"))
       yield* line.until(line.closed)
@@ -171,10 +168,7 @@ describe("the end of the program", () => {
       const set = yield* scene({ server: { shutdownGrace: "10m" } })
       const { line, peer } = yield* set.open()
       yield* set.gateway.signal("SIGTERM")
-      yield* eventually(
-        Effect.map(ask(`${set.gateway.url}/readyz`), ({ status }) => (status === 503 ? true : undefined)),
-        () => "/readyz says no"
-      )
+      yield* untilReadyz(set.gateway.url, 503)
       const late = yield* set.client()
       yield* late.until(late.closed)
       assert.strictEqual(codeOf(late.received()), "shutting_down")
