@@ -1,12 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { HttpServerResponse } from "effect/http"
 import { version } from "../../src/domain/Version.ts"
 import { healthRoutes } from "../../src/http/HealthRoutes.ts"
-import { answerOwn } from "../../src/http/OwnRoutes.ts"
 import type { Snapshot } from "../../src/registry/Registry.ts"
 import { backendOf } from "../registry/Fixtures.ts"
-import { incoming, listener, snapshot } from "./Requests.ts"
+import { answerOf, snapshot } from "./Requests.ts"
 
 const limits = { unhealthyAfter: 1, healthyAfter: 1 }
 
@@ -36,8 +34,7 @@ const ask = Effect.fnUntraced(function* (path: string, shown: Snapshot, { draini
   const route = healthRoutes({ deadlines, startedAt: 0, isDraining: () => draining }).get(path)
   assert.isDefined(route)
   assert.strictEqual(route.access, "public")
-  const request = { incoming: incoming({ path }), snapshot: shown, listener: listener(), key: undefined }
-  const response = HttpServerResponse.toWeb(yield* answerOwn(route, request))
+  const response = yield* answerOf(route, { path }, shown)
   const json = yield* Effect.promise((): Promise<unknown> => response.json())
   return { status: response.status, json }
 })

@@ -1,10 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { HttpServerResponse } from "effect/http"
 import type { ModelInfo } from "../../src/domain/Health.ts"
 import { modelRoute, modelsRoute } from "../../src/http/ModelsRoutes.ts"
-import { answerOwn, type OwnRoute } from "../../src/http/OwnRoutes.ts"
-import { incoming, listener, snapshot } from "./Requests.ts"
+import { jsonOf } from "./Requests.ts"
 
 const served: ReadonlyArray<ModelInfo> = [
   { id: "plain", created: 7, ownedBy: "lab", maxModelLen: 4096 },
@@ -16,13 +14,8 @@ const served: ReadonlyArray<ModelInfo> = [
 
 const prefix = "/v1/models/"
 
-const asked = (route: OwnRoute, path: string) =>
-  answerOwn(route, { incoming: incoming({ path }), snapshot: snapshot(), listener: listener(), key: undefined }).pipe(
-    Effect.flatMap((response) => Effect.promise((): Promise<unknown> => HttpServerResponse.toWeb(response).json()))
-  )
-
 const one = (segment: string) =>
-  asked(
+  jsonOf(
     modelRoute(() => served, prefix),
     prefix + segment
   )
@@ -30,7 +23,7 @@ const one = (segment: string) =>
 describe("the list of models", () => {
   it.effect("is in OpenAI's form", () =>
     Effect.map(
-      asked(
+      jsonOf(
         modelsRoute(() => served.slice(0, 2)),
         "/v1/models"
       ),
@@ -48,7 +41,7 @@ describe("the list of models", () => {
 
   it.effect("may be empty", () =>
     Effect.map(
-      asked(
+      jsonOf(
         modelsRoute(() => []),
         "/v1/models"
       ),

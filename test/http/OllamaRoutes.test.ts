@@ -1,10 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
-import { HttpServerResponse } from "effect/http"
 import type { ModelInfo } from "../../src/domain/Health.ts"
 import { residentRoute, tagsRoute } from "../../src/http/OllamaRoutes.ts"
-import { answerOwn, type OwnRoute } from "../../src/http/OwnRoutes.ts"
-import { incoming, listener, snapshot } from "./Requests.ts"
+import { jsonOf } from "./Requests.ts"
 
 const model = (id: string): ModelInfo => ({ id, created: 1_700_000_000, ownedBy: "library" })
 
@@ -13,11 +11,6 @@ const served = ["llama3", "llama3:latest", "qwen3:0.6b", "org/plain"].map(model)
 /** Of those that are served, one is in memory. */
 const models = (_snapshot: unknown, _listener: unknown, _key: unknown, presence = "served") =>
   presence === "served" ? served : served.slice(2, 3)
-
-const asked = (route: OwnRoute, path: string) =>
-  answerOwn(route, { incoming: incoming({ path }), snapshot: snapshot(), listener: listener(), key: undefined }).pipe(
-    Effect.flatMap((response) => Effect.promise((): Promise<unknown> => HttpServerResponse.toWeb(response).json()))
-  )
 
 const details = { parent_model: "", format: "", family: "", families: [], parameter_size: "", quantization_level: "" }
 
@@ -28,7 +21,7 @@ const entriesOf = (body: unknown) => decode(body).models
 
 describe("Ollama's list of models", () => {
   it.effect("has each model once, under the name with its tag", () =>
-    Effect.map(asked(tagsRoute(models), "/api/tags"), (body) => {
+    Effect.map(jsonOf(tagsRoute(models), "/api/tags"), (body) => {
       assert.deepStrictEqual(
         entriesOf(body).map(({ model: id, name }) => [name, id]),
         ["llama3:latest", "qwen3:0.6b", "org/plain"].map((id) => [id, id])
@@ -37,7 +30,7 @@ describe("Ollama's list of models", () => {
   )
 
   it.effect("has the members that Ollama's clients read", () =>
-    Effect.map(asked(tagsRoute(models), "/api/tags"), (body) => {
+    Effect.map(jsonOf(tagsRoute(models), "/api/tags"), (body) => {
       for (const entry of entriesOf(body)) {
         assert.deepInclude(entry, { modified_at: "2023-11-14T22:13:20.000Z", size: 0, details })
         assert.match(String(entry["digest"]), /^[0-9a-f]{64}$/)
@@ -47,7 +40,7 @@ describe("Ollama's list of models", () => {
 
   it.effect("may be empty", () =>
     Effect.map(
-      asked(
+      jsonOf(
         tagsRoute(() => []),
         "/api/tags"
       ),
@@ -56,7 +49,7 @@ describe("Ollama's list of models", () => {
   )
 
   it.effect("of those in memory has no others, and says how much they take", () =>
-    Effect.map(asked(residentRoute(models), "/api/ps"), (body) => {
+    Effect.map(jsonOf(residentRoute(models), "/api/ps"), (body) => {
       const [first, ...rest] = entriesOf(body)
       assert.deepStrictEqual(rest, [])
       assert.deepInclude(first, { name: "qwen3:0.6b", model: "qwen3:0.6b", size: 0, size_vram: 0, details })

@@ -1,18 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
-import { answerOwn, nothingHere, type OwnRoute, wrongMethod } from "../../src/http/OwnRoutes.ts"
-import { incoming, listener, snapshot } from "./Requests.ts"
+import { nothingHere, type OwnRoute, wrongMethod } from "../../src/http/OwnRoutes.ts"
+import { answerOf } from "./Requests.ts"
 
 const answering = (text: string) => () => Effect.succeed(HttpServerResponse.text(text))
 
-const outcome = (methods: OwnRoute["methods"], method: string) => {
-  const request = { incoming: incoming({ method }), snapshot: snapshot(), listener: listener(), key: undefined }
-  return answerOwn({ route: "/x", access: "public", methods }, request).pipe(
-    Effect.flatMap((response) => Effect.promise(() => HttpServerResponse.toWeb(response).text())),
+const outcome = (methods: OwnRoute["methods"], method: string) =>
+  answerOf({ route: "/x", access: "public", methods }, { method }).pipe(
+    Effect.flatMap((response) => Effect.promise(() => response.text())),
     Effect.catch((error) => Effect.succeed(`${error.status} ${"allow" in error ? error.allow : error.code}`))
   )
-}
 
 describe("a route of the gateway's own", () => {
   const methods = { GET: answering("got"), POST: answering("posted") }

@@ -1,12 +1,13 @@
 /** Requests as they come in over Node, without a socket that leads anywhere. */
 import { IncomingMessage, ServerResponse } from "node:http"
 import { Socket } from "node:net"
-import { Schema } from "effect"
-import { HttpServerRequest } from "effect/http"
+import { Effect, Schema } from "effect"
+import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { endpointAt } from "../../src/domain/Endpoint.ts"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { Listener } from "../../src/domain/Listener.ts"
 import type { Incoming } from "../../src/http/Incoming.ts"
+import { answerOwn, type OwnRoute } from "../../src/http/OwnRoutes.ts"
 import { BackendState, Scoreboard, type Snapshot } from "../../src/registry/Registry.ts"
 import { makeSnapshot } from "../../src/registry/Snapshot.ts"
 
@@ -51,3 +52,16 @@ export const snapshot = (more: object = {}): Snapshot => {
   const board = new Scoreboard()
   return makeSnapshot(decodeConfig(more), 1, ({ name }) => new BackendState(name, board))
 }
+
+/** What one of the gateway's own routes answers, as it goes out. */
+export const answerOf = (route: OwnRoute, request: RequestLike, shown = snapshot()) =>
+  Effect.map(
+    answerOwn(route, { incoming: incoming(request), snapshot: shown, listener: listener(), key: undefined }),
+    (response) => HttpServerResponse.toWeb(response)
+  )
+
+/** The JSON that one of them answers to a GET. */
+export const jsonOf = (route: OwnRoute, path: string, shown = snapshot()) =>
+  Effect.flatMap(answerOf(route, { path }, shown), (response) =>
+    Effect.promise((): Promise<unknown> => response.json())
+  )

@@ -1,19 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { HttpServerResponse } from "effect/http"
 import { engineLoad } from "../../src/domain/Health.ts"
-import { answerOwn } from "../../src/http/OwnRoutes.ts"
 import { statsRoute } from "../../src/http/StatsRoute.ts"
 import { backendOf } from "../registry/Fixtures.ts"
-import { incoming, listener, snapshot } from "./Requests.ts"
+import { jsonOf, snapshot } from "./Requests.ts"
 
 const stats = Effect.fnUntraced(function* (now: number) {
   const shown = snapshot({ backends: [{ name: "a", url: "http://10.0.0.1:8000", adapter: "vllm" }] })
   backendOf(shown, "a").state.load = engineLoad({ running: 3, waiting: 1, kvCacheUsage: 0.5 }, 2, 1000)
   const route = statsRoute({ admission: { active: () => 0, depth: () => 0 }, deadlines: { now: () => now } })
-  const request = { incoming: incoming({ path: "/stats" }), snapshot: shown, listener: listener(), key: undefined }
-  const response = HttpServerResponse.toWeb(yield* answerOwn(route, request))
-  return yield* Effect.promise((): Promise<unknown> => response.json())
+  return yield* jsonOf(route, "/stats", shown)
 })
 
 describe("the statistics", () => {
