@@ -1,30 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
-import type { Dispatcher } from "undici"
 import { Exchange } from "../../src/backend/Exchange.ts"
 import { noteUse } from "../../src/backend/StaleConnection.ts"
 import { BodyEnd, type BodySink, UpstreamFailed, type UpstreamResponse } from "../../src/backend/UpstreamTransport.ts"
-
-/** What undici gives to steer a request with; notes what was asked of it. */
-class Controller implements Dispatcher.DispatchController {
-  aborted = false
-  paused = false
-  reason: Error | null = null
-  resumes = 0
-  readonly rawHeaders = null
-  readonly rawTrailers = null
-  abort(reason: Error): void {
-    this.aborted = true
-    this.reason = reason
-  }
-  pause(): void {
-    this.paused = true
-  }
-  resume(): void {
-    this.paused = false
-    this.resumes++
-  }
-}
+import { Controller } from "./Wire.ts"
 
 const scene = () => {
   const heads: Array<Exit.Exit<UpstreamResponse, UpstreamFailed>> = []

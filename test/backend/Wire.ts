@@ -1,18 +1,38 @@
+/** What undici has on its side of an exchange. */
+import type { Dispatcher } from "undici"
+import type { Exchange } from "../../src/backend/Exchange.ts"
+
+/** What it gives to steer a request with; notes what was asked of it. */
+export class Controller implements Dispatcher.DispatchController {
+  aborted = false
+  paused = false
+  reason: Error | null = null
+  resumes = 0
+  readonly rawHeaders = null
+  readonly rawTrailers = null
+
+  abort(reason: Error): void {
+    this.aborted = true
+    this.reason = reason
+  }
+
+  pause(): void {
+    this.paused = true
+  }
+
+  resume(): void {
+    this.paused = false
+    this.resumes++
+  }
+}
+
 /**
  * A connection as undici steers it: what has arrived is told piece by piece until it is told to stop; resumed at the very
  * end of what it had, its parser tells of a piece of no bytes, as llhttp does.
  */
-import type { Dispatcher } from "undici"
-import type { Exchange } from "../../src/backend/Exchange.ts"
-
-export class Wire implements Dispatcher.DispatchController {
-  aborted = false
-  paused = false
-  reason: Error | null = null
+export class Wire extends Controller {
   /** The end was told. */
   ended = false
-  readonly rawHeaders = null
-  readonly rawTrailers = null
   readonly #exchange: Exchange
   readonly #arrived: Array<Uint8Array> = []
   #ends = false
@@ -21,6 +41,7 @@ export class Wire implements Dispatcher.DispatchController {
   #stopped = false
 
   constructor(exchange: Exchange) {
+    super()
     this.#exchange = exchange
     exchange.onRequestStart(this)
     exchange.onResponseStart(this, 200, {})
@@ -36,18 +57,9 @@ export class Wire implements Dispatcher.DispatchController {
     this.#tell()
   }
 
-  abort(reason: Error): void {
-    this.aborted = true
-    this.reason = reason
-  }
-
-  pause(): void {
-    this.paused = true
-  }
-
-  resume(): void {
+  override resume(): void {
     if (!this.paused) return
-    this.paused = false
+    super.resume()
     if (!this.#stopped) return
     this.#stopped = false
     this.#give(new Uint8Array(0))
