@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import type { UpstreamResponse } from "../../src/backend/UpstreamTransport.ts"
+import type { UpstreamRequest, UpstreamResponse } from "../../src/backend/UpstreamTransport.ts"
 import { type Line, nextTurn, ok, onLine, readAll } from "./Line.ts"
 import type { Peer } from "./Origin.ts"
 
@@ -17,6 +17,15 @@ const asked = Effect.fnUntraced(function* ({ origin, send }: Line, answer: strin
   yield* nextTurn
   yield* nextTurn
   return { peer: on, text }
+})
+
+/** A request that has arrived on a connection that has served one before, and waits for its answer. */
+const askedAgain = Effect.fnUntraced(function* (line: Line, more: Partial<UpstreamRequest> = {}, part = "") {
+  const { peer } = yield* asked(line, ok("first"))
+  const before = peer.received().length
+  const sending = yield* Effect.forkChild(line.send(more), { startImmediately: true })
+  yield* peer.until((received) => received.length > before && received.slice(before).includes(part))
+  return { peer, sending }
 })
 
 const statusAndText = Effect.fnUntraced(function* (response: UpstreamResponse) {
@@ -104,10 +113,7 @@ describe("an engine that says on a kept connection that it had waited for too lo
       it.live(`is asked again on another connection, unnoticed: ${how}, ${method} ${body?.length ?? 0}`, () =>
         onLine((line) =>
           Effect.gen(function* () {
-            const { peer } = yield* asked(line, ok("first"))
-            const before = peer.received().length
-            const sending = yield* Effect.forkChild(line.send({ method, body }), { startImmediately: true })
-            yield* peer.until((received) => received.length > before)
+            const { peer, sending } = yield* askedAgain(line, { method, body })
             peer.send(answer)
             const another = yield* line.origin.next
             const whole = yield* another.until((received) => received.endsWith(body?.toString("latin1") ?? "\r\n\r\n"))
@@ -138,10 +144,7 @@ describe("an engine that says on a kept connection that it had waited for too lo
   it.live("is believed when it says so on a fresh connection too", () =>
     onLine((line) =>
       Effect.gen(function* () {
-        const { peer } = yield* asked(line, ok("first"))
-        const before = peer.received().length
-        const sending = yield* Effect.forkChild(line.send(), { startImmediately: true })
-        yield* peer.until((received) => received.length > before)
+        const { peer, sending } = yield* askedAgain(line)
         peer.send(timeout)
         const another = yield* line.origin.next
         yield* another.head
@@ -155,11 +158,8 @@ describe("an engine that says on a kept connection that it had waited for too lo
   it.live("is believed where the body is being streamed: that cannot be sent twice", () =>
     onLine((line) =>
       Effect.gen(function* () {
-        const { peer } = yield* asked(line, ok("first"))
-        const before = peer.received().length
         const body = Stream.make(Buffer.from("piece"))
-        const sending = yield* Effect.forkChild(line.send({ method: "POST", body }), { startImmediately: true })
-        yield* peer.until((received) => received.slice(before).includes("piece"))
+        const { peer, sending } = yield* askedAgain(line, { method: "POST", body }, "piece")
         peer.send(timeout)
         assert.strictEqual((yield* Fiber.join(sending)).status, 408)
       })
@@ -169,10 +169,7 @@ describe("an engine that says on a kept connection that it had waited for too lo
   it.effect("is believed when it has had the request for a while: then it is about the request", () =>
     onLine((line) =>
       Effect.gen(function* () {
-        const { peer } = yield* asked(line, ok("first"))
-        const before = peer.received().length
-        const sending = yield* Effect.forkChild(line.send(), { startImmediately: true })
-        yield* peer.until((received) => received.length > before)
+        const { peer, sending } = yield* askedAgain(line)
         yield* TestClock.adjust("1 second")
         peer.send(timeout)
         assert.strictEqual((yield* Fiber.join(sending)).status, 408)
