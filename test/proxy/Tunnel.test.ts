@@ -45,11 +45,10 @@ const asked = (client: Wire, more: Question = {}): Question => ({
   ...more
 })
 
-/** Runs a test over an open WebSocket, which must have ended when the test has. */
-const opened = <E>(
-  test: (opened: Opened) => Effect.Effect<void, E>,
-  more: Omit<Setting, "script"> & { readonly question?: Question } = {}
-) => {
+type More = Omit<Setting, "script"> & { readonly question?: Question }
+
+/** Runs a test over an open WebSocket; tells its two ends as they are when the gateway has gone. */
+const over = <E>(test: (opened: Opened) => Effect.Effect<void, E>, more: More = {}) => {
   const client = new Wire()
   const engine = new Wire()
   return withGateway({ script: { a: [accept(engine.gateway)] }, ...more }, (gateway) =>
@@ -57,10 +56,13 @@ const opened = <E>(
       const fiber = yield* gateway.start(gateway.request(asked(client, more.question)))
       yield* gateway.passUntil(() => gateway.reading.status === 101)
       yield* test({ gateway, client, engine, fiber })
-      yield* gateway.join(fiber)
     })
-  )
+  ).pipe(Effect.as({ client, engine }))
 }
+
+/** The same, and it must have ended when the test has. */
+const opened = <E>(test: (opened: Opened) => Effect.Effect<void, E>, more: More = {}) =>
+  over((all) => Effect.andThen(test(all), all.gateway.join(all.fiber)), more)
 
 describe("a WebSocket that a backend has accepted", () => {
   it.effect("holds its lease while bytes go both ways, and gives it back when the engine ends", () =>
@@ -236,15 +238,7 @@ describe("a stop of the gateway", () => {
 
   it.effect("says goodbye to both sides in their own framing, and waits for them", () =>
     Effect.gen(function* () {
-      const client = new Wire()
-      const engine = new Wire()
-      yield* withGateway({ script: { a: [accept(engine.gateway)] } }, (gateway) =>
-        Effect.gen(function* () {
-          const fiber = yield* gateway.start(gateway.request(asked(client)))
-          yield* gateway.passUntil(() => gateway.reading.status === 101)
-          yield* stopped({ fiber, gateway, client, engine })
-        })
-      )
+      const { client, engine } = yield* over(stopped)
       assert.deepStrictEqual(client.received, closeFrame(1012, "the gateway stops", false))
       assert.deepStrictEqual([...engine.received.subarray(0, 2)], [0x88, 0x80 | 19])
       assert.strictEqual(engine.received.length, 2 + 4 + 19)
@@ -253,16 +247,12 @@ describe("a stop of the gateway", () => {
 
   it.effect("just ends a side that is in the middle of a frame, or has closed already", () =>
     Effect.gen(function* () {
-      const client = new Wire()
-      const engine = new Wire()
-      yield* withGateway({ script: { a: [accept(engine.gateway)] } }, (gateway) =>
+      const { client, engine } = yield* over((all) =>
         Effect.gen(function* () {
-          const fiber = yield* gateway.start(gateway.request(asked(client)))
-          yield* gateway.passUntil(() => gateway.reading.status === 101)
-          client.far.write(closeFrame(1000, "", true))
-          engine.far.write(frame("hello").subarray(0, 3))
-          yield* gateway.passUntil(() => client.received.length === 3 && engine.received.length === 8)
-          yield* stopped({ fiber, gateway, client, engine })
+          all.client.far.write(closeFrame(1000, "", true))
+          all.engine.far.write(frame("hello").subarray(0, 3))
+          yield* all.gateway.passUntil(() => all.client.received.length === 3 && all.engine.received.length === 8)
+          yield* stopped(all)
         })
       )
       assert.strictEqual(client.received.length, 3)
