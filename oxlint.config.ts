@@ -7,30 +7,33 @@ import { defineConfig } from "oxlint"
 const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly knows: ReadonlyArray<string> }> = {
   domain: { faces: ["*"], knows: [] },
   telemetry: { faces: ["Telemetry", "Shortages"], knows: ["domain"] },
-  config: { faces: ["ConfigLoader"], knows: ["domain", "telemetry"] },
-  control: { faces: ["Reloader", "Triggers"], knows: ["domain", "telemetry", "config", "registry"] },
-  registry: { faces: ["Registry", "BackendGauges", "ModelLabels"], knows: ["domain", "telemetry"] },
-  scheduler: { faces: ["Scheduler"], knows: ["domain", "telemetry", "registry"] },
+  protocol: { faces: ["*"], knows: ["domain"] },
+  config: { faces: ["ConfigLoader"], knows: ["domain", "telemetry", "protocol"] },
+  registry: { faces: ["Registry", "BackendGauges", "ModelLabels"], knows: ["domain", "telemetry", "protocol"] },
+  reload: { faces: ["Reloader", "Triggers"], knows: ["domain", "telemetry", "config", "registry"] },
+  routing: { faces: ["Router"], knows: ["domain", "telemetry", "protocol", "registry"] },
+  transport: { faces: ["UpstreamTransport", "UndiciTransport"], knows: ["domain", "telemetry", "registry"] },
+  scheduler: { faces: ["Scheduler"], knows: ["domain", "telemetry", "registry", "routing"] },
   resilience: {
     faces: [
       "Admission",
       "CircuitBreaker",
-      "Deadlines",
       "HedgePolicy",
       "OutlierDetector",
       "QueueGauges",
       "RateLimiter",
-      "RetryPolicy"
+      "RetryPolicy",
+      "Timers"
     ],
     knows: ["domain", "telemetry", "registry"]
   },
-  backend: { faces: ["BackendAdapter", "UpstreamTransport"], knows: ["domain", "telemetry", "registry"] },
-  health: { faces: ["HealthProber"], knows: ["domain", "telemetry", "registry", "backend"] },
+  backend: { faces: ["BackendAdapter"], knows: ["domain", "telemetry", "protocol", "registry", "transport"] },
+  health: { faces: ["HealthProber"], knows: ["domain", "telemetry", "registry", "transport", "backend"] },
   proxy: {
     faces: ["Proxy"],
-    knows: ["domain", "telemetry", "registry", "scheduler", "resilience", "backend"]
+    knows: ["domain", "telemetry", "protocol", "registry", "routing", "transport", "scheduler", "resilience", "backend"]
   },
-  http: { faces: ["HttpSurface"], knows: ["domain", "telemetry", "registry", "resilience", "proxy"] },
+  http: { faces: ["HttpFrontend"], knows: ["domain", "telemetry", "protocol", "registry", "resilience", "proxy"] },
   sim: { faces: ["Simulator"], knows: [] },
   bench: { faces: ["LoadHarness"], knows: [] },
   cli: {
@@ -38,9 +41,12 @@ const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly kn
     knows: [
       "domain",
       "telemetry",
+      "protocol",
       "config",
-      "control",
       "registry",
+      "reload",
+      "routing",
+      "transport",
       "scheduler",
       "resilience",
       "backend",

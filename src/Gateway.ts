@@ -1,27 +1,28 @@
 /** The program: every service as a layer, composed in this one place. */
 import { Effect, Layer } from "effect"
 import { BackendAdapter } from "./backend/BackendAdapter.ts"
-import { layerUndici } from "./backend/UndiciTransport.ts"
-import type { UpstreamTransport } from "./backend/UpstreamTransport.ts"
 import type { ConfigInvalid, Loaded } from "./config/ConfigLoader.ts"
-import { Reloader } from "./control/Reloader.ts"
 import type { GatewayConfig } from "./domain/GatewayConfig.ts"
 import { HealthProber } from "./health/HealthProber.ts"
-import { layer as layerHttp, type OnListening } from "./http/HttpSurface.ts"
+import { layer as layerHttp, type OnListening } from "./http/HttpFrontend.ts"
 import { Proxy } from "./proxy/Proxy.ts"
 import { layerBackendGauges } from "./registry/BackendGauges.ts"
 import { ModelLabels } from "./registry/ModelLabels.ts"
 import { Registry } from "./registry/Registry.ts"
+import { Reloader } from "./reload/Reloader.ts"
 import { Admission } from "./resilience/Admission.ts"
 import { CircuitBreaker } from "./resilience/CircuitBreaker.ts"
-import { Deadlines } from "./resilience/Deadlines.ts"
 import { HedgePolicy } from "./resilience/HedgePolicy.ts"
 import { OutlierDetector } from "./resilience/OutlierDetector.ts"
 import { layerQueueGauges } from "./resilience/QueueGauges.ts"
 import { RateLimiter } from "./resilience/RateLimiter.ts"
 import { RetryPolicy } from "./resilience/RetryPolicy.ts"
+import { Deadlines } from "./resilience/Timers.ts"
+import { Router } from "./routing/Router.ts"
 import { Scheduler } from "./scheduler/Scheduler.ts"
 import { Exposition, LogSettings, layerProcessFigures, layerStderr, Metrics, Tracing } from "./telemetry/Telemetry.ts"
+import { layerUndici } from "./transport/UndiciTransport.ts"
+import type { UpstreamTransport } from "./transport/UpstreamTransport.ts"
 
 const layerTelemetry = (config: GatewayConfig) =>
   Layer.mergeAll(layerProcessFigures, Exposition.layer(config.telemetry), Tracing.layer(config.telemetry)).pipe(
@@ -35,6 +36,7 @@ export const layerCore = (config: GatewayConfig, transport: Layer.Layer<Upstream
     Layer.provideMerge(HealthProber.layer),
     Layer.provideMerge(
       Layer.mergeAll(
+        Router.layer,
         Scheduler.layer,
         Admission.layer,
         CircuitBreaker.layer,

@@ -3,8 +3,8 @@
  * signed more than 15 minutes ago, so every attempt is signed anew.
  */
 import { createHash, createHmac } from "node:crypto"
+import type { Pieces } from "../domain/Bytes.ts"
 import { hashOf } from "./BodyHash.ts"
-import type { Pieces } from "./Pieces.ts"
 
 export interface SigningRequest {
   readonly method: string

@@ -1,7 +1,7 @@
 /** The hash of a body, as signatures need it. */
 import { createHash } from "node:crypto"
 import { Effect } from "effect"
-import { type Pieces, slicesOf } from "./Pieces.ts"
+import { type Pieces, slicesOf } from "../domain/Bytes.ts"
 
 /** Bytes that are hashed without a pause: one to three milliseconds. */
 const sliceBytes = 1024 * 1024

@@ -1,9 +1,9 @@
 /** From a client's request to what goes on the wire to one backend: path, headers, credentials. */
 import { Redacted } from "effect"
 import type { Backend, BackendAuth, HeaderOperation } from "../domain/Backend.ts"
+import { isAtHand, type UpstreamBody } from "../transport/UpstreamTransport.ts"
 import type { Adapter } from "./Adapter.ts"
 import { sign, signingDate } from "./ApigSigner.ts"
-import { isAtHand, type UpstreamBody } from "./UpstreamTransport.ts"
 
 /** A request after the client's hop-by-hop headers and credentials were taken off. */
 export interface Outgoing {

@@ -6,8 +6,8 @@ import { NetAddress } from "effect/net"
 import { parseAddress } from "../domain/Addresses.ts"
 import type { Backend } from "../domain/Backend.ts"
 import { isLoopbackHost } from "../domain/Loopback.ts"
+import type { UpstreamHeaders } from "../transport/UpstreamTransport.ts"
 import { clientPath, ownHostHeaders, type Prepared, target } from "./Outgoing.ts"
-import type { UpstreamHeaders } from "./UpstreamTransport.ts"
 
 /** Headers that hold references, and the form in which they do. */
 const forms = {

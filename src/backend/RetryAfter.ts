@@ -1,5 +1,5 @@
 /** How long a backend asks to be left alone. */
-import type { UpstreamHeaders } from "./UpstreamTransport.ts"
+import type { UpstreamHeaders } from "../transport/UpstreamTransport.ts"
 
 /** Where it does not say. */
 const unspecified = 1_000

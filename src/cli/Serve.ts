@@ -1,8 +1,8 @@
 import { Effect, Layer, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { ConfigLoader, formatProblem } from "../config/ConfigLoader.ts"
-import { layerTriggers, takeHangups } from "../control/Triggers.ts"
 import { layerGateway } from "../Gateway.ts"
+import { layerTriggers, takeHangups } from "../reload/Triggers.ts"
 import { fail } from "./Failure.ts"
 import { config, port } from "./Options.ts"
 

@@ -1,9 +1,9 @@
 /** What the schema of one field cannot see: names that must be unique, and names that must exist. */
 import { Result } from "effect"
-import { canonicalPath } from "../domain/Endpoint.ts"
 import { parsePathPattern, shapeOf } from "../domain/PathPattern.ts"
+import { canonicalPath } from "../protocol/Endpoint.ts"
 import { type Issue, suggestion } from "./Decoding.ts"
-import { outlineOf } from "./Outline.ts"
+import { outlineOf } from "./ReferenceIndex.ts"
 
 type Path = ReadonlyArray<PropertyKey>
 

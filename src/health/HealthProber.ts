@@ -4,11 +4,11 @@
  */
 import { Cause, Clock, Context, Duration, Effect, Equal, FiberMap, Latch, Layer, Random, Stream } from "effect"
 import { BackendAdapter, type ProbeAnswer, type ProbeKind, restFor } from "../backend/BackendAdapter.ts"
-import { BodyEnd, type UpstreamResponse, UpstreamTransport } from "../backend/UpstreamTransport.ts"
 import { type ModelInfo, standingOf } from "../domain/Health.ts"
 import { monotonicMillis } from "../domain/Time.ts"
 import { type BackendEntry, type BackendState, type HealthChange, Registry } from "../registry/Registry.ts"
 import { makeLogQueue } from "../telemetry/Telemetry.ts"
+import { BodyEnd, type UpstreamResponse, UpstreamTransport } from "../transport/UpstreamTransport.ts"
 import { parseProbe } from "./ProbeJson.ts"
 
 export class HealthProber extends Context.Service<

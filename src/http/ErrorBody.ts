@@ -1,6 +1,7 @@
 /** The gateway's own errors as a client reads them: one function for every dialect. */
-import { speaksOllama } from "../domain/Endpoint.ts"
+
 import type { GatewayError } from "../domain/Errors.ts"
+import { speaksOllama } from "../protocol/Endpoint.ts"
 
 export interface ErrorResponse {
   readonly status: number

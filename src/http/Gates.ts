@@ -9,8 +9,8 @@ import { asksForKey, authenticate, authenticateAdmin } from "./Authentication.ts
 import { isForeignApp, isPreflight, refuseBrowser } from "./BrowserGuard.ts"
 import type { ClientAddress } from "./ClientAddress.ts"
 import type { Incoming } from "./Incoming.ts"
-import type { OwnRoute } from "./OwnRoutes.ts"
 import { refuseHead, refuseLargeHead } from "./RequestHead.ts"
+import type { OwnRoute } from "./routes/BuiltinRoutes.ts"
 
 /** A request with what holds for it. */
 export interface Arrival {

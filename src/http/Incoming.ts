@@ -4,9 +4,9 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import type { HttpServerRequest } from "effect/http"
-import { canonicalPath, type Endpoint, endpointAt } from "../domain/Endpoint.ts"
+import { canonicalPath, type Endpoint, endpointAt } from "../protocol/Endpoint.ts"
 import { keyInProtocols } from "../proxy/Proxy.ts"
-import { isUpgrade } from "./WebSocketHead.ts"
+import { isUpgrade } from "./server/WebSocketHead.ts"
 
 export interface Incoming {
   readonly id: string

@@ -3,11 +3,11 @@ import { Cause, Exit } from "effect"
 import type { GatewayError } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { RequestReport } from "../proxy/Proxy.ts"
-import type { Deadlines } from "../resilience/Deadlines.ts"
+import type { Deadlines } from "../resilience/Timers.ts"
 import { type AccessLog, type Metrics, traceIdOf } from "../telemetry/Telemetry.ts"
 import type { Incoming } from "./Incoming.ts"
-import type { OwnRoute } from "./OwnRoutes.ts"
 import { endSpan } from "./RequestSpan.ts"
+import type { OwnRoute } from "./routes/BuiltinRoutes.ts"
 
 export interface Reporter {
   /** The answer is the gateway's own error. */

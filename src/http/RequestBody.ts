@@ -1,5 +1,6 @@
 /** Reading a body: up to the limit, not from a client that lets us wait, and not more of them at once than fit. */
 import { Effect, Stream } from "effect"
+import { Pieces } from "../domain/Bytes.ts"
 import { InvalidRequest, QueueFull, RequestTimeout, RequestTooLarge } from "../domain/Errors.ts"
 import {
   type BadMultipart,
@@ -9,11 +10,10 @@ import {
   type ModelForm,
   MultipartModel,
   type Payload,
-  Pieces,
   type UpstreamBody,
   UpstreamFailed
 } from "../proxy/Proxy.ts"
-import type { Deadlines, Timed } from "../resilience/Deadlines.ts"
+import type { Deadlines, Timed } from "../resilience/Timers.ts"
 import type { Incoming } from "./Incoming.ts"
 
 type BodyError = RequestTooLarge | RequestTimeout | InvalidRequest | QueueFull

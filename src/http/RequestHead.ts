@@ -2,11 +2,12 @@
  * Heads that are valid HTTP and still must not be believed: what we would read in one way and a backend in another.
  * Whoever could make the two disagree would reach what the listener, the key or the model rules keep from them.
  */
-import { canonicalPath, deploymentIn, endpointAt } from "../domain/Endpoint.ts"
+
 import { type GatewayError, HeadTooLarge, InvalidRequest } from "../domain/Errors.ts"
 import { readingsOf } from "../domain/PathSpelling.ts"
+import { canonicalPath, deploymentIn, endpointAt } from "../protocol/Endpoint.ts"
 import type { Incoming } from "./Incoming.ts"
-import { isUpgrade, refuseWebSocket } from "./WebSocketHead.ts"
+import { isUpgrade, refuseWebSocket } from "./server/WebSocketHead.ts"
 
 /**
  * Why a request cannot be served, whatever it asks for; `undefined` where nothing is wrong with its head. Nothing more is

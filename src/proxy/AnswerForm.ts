@@ -1,6 +1,6 @@
 /** What an answer is, by its head and by how its body begins. */
-import type { UpstreamResponse } from "../backend/UpstreamTransport.ts"
-import type { Mission } from "./Mission.ts"
+import type { UpstreamResponse } from "../transport/UpstreamTransport.ts"
+import type { Mission } from "./RequestPlan.ts"
 
 /** Of a body whose label does not tell, although a stream was asked for. */
 export type BodyForm =

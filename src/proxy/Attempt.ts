@@ -3,12 +3,12 @@
  * it says of the backend. Ending it gives all of that back, however it ends.
  */
 import type { Attributes } from "@opentelemetry/api"
-import { type Abort, UpstreamFailed, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
 import type { Member, PoolEntry } from "../registry/Registry.ts"
 import type { CallResult, CallRole } from "../resilience/CircuitBreaker.ts"
-import type { Timed } from "../resilience/Deadlines.ts"
+import type { Timed } from "../resilience/Timers.ts"
 import type { Lease } from "../scheduler/Scheduler.ts"
 import type { ActiveSpan } from "../telemetry/Telemetry.ts"
+import { type Abort, UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import { attemptAttributes, type RequestTrace } from "./RequestTrace.ts"
 import type { Unresolved } from "./UnresolvedFailures.ts"

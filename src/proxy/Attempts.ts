@@ -3,18 +3,18 @@
  * worth keeping or no more may be made. Nothing is committed to the client here.
  */
 import { Duration, Effect } from "effect"
-import type { UpstreamFailed } from "../backend/UpstreamTransport.ts"
 import { type GatewayError, NoHealthyBackend, QueueFull, UpstreamError, UpstreamTimeout } from "../domain/Errors.ts"
 import type { Attempted, Entry } from "../resilience/Admission.ts"
 import { Lease, type NoLease, type PickRequest } from "../scheduler/Scheduler.ts"
-import { AttemptFailed, credentialRefused, makeAsk, pastDeadline } from "./Ask.ts"
+import type { UpstreamFailed } from "../transport/UpstreamTransport.ts"
+import type { Answer } from "./AnswerReading.ts"
 import type { Attempt } from "./Attempt.ts"
-import type { Flight } from "./Flight.ts"
+import { isOverload } from "./Fallback.ts"
 import { makeHedged } from "./Hedged.ts"
-import type { Mission } from "./Mission.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
-import type { Answer } from "./ReadAnswer.ts"
-import { isOverload } from "./StandIn.ts"
+import type { Mission } from "./RequestPlan.ts"
+import type { Flight } from "./RequestState.ts"
+import { AttemptFailed, credentialRefused, makeAsk, pastDeadline } from "./SendOnce.ts"
 
 export const makeAttempts = (services: ProxyServices) => {
   const { admission, deadlines, hedging, metrics, retry, scheduler } = services

@@ -1,7 +1,8 @@
 /** An error that a backend told under a head that said 200, as the answer that it ought to have been. */
 import { Effect } from "effect"
-import { BodyEnd, type BodySink, type Chunks, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
-import type { StreamedError } from "./StreamedError.ts"
+import { type Chunks } from "../domain/Bytes.ts"
+import type { StreamedError } from "../protocol/StreamedError.ts"
+import { BodyEnd, type BodySink, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
 
 /** What was a stream is given up; what is judged, retried or passed on is `response`. */
 export class ErrorInStream {

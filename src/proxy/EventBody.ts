@@ -1,14 +1,14 @@
 /** A stream of events on its way to a client. It ends complete, or in an event that says why it does not. */
 import { Effect } from "effect"
-import { type BodySink, UpstreamFailed } from "../backend/UpstreamTransport.ts"
-import type { EndJudge } from "./EndJudge.ts"
-import type { Mission } from "./Mission.ts"
-import type { Answer } from "./ReadAnswer.ts"
-import { endPatienceMillis, type Relayed, watched } from "./RelayedBody.ts"
-import type { StreamEnd } from "./RequestReport.ts"
+import type { EndJudge } from "../protocol/StreamEndDetector.ts"
+import type { StreamEnd } from "../protocol/StreamError.ts"
+import { errorEvent, stopMessage } from "../protocol/StreamError.ts"
+import type { StreamedError } from "../protocol/StreamedError.ts"
+import { type BodySink, UpstreamFailed } from "../transport/UpstreamTransport.ts"
+import type { Answer } from "./AnswerReading.ts"
+import type { Mission } from "./RequestPlan.ts"
 import type { ContentRecorder } from "./RequestTrace.ts"
-import { errorEvent, stopMessage } from "./StreamError.ts"
-import type { StreamedError } from "./StreamedError.ts"
+import { endPatienceMillis, type Relayed, watched } from "./StreamBody.ts"
 
 /** What watches a stream of events go by, and is told of what becomes of it. */
 export interface Events {

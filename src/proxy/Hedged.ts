@@ -3,8 +3,8 @@ import { Effect, Exit, Fiber, Option } from "effect"
 import type { Member } from "../registry/Registry.ts"
 import { isAskedLast, Lease } from "../scheduler/Scheduler.ts"
 import type { Attempt } from "./Attempt.ts"
-import type { Flight } from "./Flight.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
+import type { Flight } from "./RequestState.ts"
 
 /** Runs an attempt; `since` is the one with which the client began to wait. */
 type Ask<A, E> = (attempt: Attempt, since: Attempt) => Effect.Effect<A, E>

@@ -4,7 +4,7 @@ import { administers } from "../domain/Administration.ts"
 import { PathNotAllowed } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { Member } from "../registry/Registry.ts"
-import { type PathRouter, pathRouterOf } from "../scheduler/Scheduler.ts"
+import { type PathRouter, pathRouterOf } from "../routing/Router.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 

@@ -2,26 +2,27 @@
 import { Context, Effect, Layer } from "effect"
 import { type GatewayError, RateLimitExceeded } from "../domain/Errors.ts"
 import type { Remaining } from "../resilience/RateLimiter.ts"
-import type { Scheduler } from "../scheduler/Scheduler.ts"
+import type { Router } from "../routing/Router.ts"
+import type { Answer } from "./AnswerReading.ts"
 import { makeAttempts } from "./Attempts.ts"
-import type { Flight } from "./Flight.ts"
-import { makePlanner, Plan } from "./Plan.ts"
+import { callsForStandIn } from "./Fallback.ts"
+import { makePlanner, Plan } from "./Planner.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import { gatherServices, type ProxyServices } from "./ProxyServices.ts"
-import type { Answer } from "./ReadAnswer.ts"
 import { makeRelay, type ProxyResponse } from "./Relay.ts"
 import type { RequestReport } from "./RequestReport.ts"
-import { callsForStandIn } from "./StandIn.ts"
+import type { Flight } from "./RequestState.ts"
 
-export { type BodySink, Pieces, type UpstreamBody, UpstreamFailed } from "../backend/UpstreamTransport.ts"
-export { bodyTooLarge, bodyTooSlow, bodyUnclear } from "./Ask.ts"
-export { keyInProtocols } from "./KeyProtocol.ts"
-export { type BadMultipart, boundaryOf, MultipartModel } from "./MultipartModel.ts"
+export { keyInProtocols } from "../protocol/KeyProtocol.ts"
+export { type BadMultipart, boundaryOf, MultipartModel } from "../protocol/MultipartModel.ts"
+export type { StreamEnd } from "../protocol/StreamError.ts"
+export { type BodySink, type UpstreamBody, UpstreamFailed } from "../transport/UpstreamTransport.ts"
 export { refusePath } from "./PassThrough.ts"
 export type { ModelForm, Payload, ProxyRequest } from "./ProxyRequest.ts"
 export type { ProxyResponse } from "./Relay.ts"
-export type { Relayed } from "./RelayedBody.ts"
-export { RequestReport, type StreamEnd } from "./RequestReport.ts"
+export { RequestReport } from "./RequestReport.ts"
+export { bodyTooLarge, bodyTooSlow, bodyUnclear } from "./SendOnce.ts"
+export type { Relayed } from "./StreamBody.ts"
 export type { Tunnel } from "./Tunnel.ts"
 
 export class Proxy extends Context.Service<
@@ -33,7 +34,7 @@ export class Proxy extends Context.Service<
       use: (answer: ProxyResponse) => Effect.Effect<A, E>
     ) => Effect.Effect<A, E | GatewayError>
     /** What clients of a listener (with a key) can ask for, each name once. */
-    readonly models: Scheduler["Service"]["models"]
+    readonly models: Router["Service"]["models"]
   }
 >()("weir/proxy/Proxy") {
   static readonly layer = Layer.effect(
@@ -106,7 +107,7 @@ export class Proxy extends Context.Service<
             return undefined
           })
         })
-      return Proxy.of({ handle, models: services.scheduler.models })
+      return Proxy.of({ handle, models: services.router.models })
     })
   )
 }

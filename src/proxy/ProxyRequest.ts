@@ -1,9 +1,10 @@
 /** A request as it comes in to the data plane. */
-import type { UpstreamBody } from "../backend/UpstreamTransport.ts"
+
 import type { ApiKey } from "../domain/ApiKey.ts"
-import type { Endpoint } from "../domain/Endpoint.ts"
 import type { Listener } from "../domain/Listener.ts"
+import type { Endpoint } from "../protocol/Endpoint.ts"
 import type { Snapshot } from "../registry/Registry.ts"
+import type { UpstreamBody } from "../transport/UpstreamTransport.ts"
 import type { RequestReport } from "./RequestReport.ts"
 
 export interface ProxyRequest {

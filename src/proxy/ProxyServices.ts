@@ -1,21 +1,23 @@
 /** What the data plane works with, gathered once. */
 import { Effect } from "effect"
 import { BackendAdapter } from "../backend/BackendAdapter.ts"
-import { UpstreamTransport } from "../backend/UpstreamTransport.ts"
 import { ModelLabels } from "../registry/ModelLabels.ts"
 import { Registry } from "../registry/Registry.ts"
 import { Admission } from "../resilience/Admission.ts"
 import { CircuitBreaker } from "../resilience/CircuitBreaker.ts"
-import { Deadlines } from "../resilience/Deadlines.ts"
 import { HedgePolicy } from "../resilience/HedgePolicy.ts"
 import { RateLimiter } from "../resilience/RateLimiter.ts"
 import { RetryPolicy } from "../resilience/RetryPolicy.ts"
+import { Deadlines } from "../resilience/Timers.ts"
+import { Router } from "../routing/Router.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
 import { Metrics, Tracing } from "../telemetry/Telemetry.ts"
+import { UpstreamTransport } from "../transport/UpstreamTransport.ts"
 
 export const gatherServices = Effect.gen(function* () {
   return {
     registry: yield* Registry,
+    router: yield* Router,
     scheduler: yield* Scheduler,
     admission: yield* Admission,
     breaker: yield* CircuitBreaker,

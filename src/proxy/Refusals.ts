@@ -1,6 +1,6 @@
 /** What the text of a refusal says. */
-import { asBuffer, joined } from "../backend/UpstreamTransport.ts"
-import type { Answer } from "./ReadAnswer.ts"
+import { asBuffer, joined } from "../domain/Bytes.ts"
+import type { Answer } from "./AnswerReading.ts"
 
 /** Bytes of an answer that are searched: the text of an error is short. */
 const maxTextBytes = 16_384

@@ -3,19 +3,21 @@
  * it and watches whether the end is a real one.
  */
 import { Effect } from "effect"
-import { asBuffer, joined, type UpstreamResponse } from "../backend/UpstreamTransport.ts"
+import { asBuffer, joined } from "../domain/Bytes.ts"
+import type { EndJudge } from "../protocol/StreamEndDetector.ts"
+import type { StreamEnd } from "../protocol/StreamError.ts"
+import { readEvalCounts, readUsage } from "../protocol/Usage.ts"
+import { type UpstreamResponse } from "../transport/UpstreamTransport.ts"
 import { isEventStream } from "./AnswerForm.ts"
-import type { EndJudge } from "./EndJudge.ts"
+import { type Answer, isRedirect } from "./AnswerReading.ts"
 import { type Events, eventBody } from "./EventBody.ts"
-import { downwardHeaders } from "./HeaderHygiene.ts"
-import type { Mission } from "./Mission.ts"
+import { downwardHeaders } from "./HeaderFilter.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
-import { type Answer, isRedirect } from "./ReadAnswer.ts"
-import { plainBody, type Relayed } from "./RelayedBody.ts"
-import type { RequestReport, StreamEnd } from "./RequestReport.ts"
+import type { Mission } from "./RequestPlan.ts"
+import type { RequestReport } from "./RequestReport.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
+import { plainBody, type Relayed } from "./StreamBody.ts"
 import { type Tunnel, tunnelTo } from "./Tunnel.ts"
-import { readEvalCounts, readUsage } from "./Usage.ts"
 
 export interface ProxyResponse {
   readonly status: number

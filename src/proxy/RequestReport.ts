@@ -1,8 +1,8 @@
 /** What became of one request, written down on the way and read at its end: for the log, the metrics, the response. */
-import type { ActiveSpan } from "../telemetry/Telemetry.ts"
-import type { Usage } from "./Usage.ts"
 
-export type StreamEnd = "complete" | "upstream_truncated" | "upstream_timeout" | "upstream_error" | "client_gone"
+import type { StreamEnd } from "../protocol/StreamError.ts"
+import type { Usage } from "../protocol/Usage.ts"
+import type { ActiveSpan } from "../telemetry/Telemetry.ts"
 
 /** Mutable by nature; one for each request. */
 export class RequestReport {

@@ -1,11 +1,11 @@
 /** What a trace tells of a request and of its attempts, in the names of OpenTelemetry's HTTP and GenAI conventions. */
 import type { Attributes } from "@opentelemetry/api"
-import type { Endpoint } from "../domain/Endpoint.ts"
+import { type Outline, promptSpan } from "../protocol/BodyOutline.ts"
+import type { Endpoint } from "../protocol/Endpoint.ts"
+import type { Envelope } from "../protocol/Envelope.ts"
+import type { Usage } from "../protocol/Usage.ts"
 import type { Member } from "../registry/Registry.ts"
 import type { ActiveSpan } from "../telemetry/Telemetry.ts"
-import type { Envelope } from "./Envelope.ts"
-import { type Outline, promptSpan } from "./Outline.ts"
-import type { Usage } from "./Usage.ts"
 
 /** Of a request that is sampled. */
 export interface RequestTrace {

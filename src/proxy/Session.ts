@@ -4,8 +4,8 @@ import { Result } from "effect"
 import { memoize } from "effect/Function"
 import { compileRegExp, type LinearRegExp } from "../domain/LinearRegExp.ts"
 import type { StickySettings } from "../domain/Pool.ts"
-import type { Outline } from "./Outline.ts"
-import { leastLookedAt, lookedAt } from "./SaidTexts.ts"
+import type { Outline } from "../protocol/BodyOutline.ts"
+import { leastLookedAt, lookedAt } from "../protocol/SaidTexts.ts"
 
 export interface Client {
   /** `X-Session-Key`. */

@@ -7,9 +7,9 @@
  */
 import type { Duplex } from "node:stream"
 import { Effect } from "effect"
+import type { StreamEnd } from "../protocol/StreamError.ts"
+import { closeCodes, closeFrame, FrameTracker } from "../protocol/WebSocketFrames.ts"
 import type { Attempt } from "./Attempt.ts"
-import type { StreamEnd } from "./RequestReport.ts"
-import { closeCodes, closeFrame, FrameTracker } from "./WebSocketFrames.ts"
 
 /** Ends with the tunnel. When it is interrupted and the client is still there, both sides get a close frame. */
 export type Tunnel = (client: Duplex) => Effect.Effect<void>

@@ -8,7 +8,7 @@
 import { type EngineLoad, engineLoad, type HealthStatus, type LoadReading, type ModelInfo } from "../domain/Health.ts"
 import { HealthMachine, type Thresholds } from "./HealthMachine.ts"
 import { LatencyTrack } from "./LatencyTrack.ts"
-import type { Scoreboard } from "./Scoreboard.ts"
+import type { Scoreboard } from "./LoadColumns.ts"
 import { SlidingWindow } from "./SlidingWindow.ts"
 
 export type CircuitPhase = "closed" | "open" | "half_open"

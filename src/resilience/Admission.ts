@@ -5,10 +5,10 @@
  */
 import { Context, Effect, Layer } from "effect"
 import { DeadlineExceeded, QueueFull, QueueTimeout } from "../domain/Errors.ts"
-import { Deadlines, type Timed } from "./Deadlines.ts"
-import { type Attempted, type Waiter, WaitingRoom } from "./WaitingRoom.ts"
+import { Deadlines, type Timed } from "./Timers.ts"
+import { type Attempted, type Waiter, WaitingRoom } from "./WaitQueue.ts"
 
-export type { Attempted } from "./WaitingRoom.ts"
+export type { Attempted } from "./WaitQueue.ts"
 
 export interface Entry<A, E> {
   readonly pool: string

@@ -15,7 +15,7 @@ import {
   SlidingWindow
 } from "../registry/Registry.ts"
 import { Metrics, makeLogQueue } from "../telemetry/Telemetry.ts"
-import { Deadlines } from "./Deadlines.ts"
+import { Deadlines } from "./Timers.ts"
 
 /**
  * What a call says of its backend. `failure`: an answer that counts against it; `broken`: a transport error or a

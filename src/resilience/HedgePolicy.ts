@@ -1,7 +1,7 @@
 /** When a second attempt may run beside the first: late enough to be rare, and never more often than configured. */
 import { Context, Effect, Layer } from "effect"
 import { LatencyTrack, type PoolEntry, SlidingWindow } from "../registry/Registry.ts"
-import { Deadlines } from "./Deadlines.ts"
+import { Deadlines } from "./Timers.ts"
 
 const budgetWindow = 10_000
 

@@ -5,8 +5,8 @@
 import { Context, Effect, Layer, Schedule } from "effect"
 import { memoize } from "effect/Function"
 import { type BackendState, type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
-import { Deadlines } from "./Deadlines.ts"
-import { PaceTrack, typicalOf } from "./PaceTrack.ts"
+import { PaceTrack, typicalOf } from "./ThroughputTracker.ts"
+import { Deadlines } from "./Timers.ts"
 
 /** The share of a group of peers that may be set back at once; of two, one may. */
 const mostOfPeers = 1 / 3

@@ -11,7 +11,7 @@ import { clientNetwork } from "../domain/Addresses.ts"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { RateLimitExceeded } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
-import { Deadlines } from "./Deadlines.ts"
+import { Deadlines } from "./Timers.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 /** What is left of a limit, as the `x-ratelimit-*` headers tell it. */

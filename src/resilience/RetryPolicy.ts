@@ -3,7 +3,7 @@ import { Context, Duration, Effect, Layer, Predicate, Schedule } from "effect"
 import { memoize } from "effect/Function"
 import type { PoolEntry } from "../registry/Registry.ts"
 import { SlidingWindow } from "../registry/Registry.ts"
-import { Deadlines } from "./Deadlines.ts"
+import { Deadlines } from "./Timers.ts"
 
 const budgetWindow = 10_000
 

@@ -1,7 +1,7 @@
 /** Which backends may be given a request now, in which order of standing, and why there is none. */
 import type { Standing } from "../domain/Health.ts"
 import type { BackendState, Member, PoolEntry } from "../registry/Registry.ts"
-import type { Candidates } from "./Candidates.ts"
+import type { Candidates } from "../routing/Router.ts"
 import type { PromptBlocks } from "./PromptBlocks.ts"
 
 export interface PickRequest {

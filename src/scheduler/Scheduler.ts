@@ -1,14 +1,9 @@
 /** Which backend gets the next request. Synchronous throughout: between looking and counting nothing can come in. */
 import { Context, Duration, Effect, Layer, Random } from "effect"
-import { memoize } from "effect/Function"
-import type { ApiKey } from "../domain/ApiKey.ts"
-import type { GatewayError } from "../domain/Errors.ts"
-import type { ModelInfo } from "../domain/Health.ts"
-import type { Listener } from "../domain/Listener.ts"
 import type { StrategyName } from "../domain/Pool.ts"
-import { type Member, type PoolEntry, Registry, type Snapshot } from "../registry/Registry.ts"
+import { type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
+import type { Candidates } from "../routing/Router.ts"
 import { AffinityTable, type Place } from "./Affinity.ts"
-import { type Candidates, CandidateTable } from "./Candidates.ts"
 import {
   explain,
   isAskedLast,
@@ -21,36 +16,17 @@ import {
   standingNow
 } from "./Eligibility.ts"
 import { Lease } from "./Lease.ts"
-import { listModels, type Presence } from "./ModelCatalog.ts"
-import { type Route, type RouteRequest, route, standIn } from "./Routing.ts"
-import { RoutingTable } from "./RoutingTable.ts"
 import { makeStrategy } from "./Strategies.ts"
 import type { Strategy } from "./Strategy.ts"
 
-export type { Candidates } from "./Candidates.ts"
 export { isAskedLast, NoLease, type PickRequest } from "./Eligibility.ts"
-export { guidanceFor } from "./Guidance.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
-export { type PathRouter, pathRouterOf } from "./PathRouter.ts"
 export type { PromptBlocks } from "./PromptBlocks.ts"
-export type { Route, RouteRequest } from "./Routing.ts"
+export { guidanceFor } from "./SelectionHints.ts"
 
 export class Scheduler extends Context.Service<
   Scheduler,
   {
-    /** Where a request goes: the pool, and those of its members that may serve it. */
-    readonly route: (request: RouteRequest) => Route | GatewayError
-    /** Another way for a request whose way led to nothing: another model, or the fallback backend. */
-    readonly standIn: (request: RouteRequest, before: Route) => Route | undefined
-    /** Whether one of these ways leads to a backend that can take the request now, or will have room. */
-    readonly hasStandIn: (request: RouteRequest, before: Route, now: number) => boolean
-    /** What clients of a listener (with a key) can ask for, each name once. */
-    readonly models: (
-      snapshot: Snapshot,
-      listener: Listener,
-      key: ApiKey | undefined,
-      presence?: Presence
-    ) => ReadonlyArray<ModelInfo>
     /** Chooses and counts in one step. `now`: monotonic milliseconds. */
     readonly pick: (request: PickRequest, now: number) => Lease | NoLease
     /**
@@ -70,9 +46,6 @@ export class Scheduler extends Context.Service<
       const registry = yield* Registry
       const random = yield* Random.Random
       const draw = () => random.nextDoubleUnsafe()
-      const table = new CandidateTable(registry.modelsVersion)
-      // A request finishes on the snapshot that it began with, so there may be more than one.
-      const routingOf = memoize((snapshot: Snapshot) => new RoutingTable(snapshot))
       const isCurrent = ({ config, name }: PoolEntry): boolean => {
         const current = registry.current().pools.get(name)
         return current === undefined || current.config === config
@@ -88,22 +61,6 @@ export class Scheduler extends Context.Service<
         return made
       }
       return Scheduler.of({
-        route: (request) => route(table, routingOf(request.snapshot), request),
-        standIn: (request, before) => standIn(table, routingOf(request.snapshot), request, before),
-        hasStandIn: (request, before, now) => {
-          let way = standIn(table, routingOf(request.snapshot), request, before)
-          while (way !== undefined && !hasRoom(way, now))
-            way = standIn(table, routingOf(request.snapshot), request, way)
-          return way !== undefined
-        },
-        models: (snapshot, listener, key, presence = "served") => {
-          const routing = routingOf(snapshot)
-          const poolOf = (path: string) => routing.poolByPath(listener, path)
-          return listModels(snapshot, listener, key, presence, poolOf, (path, model) => {
-            const found = route(table, routing, { snapshot, listener, key, path, model, now: 0 })
-            return "candidates" in found ? found : undefined
-          })
-        },
         pick: (request, now) => deskOf(request.pool).pick(request, now),
         pickLastResort: (request, now) => {
           const member = lastResortAmong(request, now)
@@ -120,12 +77,6 @@ export class Scheduler extends Context.Service<
 
 const outlook = (request: PickRequest, now: number): "ready" | NoLease =>
   request.candidates.all.some((member) => isUsable(member, request, now)) ? "ready" : explain(request, now)
-
-const hasRoom = ({ candidates, model, pool }: Route, now: number): boolean => {
-  const nothing = { session: undefined, hashKey: undefined, prompt: undefined, tried: [] }
-  const found = outlook({ candidates, model, pool, ...nothing }, now)
-  return found === "ready" || found.reason === "saturated"
-}
 
 /** What a pool remembers between choices. */
 class PoolDesk {

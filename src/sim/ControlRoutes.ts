@@ -4,8 +4,8 @@ import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { Controls } from "./Controls.ts"
 import { Exchange } from "./Exchange.ts"
 import { field } from "./Json.ts"
-import { recentLimit } from "./Ledger.ts"
 import { codeOf, Refusal, refusalResponse } from "./Refusal.ts"
+import { recentLimit } from "./RequestLog.ts"
 
 export const controlRoutes = (controls: Controls) => [
   HttpRouter.route(

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { decodeFaults, encodeFaults, type Fault, type FaultInvalid, type FaultSpec, isRequestFault } from "./Faults.ts"
 import type { Instance } from "./Instance.ts"
-import type { RequestRecord } from "./Ledger.ts"
+import type { RequestRecord } from "./RequestLog.ts"
 
 /** Counts since the start or the last reset. Probes and `/sim/*` are in `byPath` only. */
 export interface SimulatorStats {

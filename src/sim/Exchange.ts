@@ -3,7 +3,7 @@ import { IncomingMessage, ServerResponse } from "node:http"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import { Clock, Context, Effect } from "effect"
 import type { HttpServerRequest } from "effect/http"
-import type { Entry, Ledger } from "./Ledger.ts"
+import type { Entry, Ledger } from "./RequestLog.ts"
 
 export class Exchange extends Context.Service<
   Exchange,

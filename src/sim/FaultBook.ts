@@ -1,7 +1,7 @@
 /** The faults in force, and which of them a request meets. */
 import { Clock, Duration, Effect } from "effect"
-import type { Chance } from "./Chance.ts"
 import type { RequestFault } from "./Faults.ts"
+import type { Chance } from "./Random.ts"
 
 /** What is known of a request when its fault is chosen. */
 export interface Circumstance {

@@ -1,10 +1,11 @@
 /** The parts of one running server, as its routes share them. Nothing here is shared between servers. */
-import type { Chance } from "./Chance.ts"
-import type { Door } from "./Door.ts"
+
 import type { Engine } from "./Engine.ts"
 import type { FaultBook } from "./FaultBook.ts"
-import type { Ledger } from "./Ledger.ts"
 import type { Settings } from "./Options.ts"
+import type { Chance } from "./Random.ts"
+import type { Ledger } from "./RequestLog.ts"
+import type { Door } from "./WireControl.ts"
 
 export interface Instance {
   readonly settings: Settings

@@ -1,6 +1,6 @@
 /** Prometheus text under the names of the engine that is simulated. */
 import type { Load, Totals } from "./Engine.ts"
-import type { EngineName } from "./Guise.ts"
+import type { EngineName } from "./EngineProfile.ts"
 
 interface Sample {
   readonly labels?: Readonly<Record<string, string>>

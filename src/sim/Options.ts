@@ -1,6 +1,6 @@
 /** What a simulated server can be told when it starts. */
 import { Duration, type Redacted } from "effect"
-import type { EngineName } from "./Guise.ts"
+import type { EngineName } from "./EngineProfile.ts"
 
 /** Everything has a default; times are those of a request that is alone on the machine. */
 export interface SimulatorOptions {

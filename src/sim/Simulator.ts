@@ -4,22 +4,22 @@
  */
 import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { HttpMiddleware, type HttpServerError } from "effect/http"
-import { makeChance } from "./Chance.ts"
 import { makeControls, type SimulatorStats } from "./Controls.ts"
-import { makeDoor } from "./Door.ts"
 import { makeEngine } from "./Engine.ts"
 import { makeFaultBook } from "./FaultBook.ts"
 import type { FaultInvalid, FaultSpec } from "./Faults.ts"
 import type { Instance } from "./Instance.ts"
-import { makeLedger, type RequestRecord, recentLimit } from "./Ledger.ts"
 import { type Settings, type SimulatorOptions, settle } from "./Options.ts"
+import { makeChance } from "./Random.ts"
+import { makeLedger, type RequestRecord, recentLimit } from "./RequestLog.ts"
 import { makeService } from "./Service.ts"
+import { makeDoor } from "./WireControl.ts"
 
 export type { SimulatorStats } from "./Controls.ts"
+export { type EngineName, engineNames } from "./EngineProfile.ts"
 export { FaultInvalid, type FaultKind, type FaultSpec, faultKinds } from "./Faults.ts"
-export { type EngineName, engineNames } from "./Guise.ts"
-export type { Outcome, RequestRecord } from "./Ledger.ts"
 export type { SimulatorOptions } from "./Options.ts"
+export type { Outcome, RequestRecord } from "./RequestLog.ts"
 
 export class Simulator extends Context.Service<
   Simulator,

@@ -1,9 +1,9 @@
 /** `/tokenize` and `/detokenize`, in the words of vLLM and of llama.cpp. They need no engine. */
 import { Effect, Schema } from "effect"
 import { HttpServerResponse } from "effect/http"
-import { attended } from "./Attended.ts"
 import { sendWhole } from "./BodyFaults.ts"
 import { Content, contentText, maybe, reading } from "./dialects/Dialect.ts"
+import { attended } from "./InferenceRoute.ts"
 import type { Instance } from "./Instance.ts"
 import { checkModel, jsonOf } from "./RequestBody.ts"
 import { detokenize, tokenize } from "./Tokens.ts"

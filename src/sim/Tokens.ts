@@ -2,7 +2,7 @@
  * A tokenizer that needs no vocabulary: a token is up to four bytes of UTF-8, its number spells these bytes in base
  * 257. So about one token per four characters, and `detokenize` gives back what `tokenize` was given.
  */
-import { fingerprint } from "./Chance.ts"
+import { fingerprint } from "./Random.ts"
 
 const tokenBytes = 4
 const blockTokens = 16

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { hashInSlices, hashOf, isLongToHash } from "../../src/backend/BodyHash.ts"
-import { Pieces, slicesOf } from "../../src/backend/Pieces.ts"
+import { Pieces, slicesOf } from "../../src/domain/Bytes.ts"
 
 const mebibyte = 1024 * 1024
 const long = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import { validate } from "../../src/config/ConfigLoader.ts"
-import { parseSource } from "../../src/config/Source.ts"
+import { parseSource } from "../../src/config/YamlSource.ts"
 
 type Environment = Readonly<Record<string, string>>
 

@@ -4,7 +4,7 @@ import { Effect, Exit } from "effect"
 import * as fc from "fast-check"
 import * as Yaml from "yaml"
 import { ConfigInvalid, printYaml, validate } from "../../src/config/ConfigLoader.ts"
-import { parseSource } from "../../src/config/Source.ts"
+import { parseSource } from "../../src/config/YamlSource.ts"
 import { holdsFor } from "../Property.ts"
 
 const load = (text: string) =>

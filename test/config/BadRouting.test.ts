@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { validate } from "../../src/config/ConfigLoader.ts"
-import { parseSource } from "../../src/config/Source.ts"
+import { parseSource } from "../../src/config/YamlSource.ts"
 
 const problemsOf = (text: string) =>
   Effect.gen(function* () {

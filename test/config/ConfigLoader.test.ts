@@ -12,8 +12,8 @@ import {
   redactConfig,
   validate
 } from "../../src/config/ConfigLoader.ts"
-import { parseSource } from "../../src/config/Source.ts"
-import * as certificates from "../backend/Certificates.ts"
+import { parseSource } from "../../src/config/YamlSource.ts"
+import * as certificates from "../transport/Certificates.ts"
 
 type Variables = Record<string, string>
 

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { validate } from "../../src/config/ConfigLoader.ts"
-import { parseSource } from "../../src/config/Source.ts"
+import { parseSource } from "../../src/config/YamlSource.ts"
 
 const load = Effect.fnUntraced(function* (origins: ReadonlyArray<string>) {
   const config = { listeners: [{ port: 0, cors: { origins } }] }

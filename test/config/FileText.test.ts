@@ -8,8 +8,8 @@ import { Deferred, Duration, Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { ConfigLoader, HungFiles } from "../../src/config/ConfigLoader.ts"
 import { fileTexts } from "../../src/config/FileText.ts"
-import * as certificates from "../backend/Certificates.ts"
 import { folderWith } from "../Folder.ts"
+import * as certificates from "../transport/Certificates.ts"
 
 const layer = ConfigLoader.layer({}).pipe(Layer.provideMerge(HungFiles.layer), Layer.provide(NodeServices.layer))
 

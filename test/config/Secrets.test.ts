@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import * as Yaml from "yaml"
 import { printYaml, redactConfig, validate } from "../../src/config/ConfigLoader.ts"
-import { parseSource } from "../../src/config/Source.ts"
+import { parseSource } from "../../src/config/YamlSource.ts"
 
 const secret = "zzS3CRET"
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { administers, administration } from "../../src/domain/Administration.ts"
-import { endpointPaths } from "../../src/domain/Endpoint.ts"
+import { endpointPaths } from "../../src/protocol/Endpoint.ts"
 import { holdsFor } from "../Property.ts"
 
 const concrete = (path: string) => path.replace(/\/\*$/, "/some-thing").replace(/\*$/, "_from_disk")

@@ -3,7 +3,7 @@ import { createServer } from "node:http"
 import { setTimeout as sleep } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { listen } from "../backend/Origin.ts"
+import { listen } from "../transport/Origin.ts"
 import { ask, chat } from "./Ask.ts"
 import { serve } from "./Program.ts"
 

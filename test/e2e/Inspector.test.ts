@@ -2,7 +2,7 @@
 import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { listen } from "../backend/Origin.ts"
+import { listen } from "../transport/Origin.ts"
 import { ask } from "./Ask.ts"
 import { eventually, type Program, run, serve } from "./Program.ts"
 

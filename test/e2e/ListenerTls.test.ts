@@ -9,8 +9,8 @@ import * as tls from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Schema } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
-import { ca, renewed, server } from "../backend/Certificates.ts"
 import { folderWith } from "../Folder.ts"
+import { ca, renewed, server } from "../transport/Certificates.ts"
 import { eventually, run, serve } from "./Program.ts"
 
 const folder = folderWith({ "cert.pem": server.cert, "key.pem": server.key, "other.pem": renewed.key })

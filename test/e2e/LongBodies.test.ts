@@ -4,7 +4,7 @@ import * as http from "node:http"
 import { Worker } from "node:worker_threads"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { listen } from "../backend/Origin.ts"
+import { listen } from "../transport/Origin.ts"
 import { eventually, serve } from "./Program.ts"
 
 /** Just below the usual limit of 16 MiB. */

@@ -2,7 +2,7 @@
 import { createServer } from "node:http"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { listen } from "../backend/Origin.ts"
+import { listen } from "../transport/Origin.ts"
 import { ask, post } from "./Ask.ts"
 import { eventually, serve } from "./Program.ts"
 

@@ -9,9 +9,9 @@ import OpenAI from "openai"
 import { OpenAIRealtimeWS } from "openai/realtime/ws"
 import { ResponsesWS } from "openai/resources/responses/ws"
 import { WebSocket, WebSocketServer } from "ws"
-import { ca, server } from "../backend/Certificates.ts"
-import { listen } from "../backend/Origin.ts"
 import { folderWith } from "../Folder.ts"
+import { ca, server } from "../transport/Certificates.ts"
+import { listen } from "../transport/Origin.ts"
 import { serve } from "./Program.ts"
 
 const aimock = Effect.acquireRelease(

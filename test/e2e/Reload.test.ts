@@ -11,7 +11,7 @@ import { Duration, Effect, Fiber, Option, Schema } from "effect"
 import { Agent, request } from "undici"
 import { formatProblem, Problem } from "../../src/config/ConfigInvalid.ts"
 import { Simulator } from "../../src/sim/Simulator.ts"
-import { ca, renewed, server } from "../backend/Certificates.ts"
+import { ca, renewed, server } from "../transport/Certificates.ts"
 import { ask, chat, errorOf } from "./Ask.ts"
 import { eventually, type Gateway, type Program, run, serve } from "./Program.ts"
 

@@ -11,9 +11,9 @@ import * as https from "node:https"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect } from "effect"
-import { ca, server as pair } from "../backend/Certificates.ts"
-import { listen } from "../backend/Origin.ts"
 import { folderWith } from "../Folder.ts"
+import { ca, server as pair } from "../transport/Certificates.ts"
+import { listen } from "../transport/Origin.ts"
 import { serve } from "./Program.ts"
 
 const exchanges = 100

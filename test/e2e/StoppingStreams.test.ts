@@ -6,8 +6,8 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
-import { ca, server } from "../backend/Certificates.ts"
 import { folderWith } from "../Folder.ts"
+import { ca, server } from "../transport/Certificates.ts"
 import { eventually, serve } from "./Program.ts"
 
 interface Heard {

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage } from "node:http"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import OpenAI, { toFile } from "openai"
-import { listen } from "../backend/Origin.ts"
+import { listen } from "../transport/Origin.ts"
 import { eventually, serve } from "./Program.ts"
 
 const formOf = async (request: IncomingMessage): Promise<FormData> => {

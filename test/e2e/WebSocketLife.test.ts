@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { closeFrame } from "../../src/proxy/WebSocketFrames.ts"
+import { closeFrame } from "../../src/protocol/WebSocketFrames.ts"
 import { published, verify } from "../backend/ApigGateway.ts"
 import { connect } from "../hostile/Raw.ts"
 import { ask, untilReadyz } from "./Ask.ts"

@@ -1,7 +1,7 @@
 /** WebSockets byte by byte: what a client asks, what an engine answers, and a gateway between the two. */
 import { Effect, type Scope } from "effect"
-import { makeOrigin, type Origin, type Peer } from "../backend/Origin.ts"
 import { connect, type Line, request } from "../hostile/Raw.ts"
+import { makeOrigin, type Origin, type Peer } from "../transport/Origin.ts"
 import { ask } from "./Ask.ts"
 import { eventually, type Gateway, serve } from "./Program.ts"
 

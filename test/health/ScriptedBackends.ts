@@ -1,15 +1,15 @@
 /** Backends that answer probes as the test says, and note what they were asked, when, and whether it was given up. */
 
 import { Clock, Effect, Layer } from "effect"
-import { pourByReading } from "../../src/backend/Pour.ts"
+import { type Chunks } from "../../src/domain/Bytes.ts"
+import { monotonicMillis } from "../../src/domain/Time.ts"
+import { pourByReading } from "../../src/transport/Pipe.ts"
 import {
   BodyEnd,
-  type Chunks,
   UpstreamFailed,
   type UpstreamRequest,
   UpstreamTransport
-} from "../../src/backend/UpstreamTransport.ts"
-import { monotonicMillis } from "../../src/domain/Time.ts"
+} from "../../src/transport/UpstreamTransport.ts"
 
 /**
  * `silence`: no head, ever; `stall`: a head and no body; `refuse`: nobody listens; `shortage`: we lack descriptors to

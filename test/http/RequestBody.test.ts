@@ -11,7 +11,7 @@ import {
   readUpload,
   streamBody
 } from "../../src/http/RequestBody.ts"
-import { Deadlines } from "../../src/resilience/Deadlines.ts"
+import { Deadlines } from "../../src/resilience/Timers.ts"
 import { incoming } from "./Requests.ts"
 
 const bounds: BodyBounds = { limit: 10, uploadLimit: 20, patience: 1000, together: 25 }

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { endpointAt, endpointPaths } from "../../src/domain/Endpoint.ts"
 import { pathProblem } from "../../src/http/RequestHead.ts"
+import { endpointAt, endpointPaths } from "../../src/protocol/Endpoint.ts"
 import { holdsFor } from "../Property.ts"
 
 /** How a server might read a path: each step on its own is one that a real one takes. */

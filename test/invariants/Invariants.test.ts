@@ -6,7 +6,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { runSeed } from "./World.ts"
+import { runSeed } from "./Simulation.ts"
 
 const numberOf = (name: string): number | undefined => {
   const value = process.env[name]

@@ -1,9 +1,9 @@
 /** What may have come of one request, given what its backends did; worked out from the script, not from the gateway. */
-import type { UpstreamFailed } from "../../src/backend/UpstreamTransport.ts"
+import type { UpstreamFailed } from "../../src/transport/UpstreamTransport.ts"
 import type { Reading } from "../proxy/Harness.ts"
 import type { Answer, Exchange, Step } from "../proxy/ScriptedTransport.ts"
+import type { Trail, Witness } from "./Oracle.ts"
 import type { Plan, Visit } from "./Plan.ts"
-import type { Trail, Witness } from "./Witness.ts"
 
 /** How a request ended, as its client saw it. */
 export type Ending =

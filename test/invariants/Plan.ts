@@ -3,8 +3,8 @@ import { Schema } from "effect"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import type { Question } from "../proxy/Harness.ts"
 import { answer, later, type Piece, refuse, reset, type Step, silence, stream } from "../proxy/ScriptedTransport.ts"
-import { type Dice, makeDice } from "./Dice.ts"
-import { sharedModel } from "./Witness.ts"
+import { sharedModel } from "./Oracle.ts"
+import { type Dice, makeDice } from "./SeededRandom.ts"
 
 /** One client. */
 export interface Visit {

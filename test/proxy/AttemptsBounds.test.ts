@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import type { UpstreamFailed } from "../../src/backend/UpstreamTransport.ts"
+import type { UpstreamFailed } from "../../src/transport/UpstreamTransport.ts"
 import { type Harness, withGateway } from "./Harness.ts"
 import { answer, refuse, reset, type Step, silence, stream } from "./ScriptedTransport.ts"
 

@@ -1,7 +1,14 @@
 /** Streams that say 200 and then begin with an error: nothing of them has reached the client, so nothing is lost. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { chatEvents, event, messagesEvents, ollamaLines, responsesEvents, type Writing } from "./EventStreams.ts"
+import {
+  chatEvents,
+  event,
+  messagesEvents,
+  ollamaLines,
+  responsesEvents,
+  type Writing
+} from "../protocol/EventStreams.ts"
 import { type Question, withGateway } from "./Harness.ts"
 import { labelled, later, type Piece, stream } from "./ScriptedTransport.ts"
 

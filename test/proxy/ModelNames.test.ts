@@ -2,13 +2,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Record } from "effect"
 import * as fc from "fast-check"
-import { setMember } from "../../src/proxy/BodyEdit.ts"
-import { members as known } from "../../src/proxy/BodyNames.ts"
-import { gptOssEdits } from "../../src/proxy/GptOss.ts"
+import { setMember } from "../../src/protocol/BodyEdit.ts"
+import { members as known } from "../../src/protocol/BodyNames.ts"
+import { gptOssEdits } from "../../src/protocol/GptOssEdits.ts"
 import { holdsFor } from "../Property.ts"
+import { entries, styles, write } from "../protocol/JsonText.ts"
+import { editedText, outlineOf } from "../protocol/Outlines.ts"
 import { type Setting, withGateway } from "./Harness.ts"
-import { entries, styles, write } from "./JsonText.ts"
-import { editedText, outlineOf } from "./Outlines.ts"
 import { answer, silence } from "./ScriptedTransport.ts"
 
 const well = answer(200, "{}")

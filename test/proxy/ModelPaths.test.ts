@@ -1,7 +1,7 @@
 /** Whatever its path: a request that names a model goes to a backend that has it, with the name by which it is known there. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
-import { endpointPaths } from "../../src/domain/Endpoint.ts"
+import { endpointPaths } from "../../src/protocol/Endpoint.ts"
 import { type Question, type Setting, withGateway } from "./Harness.ts"
 import { answer, later } from "./ScriptedTransport.ts"
 

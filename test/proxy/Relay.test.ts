@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { chatEvents, event, messagesEvents, responsesEvents, type Writing } from "./EventStreams.ts"
+import { chatEvents, event, messagesEvents, responsesEvents, type Writing } from "../protocol/EventStreams.ts"
 import { type Question, withGateway } from "./Harness.ts"
 import { type Answer, later, type Piece, stream } from "./ScriptedTransport.ts"
 

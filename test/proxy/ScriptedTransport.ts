@@ -5,18 +5,17 @@
 
 import type { Duplex } from "node:stream"
 import { Clock, Deferred, Duration, Effect, Layer } from "effect"
-import { pourByReading } from "../../src/backend/Pour.ts"
+import { type Chunks, Pieces } from "../../src/domain/Bytes.ts"
+import { pourByReading } from "../../src/transport/Pipe.ts"
 import {
   type Abort,
   BodyEnd,
-  type Chunks,
-  Pieces,
   UpstreamFailed,
   type UpstreamHeaders,
   type UpstreamRequest,
   type UpstreamResponse,
   UpstreamTransport
-} from "../../src/backend/UpstreamTransport.ts"
+} from "../../src/transport/UpstreamTransport.ts"
 
 /** A piece of a body, and how long the backend takes for it. */
 export type Piece = string | Uint8Array | { readonly after: Duration.Input; readonly data: string | Uint8Array }

@@ -4,7 +4,7 @@ import * as fc from "fast-check"
 import { StickySettings } from "../../src/domain/Pool.ts"
 import { makeSessions } from "../../src/proxy/Session.ts"
 import { holdsFor } from "../Property.ts"
-import { outlineOf } from "./Outlines.ts"
+import { outlineOf } from "../protocol/Outlines.ts"
 
 const settings = Schema.decodeUnknownSync(StickySettings)
 const all = settings({})

@@ -1,7 +1,7 @@
 /** Streams that were asked for and come under another label, or are none. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { chatEvents, event, ollamaLines, type Writing } from "./EventStreams.ts"
+import { chatEvents, event, ollamaLines, type Writing } from "../protocol/EventStreams.ts"
 import { type Question, withGateway } from "./Harness.ts"
 import { answer, labelled, later, type Piece } from "./ScriptedTransport.ts"
 

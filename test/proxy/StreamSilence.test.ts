@@ -1,7 +1,14 @@
 /** How long a stream may say nothing, what counts as a sign of life, and when its beginning is passed on. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { chatEvents, event, messagesEvents, ollamaLines, responsesEvents, type Writing } from "./EventStreams.ts"
+import {
+  chatEvents,
+  event,
+  messagesEvents,
+  ollamaLines,
+  responsesEvents,
+  type Writing
+} from "../protocol/EventStreams.ts"
 import { type Question, withGateway } from "./Harness.ts"
 import { labelled, later, type Piece, type Step, stream } from "./ScriptedTransport.ts"
 

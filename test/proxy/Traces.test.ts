@@ -3,10 +3,10 @@ import { readFileSync } from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import type { Dialect } from "../../src/domain/Endpoint.ts"
-import { EndJudge } from "../../src/proxy/EndJudge.ts"
+import type { Dialect } from "../../src/protocol/Endpoint.ts"
+import { EndJudge } from "../../src/protocol/StreamEndDetector.ts"
 import { holdsFor } from "../Property.ts"
-import { split } from "./EventStreams.ts"
+import { split } from "../protocol/EventStreams.ts"
 
 const trace = (name: string): Buffer => readFileSync(path.join(import.meta.dirname, "traces", `${name}.sse`))
 

@@ -2,7 +2,7 @@
 import { type Duplex, duplexPair } from "node:stream"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Fiber } from "effect"
-import { closeFrame } from "../../src/proxy/WebSocketFrames.ts"
+import { closeFrame } from "../../src/protocol/WebSocketFrames.ts"
 import { type Harness, type Question, type Setting, withGateway } from "./Harness.ts"
 import { accept, answer, refuse, type Script, silence } from "./ScriptedTransport.ts"
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { ModelInfo } from "../../src/domain/Health.ts"
 import { BackendState } from "../../src/registry/BackendState.ts"
-import { Scoreboard } from "../../src/registry/Scoreboard.ts"
+import { Scoreboard } from "../../src/registry/LoadColumns.ts"
 
 const models = (...ids: ReadonlyArray<string>): ReadonlyMap<string, ModelInfo> =>
   new Map(ids.map((id) => [id, { id, created: 0, ownedBy: "x" }]))

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { type GatewayConfig, parseGatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { BackendState } from "../../src/registry/BackendState.ts"
-import { Scoreboard } from "../../src/registry/Scoreboard.ts"
+import { Scoreboard } from "../../src/registry/LoadColumns.ts"
 import {
   type BackendEntry,
   type Member,

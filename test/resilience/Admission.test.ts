@@ -2,10 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Admission } from "../../src/resilience/Admission.ts"
-import { Deadlines } from "../../src/resilience/Deadlines.ts"
+import { Deadlines } from "../../src/resilience/Timers.ts"
 import { fc } from "../registry/Properties.ts"
+import { type Bounds, Crowd, Places, type Visitor } from "./FakeRequests.ts"
 import { forAll } from "./Programs.ts"
-import { type Bounds, Crowd, Places, type Visitor } from "./Visitors.ts"
 
 const layer = Admission.layer.pipe(Layer.provideMerge(Deadlines.layer))
 

@@ -4,8 +4,8 @@ import { Effect, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Pool } from "../../src/domain/Pool.ts"
 import type { PoolEntry } from "../../src/registry/Registry.ts"
-import { Deadlines } from "../../src/resilience/Deadlines.ts"
 import { HedgePolicy } from "../../src/resilience/HedgePolicy.ts"
+import { Deadlines } from "../../src/resilience/Timers.ts"
 
 const poolWith = (hedge: object | undefined, name = "p"): PoolEntry => ({
   name,

@@ -3,8 +3,8 @@ import { Effect, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { type BackendState, Registry } from "../../src/registry/Registry.ts"
-import { Deadlines } from "../../src/resilience/Deadlines.ts"
 import { OutlierDetector } from "../../src/resilience/OutlierDetector.ts"
+import { Deadlines } from "../../src/resilience/Timers.ts"
 
 /** What a backend does in a second: it has so many requests, ends some, and begins as many answers, so late. */
 interface Work {

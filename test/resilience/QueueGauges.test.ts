@@ -3,11 +3,11 @@ import { Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { Registry } from "../../src/registry/Registry.ts"
 import { Admission } from "../../src/resilience/Admission.ts"
-import { Deadlines } from "../../src/resilience/Deadlines.ts"
 import { layerQueueGauges } from "../../src/resilience/QueueGauges.ts"
+import { Deadlines } from "../../src/resilience/Timers.ts"
 import { configOf } from "../registry/Fixtures.ts"
 import { layerMetrics, shown } from "../telemetry/Figures.ts"
-import { Crowd, Places } from "./Visitors.ts"
+import { Crowd, Places } from "./FakeRequests.ts"
 
 const pools = (...names: ReadonlyArray<string>) => configOf({ pools: names.map((name) => ({ name, backends: [] })) })
 

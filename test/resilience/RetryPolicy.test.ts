@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { Deadlines } from "../../src/resilience/Deadlines.ts"
 import { RetryPolicy } from "../../src/resilience/RetryPolicy.ts"
+import { Deadlines } from "../../src/resilience/Timers.ts"
 import { lone, poolOf, snapshotOf } from "../registry/Fixtures.ts"
 
 const layer = RetryPolicy.layer.pipe(Layer.provideMerge(Deadlines.layer))

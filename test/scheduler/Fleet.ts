@@ -13,6 +13,7 @@ import {
   type Snapshot
 } from "../../src/registry/Registry.ts"
 import { makeSnapshot } from "../../src/registry/Snapshot.ts"
+import { Router } from "../../src/routing/Router.ts"
 import { Lease, type NoLease, type PickRequest, Scheduler } from "../../src/scheduler/Scheduler.ts"
 
 export interface BackendLike {
@@ -41,17 +42,19 @@ export const configOf = ({ backends, more, pool }: FleetLike): GatewayConfig =>
   })
 
 export const layerOf = (fleet: FleetLike) =>
-  Scheduler.layer.pipe(Layer.provideMerge(Registry.layerMemory(configOf(fleet))))
+  Layer.mergeAll(Router.layer, Scheduler.layer).pipe(Layer.provideMerge(Registry.layerMemory(configOf(fleet))))
 
 /** A scheduler over a fleet, with what the tests want to do to it. */
 export class Fleet {
   readonly registry: Registry["Service"]
+  readonly router: Router["Service"]
   readonly scheduler: Scheduler["Service"]
   /** Monotonic milliseconds. */
   now = 1000
 
-  constructor(registry: Registry["Service"], scheduler: Scheduler["Service"]) {
+  constructor(registry: Registry["Service"], router: Router["Service"], scheduler: Scheduler["Service"]) {
     this.registry = registry
+    this.router = router
     this.scheduler = scheduler
   }
 
@@ -76,7 +79,7 @@ export class Fleet {
   }
 
   route(model: string | undefined) {
-    return this.scheduler.route({
+    return this.router.route({
       snapshot: this.snapshot,
       listener: this.listener,
       key: undefined,
@@ -138,13 +141,13 @@ export const nameOf = ({ member }: Lease): string => member.backend.name
 /** Runs a test over a fleet of its own. */
 export const withFleet = (fleet: FleetLike, test: (fleet: Fleet) => void) =>
   Effect.gen(function* () {
-    test(new Fleet(yield* Registry, yield* Scheduler))
+    test(new Fleet(yield* Registry, yield* Router, yield* Scheduler))
   }).pipe(Effect.provide(layerOf(fleet)))
 
 /** The same for tests that are effects themselves. */
 export const onFleet = <A, E>(fleet: FleetLike, test: (fleet: Fleet) => Effect.Effect<A, E>) =>
   Effect.gen(function* () {
-    return yield* test(new Fleet(yield* Registry, yield* Scheduler))
+    return yield* test(new Fleet(yield* Registry, yield* Router, yield* Scheduler))
   }).pipe(Effect.provide(layerOf(fleet)))
 
 export const named = (...names: ReadonlyArray<string>): FleetLike => ({ backends: names.map((name) => ({ name })) })

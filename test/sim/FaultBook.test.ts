@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { makeChance } from "../../src/sim/Chance.ts"
 import { makeFaultBook } from "../../src/sim/FaultBook.ts"
 import { decodeFaults, encodeFaults, type FaultSpec, isRequestFault } from "../../src/sim/Faults.ts"
+import { makeChance } from "../../src/sim/Random.ts"
 import { brokenEvent } from "../../src/sim/Script.ts"
 
 const bookOf = Effect.fnUntraced(function* (...specs: ReadonlyArray<FaultSpec>) {

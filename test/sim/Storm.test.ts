@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { makeChance } from "../../src/sim/Chance.ts"
+import { makeChance } from "../../src/sim/Random.ts"
 import type { FaultSpec } from "../../src/sim/Simulator.ts"
 import { chatBody, eventually, launch } from "./Harness.ts"
 import { dial, post } from "./RawClient.ts"

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { fingerprintText, makeChance } from "../../src/sim/Chance.ts"
-import { cutIntoTokens, writeTokens } from "../../src/sim/Prose.ts"
+import { fingerprintText, makeChance } from "../../src/sim/Random.ts"
 import { countTokens, detokenize, promptOf, tokenize } from "../../src/sim/Tokens.ts"
+import { cutIntoTokens, writeTokens } from "../../src/sim/TokenText.ts"
 
 describe("the tokenizer", () => {
   it.prop("gives back the text that it was given", [Schema.String], ([text]) => {

@@ -1,8 +1,8 @@
 /** An engine of one model, whose answers are large: batches of embeddings, and streams of large events. */
 import { createServer } from "node:http"
 import { Effect } from "effect"
-import { listen } from "../backend/Origin.ts"
 import { payloadOf } from "../e2e/large/Payload.ts"
+import { listen } from "../transport/Origin.ts"
 
 export const largeModel = "large-model"
 

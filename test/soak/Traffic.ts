@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import { Agent, request } from "undici"
-import type { Dice } from "../invariants/Dice.ts"
+import type { Dice } from "../invariants/SeededRandom.ts"
 import { largeBytes, largeModel } from "./Speaker.ts"
 
 interface Dialect {

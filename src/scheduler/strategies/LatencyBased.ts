@@ -1,7 +1,7 @@
 import type { BackendState, Member } from "../../registry/Registry.ts"
 import { weightNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
-import { SmoothTurns } from "./SmoothTurns.ts"
+import { SmoothTurns } from "./SmoothWeightedRoundRobin.ts"
 
 /** Milliseconds after which a sample has lost half of its say. */
 const memory = 30_000

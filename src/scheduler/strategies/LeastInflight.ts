@@ -1,7 +1,7 @@
 import type { BackendState, Member, Scoreboard } from "../../registry/Registry.ts"
 import { shareSince } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
-import { Turns } from "./Turns.ts"
+import { Turns } from "./RoundRobinCursor.ts"
 
 /**
  * The smallest (in-flight + 1) / weight: with the 1, weights count on an idle pool too. Ties go to the lower average

@@ -2,7 +2,7 @@ import { freshLoad } from "../../domain/Health.ts"
 import type { Member } from "../../registry/Registry.ts"
 import { weightNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
-import { Turns } from "./Turns.ts"
+import { Turns } from "./RoundRobinCursor.ts"
 
 /** From this share of the KV cache on, an engine begins to preempt and recompute what it has; or of its GPU, to slow. */
 const tight = 0.8

@@ -3,7 +3,7 @@ import { PrefixIndex } from "../PrefixIndex.ts"
 import type { PromptBlocks } from "../PromptBlocks.ts"
 import { costNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
-import { Turns } from "./Turns.ts"
+import { Turns } from "./RoundRobinCursor.ts"
 
 /**
  * The one knob: how much busier than the mean the holder of a whole ordinary prompt may be before it is worth computing

@@ -1,7 +1,7 @@
 import type { Member } from "../../registry/Registry.ts"
 import { weightNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
-import { Turns } from "./Turns.ts"
+import { Turns } from "./RoundRobinCursor.ts"
 
 /** Milliseconds: what is expected of a backend while nobody has a sample. */
 const unknownLatency = 2000

@@ -1,5 +1,5 @@
 import type { Strategy } from "../Strategy.ts"
-import { Turns } from "./Turns.ts"
+import { Turns } from "./RoundRobinCursor.ts"
 
 /** One after the other, whatever their weights; those that cannot take it are skipped. */
 export const roundRobin = (): Strategy => {

@@ -2,6 +2,7 @@
 import { Effect, Random as EffectRandom, Layer } from "effect"
 import { StrategyName } from "../../../src/domain/Pool.ts"
 import { Registry } from "../../../src/registry/Registry.ts"
+import { Router } from "../../../src/routing/Router.ts"
 import { hashText } from "../../../src/scheduler/Hashing.ts"
 import { promptBlocks } from "../../../src/scheduler/PromptBlocks.ts"
 import { Lease, type PickRequest, Scheduler } from "../../../src/scheduler/Scheduler.ts"
@@ -39,6 +40,7 @@ export const decisionCosts: Effect.Effect<ReadonlyArray<DecisionCost>> = Effect.
 const costOf = (strategy: StrategyName, count: number): Effect.Effect<number> =>
   Effect.gen(function* () {
     const registry = yield* Registry
+    const router = yield* Router
     const scheduler = yield* Scheduler
     const snapshot = registry.current()
     const random = new Random(1)
@@ -48,7 +50,7 @@ const costOf = (strategy: StrategyName, count: number): Effect.Effect<number> =>
       for (let sample = 0; sample < 20; sample++) state.latency.record(random.lognormal(200, 0.5), 0)
       for (let sample = 0; sample < 20; sample++) state.outcomes.record(random.below(50) > 0, 0)
     }
-    const routed = scheduler.route({
+    const routed = router.route({
       snapshot,
       listener: snapshot.config.listeners[0],
       key: undefined,
@@ -81,7 +83,11 @@ const costOf = (strategy: StrategyName, count: number): Effect.Effect<number> =>
 
 const layerOf = (strategy: StrategyName, count: number) => {
   const weights = Array.from({ length: count }, () => 1)
-  return Layer.fresh(Scheduler.layer.pipe(Layer.provideMerge(Registry.layerMemory(configOf(strategy, weights)))))
+  return Layer.fresh(
+    Layer.mergeAll(Router.layer, Scheduler.layer).pipe(
+      Layer.provideMerge(Registry.layerMemory(configOf(strategy, weights)))
+    )
+  )
 }
 
 /** Conversations that share a few beginnings. */

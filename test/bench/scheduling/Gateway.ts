@@ -7,8 +7,9 @@ import { GatewayConfig } from "../../../src/domain/GatewayConfig.ts"
 import type { StrategyName } from "../../../src/domain/Pool.ts"
 import { type BackendEntry, Registry } from "../../../src/registry/Registry.ts"
 import { type CallRole, CircuitBreaker } from "../../../src/resilience/CircuitBreaker.ts"
-import { Deadlines } from "../../../src/resilience/Deadlines.ts"
 import { OutlierDetector } from "../../../src/resilience/OutlierDetector.ts"
+import { Deadlines } from "../../../src/resilience/Timers.ts"
+import { Router } from "../../../src/routing/Router.ts"
 import { hashText } from "../../../src/scheduler/Hashing.ts"
 import { Lease, type PickRequest, Scheduler } from "../../../src/scheduler/Scheduler.ts"
 import { Metrics } from "../../../src/telemetry/Telemetry.ts"
@@ -42,7 +43,7 @@ export const makeGateway = (
   seed: number
 ): Effect.Effect<Dispatcher> => {
   const clock = new VirtualClock()
-  const layer = Layer.mergeAll(Scheduler.layer, CircuitBreaker.layer, OutlierDetector.layer).pipe(
+  const layer = Layer.mergeAll(Router.layer, Scheduler.layer, CircuitBreaker.layer, OutlierDetector.layer).pipe(
     Layer.provideMerge(
       Layer.mergeAll(Deadlines.layer, Metrics.layer, Registry.layerMemory(configOf(strategy, weights)))
     )
@@ -51,6 +52,7 @@ export const makeGateway = (
     const services = {
       clock,
       registry: yield* Registry,
+      router: yield* Router,
       scheduler: yield* Scheduler,
       breaker: yield* CircuitBreaker,
       detector: yield* OutlierDetector
@@ -70,6 +72,7 @@ interface Exchange {
 interface Services {
   readonly clock: VirtualClock
   readonly registry: Registry["Service"]
+  readonly router: Router["Service"]
   readonly scheduler: Scheduler["Service"]
   readonly breaker: CircuitBreaker["Service"]
   readonly detector: OutlierDetector["Service"]
@@ -86,7 +89,7 @@ class Gateway implements Dispatcher {
     this.#services = services
     const snapshot = services.registry.current()
     this.#backends = [...snapshot.backends.values()]
-    const routed = services.scheduler.route({
+    const routed = services.router.route({
       snapshot,
       listener: snapshot.config.listeners[0],
       key: undefined,

@@ -4,7 +4,7 @@ import * as http from "node:http"
 import * as http2 from "node:http2"
 import type { Readable } from "node:stream"
 import { Effect, type Scope } from "effect"
-import { ca } from "../../backend/Certificates.ts"
+import { ca } from "../../transport/Certificates.ts"
 
 /** `slow`: it stands still at first, then takes a little at a time. A promise: it takes nothing until then. */
 export type Pace = "quick" | "slow" | Promise<void>

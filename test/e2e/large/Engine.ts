@@ -2,7 +2,7 @@
 import { createServer, type ServerResponse } from "node:http"
 import { Readable } from "node:stream"
 import { Effect } from "effect"
-import { listen } from "../../backend/Origin.ts"
+import { listen } from "../../transport/Origin.ts"
 
 export type Framing = "length" | "chunked" | "until close"
 

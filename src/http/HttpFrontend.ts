@@ -1,0 +1,95 @@
+/** Everything that can be reached over HTTP, served on every configured listener. */
+import { Effect, Layer } from "effect"
+import { Proxy } from "../proxy/Proxy.ts"
+import { Registry } from "../registry/Registry.ts"
+import { Admission } from "../resilience/Admission.ts"
+import { RateLimiter } from "../resilience/RateLimiter.ts"
+import { Deadlines } from "../resilience/Timers.ts"
+import { AccessLog, Exposition, Metrics, Tracing } from "../telemetry/Telemetry.ts"
+import { makeClientAddress } from "./ClientAddress.ts"
+import { makeReporter } from "./Reporter.ts"
+import { HeldBodies } from "./RequestBody.ts"
+import { makeSurface, type SurfaceServices } from "./RequestHandler.ts"
+import { type FindRoute, hasVersionTwice, nothingHere, type OwnRoute, versionTwice } from "./routes/BuiltinRoutes.ts"
+import { healthRoutes } from "./routes/HealthRoutes.ts"
+import { metricsRoute } from "./routes/MetricsRoute.ts"
+import { modelRoute, modelsRoute } from "./routes/ModelsRoutes.ts"
+import { residentRoute, tagsRoute } from "./routes/OllamaRoutes.ts"
+import { statsRoute } from "./routes/StatsRoute.ts"
+import type { Place } from "./server/Bindings.ts"
+import { holdAgainstLimit, readDescriptorLimit } from "./server/DescriptorLimit.ts"
+import { type OnListening, openListeners } from "./server/Listeners.ts"
+
+export type { OnListening } from "./server/Listeners.ts"
+export type { CannotListen } from "./server/Server.ts"
+
+/** Opens the listeners of the snapshot and follows its changes; a port that is taken at the start fails the layer. */
+export const layer = (onListening: OnListening) =>
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const registry = yield* Registry
+      const proxy = yield* Proxy
+      const deadlines = yield* Deadlines
+      const metrics = yield* Metrics
+      const tracing = yield* Tracing
+      const admission = yield* Admission
+      const exposition = yield* Exposition
+
+      const services: SurfaceServices = {
+        proxy,
+        deadlines,
+        metrics,
+        tracing,
+        limiter: yield* RateLimiter,
+        reporter: makeReporter(metrics, yield* AccessLog, deadlines),
+        clientAddress: makeClientAddress(),
+        bodies: new HeldBodies()
+      }
+      // Written once, by the end.
+      let draining = false
+      const health = healthRoutes({ deadlines, startedAt: deadlines.now(), isDraining: () => draining })
+      const isPublic = () => registry.current().config.admin.publicMetrics
+      const adminTable = new Map<string, OwnRoute>([
+        ...health,
+        ["/stats", statsRoute({ admission, deadlines })],
+        ["/metrics", metricsRoute(exposition, isPublic)]
+      ])
+      const one = modelRoute(proxy.models, modelPrefix)
+      const list = modelsRoute(proxy.models)
+      const table = new Map<string, OwnRoute>([
+        ...health,
+        ["/v1/models", list],
+        ["/v1/models/", list],
+        ["/api/tags", tagsRoute(proxy.models)],
+        ["/api/ps", residentRoute(proxy.models)]
+      ])
+      const clients: FindRoute = (path, method) => {
+        if (path.startsWith(modelPrefix)) return table.get(path) ?? one
+        if (hasVersionTwice(path)) return versionTwice
+        return table.get(path) ?? (isBareList(path, method) ? list : undefined)
+      }
+      const routes: Record<Place["reach"], FindRoute> = {
+        clients,
+        everything: (path, method) => clients(path, method) ?? adminTable.get(path),
+        admin: (path) => adminTable.get(path) ?? nothingHere
+      }
+      const descriptorLimit = yield* readDescriptorLimit
+      yield* openListeners({
+        registry,
+        now: deadlines.now,
+        onListening,
+        onRefused: ({ name }) => metrics.connectionsRefused(name)(1),
+        onEnd: () => {
+          draining = true
+        },
+        surfaceOf: (threshold) => makeSurface(services, threshold, ({ reach }) => routes[reach])
+      })
+      yield* holdAgainstLimit(registry, descriptorLimit)
+    })
+  )
+
+const modelPrefix = "/v1/models/"
+
+/** A client whose base URL is without `/v1` asks for the models here; writes are an engine's own. */
+const isBareList = (path: string, method: string): boolean =>
+  (path === "/models" || path === "/models/") && (method === "GET" || method === "HEAD")

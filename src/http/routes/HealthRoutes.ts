@@ -1,0 +1,81 @@
+/** Whether the gateway lives, whether it is ready, and how its backends are. */
+import { Effect } from "effect"
+import type { HealthStatus } from "../../domain/Health.ts"
+import { version } from "../../domain/Version.ts"
+import { type BackendEntry, type Snapshot, statusOf } from "../../registry/Registry.ts"
+import type { Deadlines } from "../../resilience/Timers.ts"
+import { json } from "../Responses.ts"
+
+import type { OwnRoute } from "./BuiltinRoutes.ts"
+
+export interface HealthServices {
+  /** Whether the end has begun: from that moment on nothing calls itself ready. */
+  readonly isDraining: () => boolean
+  readonly deadlines: Deadlines["Service"]
+  readonly startedAt: number
+}
+
+/** States that count as being able to serve. */
+const serving = new Set<HealthStatus>(["healthy", "busy", "degraded"])
+
+export const healthRoutes = (services: HealthServices): ReadonlyMap<string, OwnRoute> => {
+  const alive: OwnRoute = {
+    route: "/healthz",
+    access: "public",
+    methods: { GET: () => Effect.succeed(json({ status: "ok" })) }
+  }
+  const ready: OwnRoute = {
+    route: "/readyz",
+    access: "public",
+    methods: { GET: ({ snapshot }) => Effect.sync(() => readiness(snapshot, services)) }
+  }
+  const health: OwnRoute = {
+    route: "/health",
+    access: "public",
+    methods: { GET: ({ snapshot }) => Effect.sync(() => json(describe(snapshot, services))) }
+  }
+  return new Map([
+    ["/healthz", alive],
+    ["/livez", alive],
+    ["/ping", alive],
+    ["/readyz", ready],
+    ["/ready", ready],
+    ["/health", health]
+  ])
+}
+
+const readiness = ({ backends }: Snapshot, { deadlines, isDraining }: HealthServices) => {
+  const all = [...backends.values()]
+  const healthy = all.filter((backend) => serving.has(statusOf(backend, deadlines.now()))).length
+  if (isDraining()) return json({ status: "not_ready", reason: "shutting_down" }, 503)
+  if (healthy === 0) return json({ status: "not_ready", reason: "no_healthy_backend", healthy, total: all.length }, 503)
+  return json({ status: "ready", healthy, total: all.length })
+}
+
+/** No address and no secret is in it: it can be read without a key. */
+const describe = (snapshot: Snapshot, { deadlines, isDraining, startedAt }: HealthServices) => {
+  const { backends, config, pools } = snapshot
+  const now = deadlines.now()
+  return {
+    status: isDraining() ? "stopping" : "ok",
+    version,
+    uptime_seconds: Math.floor((now - startedAt) / 1000),
+    strategy: (pools.get("default") ?? [...pools.values()][0])?.config.strategy ?? null,
+    nodes: [...backends.values()].map((backend) => describeNode(backend, now)),
+    settings: {
+      pools: [...pools.values()].map(({ config: pool, name }) => ({
+        name,
+        strategy: pool.strategy,
+        max_concurrent: pool.admission.maxConcurrent,
+        max_queue: pool.admission.maxQueue,
+        max_retries: pool.retry.attempts
+      })),
+      max_body_bytes: config.limits.maxBodyBytes
+    }
+  }
+}
+
+const describeNode = (backend: BackendEntry, now: number) => {
+  const state = statusOf(backend, now)
+  return { name: backend.name, status: serving.has(state) ? "healthy" : "unhealthy", state }
+}

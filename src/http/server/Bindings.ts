@@ -1,0 +1,45 @@
+/** The addresses that a configuration opens, and what can be reached at each. */
+import type { GatewayConfig } from "../../domain/GatewayConfig.ts"
+import type { Listener } from "../../domain/Listener.ts"
+
+export interface Place {
+  /** The same for as long as the same socket will do: only then is it left alone by a change. */
+  readonly key: string
+  readonly listener: Listener
+  /** `clients`: what clients may ask; `admin`: what administration is about; `everything`: both. */
+  readonly reach: "clients" | "admin" | "everything"
+  /** Where the configuration says so. */
+  readonly path: string
+}
+
+/** By key, in the order of the configuration. */
+export const placesOf = (config: GatewayConfig): ReadonlyMap<string, Place> => {
+  const { admin, listeners } = config
+  const places = listeners.map((listener, index): Place => {
+    const reach = admin.port === undefined && index === 0 ? "everything" : "clients"
+    return { key: keyOf(listener), listener, reach, path: `listeners[${index}]` }
+  })
+  if (admin.port !== undefined) {
+    const listener = adminListener(listeners[0], admin.host, admin.port)
+    places.push({ key: keyOf(listener), listener, reach: "admin", path: "admin" })
+  }
+  return new Map(places.map((place) => [place.key, place]))
+}
+
+/** Any free port is one of its own for each name; with and without TLS are two kinds of server. */
+const keyOf = ({ host, name, port, tls }: Listener): string =>
+  [host, port, port === 0 ? name : "", tls === undefined ? "plain" : "tls"].join(" ")
+
+/** The admin surface as a listener that no pool stands behind. */
+const adminListener = ({ connectTimeout, maxConnections }: Listener, host: string, port: number): Listener => ({
+  name: "admin",
+  host,
+  port,
+  routes: [],
+  connectTimeout,
+  maxConnections,
+  auth: false,
+  trustedProxies: [],
+  passThrough: "none",
+  cors: { origins: [] }
+})

@@ -1,0 +1,245 @@
+/** One open address: its server, its connections, and how it opens, changes and closes. */
+import { readFile } from "node:fs/promises"
+import { createServer, type Server } from "node:http"
+import { createSecureServer, type Http2SecureServer } from "node:http2"
+import { Server as NetServer, type Socket } from "node:net"
+import { createSecureContext } from "node:tls"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import { Duration, Effect, Exit, Schedule, Schema, Scope } from "effect"
+import type { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { cannotListen, isTaken } from "../../domain/CannotListen.ts"
+import type { GatewayConfig } from "../../domain/GatewayConfig.ts"
+import type { Listener } from "../../domain/Listener.ts"
+import type { Place } from "./Bindings.ts"
+import { answerClientErrors } from "./ClientErrors.ts"
+import type { Connections } from "./Connections.ts"
+import { type Pems, secureContext } from "./ServerTls.ts"
+import { takeUpgrades } from "./Upgrades.ts"
+
+export type Surface = Effect.Effect<
+  HttpServerResponse.HttpServerResponse,
+  never,
+  HttpServerRequest.HttpServerRequest | Scope.Scope
+>
+
+/** An address that cannot be had, or a certificate that cannot be used. */
+export class CannotListen extends Schema.TaggedError<CannotListen>()("CannotListen", {
+  /** As in `listeners[1].port`. */
+  path: Schema.String,
+  message: Schema.String,
+  /** Whether that is because somebody else has the port. */
+  taken: Schema.Boolean
+}) {}
+
+/** How long a connection may be idle between two requests: longer than clients and proxies in front commonly keep it. */
+const keepAlive = Duration.toMillis("75 seconds")
+
+/** A whole request may take this long to arrive: the silence in it is bounded elsewhere. */
+const wholeRequest = Duration.toMillis("10 minutes")
+
+/**
+ * How many streams a connection of HTTP/2 may have at once; without this, any number. And how long a decoded head may be
+ * before Node resets its stream: each field counts for 32 bytes more than it has, so a head within `maxHeaderBytes` is
+ * always within this, and one that is over it is mostly still told so.
+ */
+const http2Settings = (maxHeaderBytes: number) => ({
+  maxConcurrentStreams: 256,
+  maxHeaderListSize: Math.min(8 * maxHeaderBytes, 0xffff_ffff)
+})
+
+/** No bound of its own: the bytes of the fields are bounded. */
+const maxHeaderListPairs = 1_000_000
+
+/** `undefined` for an address without TLS. Read anew each time: files are renewed. */
+export const readPems = Effect.fnUntraced(function* ({ listener: { tls }, path }: Place) {
+  if (tls === undefined) return undefined
+  const read = (setting: "cert" | "key") =>
+    Effect.tryPromise({
+      try: () => readFile(tls[setting], "utf8"),
+      catch: () => refuse(`${path}.tls.${setting}`, "this file cannot be read")
+    })
+  const pems: Pems = { cert: yield* read("cert"), key: yield* read("key") }
+  yield* Effect.try({
+    try: () => createSecureContext(pems),
+    catch: () => refuse(`${path}.tls`, "these are not a certificate and its key in PEM form")
+  })
+  return pems
+})
+
+const refuse = (path: string, message: string) => new CannotListen({ path, message, taken: false })
+
+export interface Door {
+  /** The port that it really has. */
+  readonly port: number
+  readonly connections: Connections
+  /** Takes over what needs no other socket: limits, and a renewed certificate. */
+  readonly adjust: (place: Place, config: GatewayConfig, pems: Pems | undefined) => void
+  /** Nothing new is accepted. What the system had accepted already is served. */
+  readonly stopListening: Effect.Effect<void>
+  readonly listenAgain: Effect.Effect<void, CannotListen>
+  /** Returns when nothing is under way any more, or after `grace`. */
+  readonly drain: (grace: Duration.Duration) => Effect.Effect<void>
+  /** Cuts what is left. */
+  readonly close: Effect.Effect<void>
+}
+
+/** Opens an address; `surface` answers what comes in. The one who opens it closes it. */
+export const openDoor = Effect.fnUntraced(function* (
+  place: Place,
+  config: GatewayConfig,
+  pems: Pems | undefined,
+  connections: Connections,
+  surface: Surface
+) {
+  const { listener, path } = place
+  const address = { host: listener.host, port: listener.port, reusePort: config.server.reusePort, backlog: 4096 }
+  const server = makeServer(listener, config.limits.maxHeaderBytes, pems)
+  let current = { pems, connectTimeout: listener.connectTimeout }
+  follow(server, connections, () => Duration.toMillis(current.connectTimeout))
+  answerClientErrors(server)
+  takeUpgrades(server)
+
+  const failed = (cause: unknown) =>
+    new CannotListen({ path: `${path}.port`, message: cannotListen(cause), taken: isTaken(cause) })
+  const scope = yield* Scope.make()
+  const opened = yield* NodeHttpServer.make(() => server, { ...address, disablePreemptiveShutdown: true }).pipe(
+    // In the same breath as the socket opens: nothing can come in before there is somebody to answer it.
+    Effect.tap(({ serve }) => serve(Effect.interruptible(surface))),
+    Effect.provideService(Scope.Scope, scope),
+    Effect.mapError(({ cause }) => failed(cause)),
+    Effect.onError(() => Scope.close(scope, Exit.void))
+  )
+  // A connection that could not be accepted is lost, and the next one can be: it must not end the process.
+  server.on("error", () => {})
+
+  const door: Door = {
+    port: opened.address._tag === "UnixPathAddress" ? 0 : opened.address.port,
+    connections,
+    adjust: ({ listener }, { limits }, renewed) => {
+      Object.assign(server, settingsOf(listener, limits.maxHeaderBytes))
+      if ("updateSettings" in server) server.updateSettings(http2Settings(limits.maxHeaderBytes))
+      const isRenewed =
+        renewed !== undefined && (renewed.cert !== current.pems?.cert || renewed.key !== current.pems.key)
+      if (isRenewed && "setSecureContext" in server) server.setSecureContext(secureContext(renewed))
+      current = { pems: renewed, connectTimeout: listener.connectTimeout }
+    },
+    stopListening: stopListening(server),
+    listenAgain: Effect.callback<void, CannotListen>((resume) => {
+      const onError = (cause: Error) => resume(Effect.fail(failed(cause)))
+      server.once("error", onError)
+      server.listen(address, () => {
+        server.off("error", onError)
+        resume(Effect.void)
+      })
+    }),
+    drain: (grace) =>
+      Effect.sync(() => connections.close()).pipe(
+        Effect.andThen(
+          Effect.sync(() => connections.sweep() === 0).pipe(
+            Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: (done) => done })
+          )
+        ),
+        Effect.timeoutOption(grace),
+        Effect.asVoid
+      ),
+    close: Effect.gen(function* () {
+      NetServer.prototype.close.call(server)
+      yield* Scope.close(scope, Exit.void)
+      connections.destroy()
+      // Ends the server's own timers.
+      server.close()
+    })
+  }
+  return door
+})
+
+const makeServer = (listener: Listener, maxHeaderSize: number, pems: Pems | undefined): Server | Http2SecureServer => {
+  const settings = settingsOf(listener, maxHeaderSize)
+  const { headersTimeout: handshakeTimeout } = settings
+  const server =
+    pems === undefined
+      ? createServer({ ...settings, noDelay: true })
+      : createSecureServer({
+          ...secureContext(pems),
+          allowHTTP1: true,
+          noDelay: true,
+          handshakeTimeout,
+          maxHeaderListPairs,
+          settings: http2Settings(maxHeaderSize)
+        })
+  // Said again: some are no options, and a server that speaks HTTP/2 too ignores them there.
+  return Object.assign(server, settings)
+}
+
+const settingsOf = ({ connectTimeout, maxConnections }: Listener, maxHeaderSize: number) => ({
+  headersTimeout: Duration.toMillis(connectTimeout),
+  requestTimeout: wholeRequest,
+  keepAliveTimeout: keepAlive,
+  connectionsCheckingInterval: 1000,
+  maxConnections,
+  maxHeaderSize,
+  // Their bytes are bounded; what is over a bound on their number would be left out in silence.
+  maxHeadersCount: 0,
+  // Ours to say, in the form of all other errors.
+  requireHostHeader: false
+})
+
+const follow = (server: Server | Http2SecureServer, connections: Connections, headTime: () => number): void => {
+  server.on("connection", (socket) => connections.accepted(socket))
+  server.on("drop", () => connections.refused())
+  if (!("setSecureContext" in server)) {
+    server.on("connection", (socket) => connections.opened(socket))
+    return
+  }
+  // Told right before the session that is made of it.
+  let socket: Socket | undefined
+  server.prependListener("secureConnection", (secured) => {
+    socket = secured
+  })
+  server.on("session", (session) => {
+    connections.opened(session, socket)
+    // As HTTP/1 has it by itself: so long for the first request, and so long between two.
+    session.setTimeout(headTime())
+    session.once("stream", () => session.setTimeout(keepAlive))
+    session.on("timeout", () => connections.rested(session))
+  })
+  server.on("secureConnection", (socket) => {
+    if (socket.alpnProtocol !== "h2") connections.opened(socket)
+  })
+}
+
+/** Milliseconds; in a turn of the event loop that is shorter hardly anything can have come in. */
+const shortTurn = 0.1
+
+/** Milliseconds after which a turn of twice that length will do, and so on. */
+const turnPatience = 100
+
+/**
+ * Connections that the system has made for us and that we have not taken yet are reset with the socket, and with them
+ * the requests that may already be in them. So all of them are taken first, one in each turn of the event loop; and the
+ * socket is closed right after a turn that found none, and that was short: what comes in between is what can be lost.
+ */
+const stopListening = (server: Server | Http2SecureServer): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const began = performance.now()
+    let last = began
+    let took = true
+    const onConnection = () => {
+      took = true
+    }
+    server.on("connection", onConnection)
+    const turn = () => {
+      const now = performance.now()
+      if (took || now - last > shortTurn * (1 + (now - began) / turnPatience)) {
+        last = now
+        took = false
+        setImmediate(turn)
+        return
+      }
+      // Not the server's own `close`, which also cuts what is idle.
+      NetServer.prototype.close.call(server)
+      server.off("connection", onConnection)
+      resume(Effect.void)
+    }
+    setImmediate(turn)
+  })

@@ -1,0 +1,184 @@
+/** The few fields of a request that routing needs, read once. The bytes themselves travel on untouched. */
+import { Effect, type Semaphore } from "effect"
+import { InvalidRequest, ModelRequired } from "../domain/Errors.ts"
+import { type Kind, Outline } from "./BodyOutline.ts"
+import { type BodyError, readBodyAtOnce, readBodyInSlices } from "./BodyReading.ts"
+import { deploymentIn, type Endpoint } from "./Endpoint.ts"
+
+/** Of a request that names its model, or must. */
+export interface Envelope {
+  readonly model: string
+  /** The member of the body that has to name the model; `undefined` where none has to. */
+  readonly member: "model" | "name" | undefined
+  /** The name that stands there. */
+  readonly written: string | undefined
+  /** Another model that the body names where the path has named one: some engines go by it. */
+  readonly other: string | undefined
+  readonly stream: boolean
+  /** How many choices were asked for: a stream is complete when as many have ended. */
+  readonly choices: number
+  /** What the request will use of a token limit, roughly: a token for every four bytes, and what it asks for. */
+  readonly tokenEstimate: number
+  /** What else is known of the body, nothing of one that is no JSON. Keeps it, so ask while it is there anyway. */
+  readonly outline: Outline
+}
+
+export type EnvelopeError = BodyError | ModelRequired
+
+/** What is known of a request before its body is read. */
+export interface Addressed {
+  /** `undefined`: of the path nothing is known. */
+  readonly endpoint: Endpoint | undefined
+  readonly path: string
+  /** For a request that names none where one is required. */
+  readonly defaultModel: string | undefined
+}
+
+type Outcome = Envelope | undefined | EnvelopeError
+
+/**
+ * Reads a body at once. `undefined`: it names no model and need not name one, so the request goes by path. What only the
+ * engine can judge is left to the engine.
+ */
+export const readEnvelope = (addressed: Addressed, body: Uint8Array): Outcome =>
+  envelopeOf(addressed, readBodyAtOnce(body))
+
+/** The same for a long body: in slices, between which others get their turn. */
+export const readLongEnvelope = (
+  addressed: Addressed,
+  body: Uint8Array,
+  turns: Semaphore.Semaphore
+): Effect.Effect<Outcome> =>
+  Effect.match(readBodyInSlices(body, turns), {
+    onFailure: (error) => envelopeOf(addressed, error),
+    onSuccess: (outline) => envelopeOf(addressed, outline)
+  })
+
+/** The same for a body that is not read: its path alone can name a model. */
+export const unreadEnvelope = ({ path }: Addressed): Envelope | undefined => {
+  const deployment = deploymentIn(path)
+  return deployment === undefined ? undefined : addressedEnvelope(deployment, new Outline(noBytes), undefined)
+}
+
+/** The same for a multipart upload that names a model. */
+export const formEnvelope = ({ endpoint, path }: Addressed, model: string): Envelope => {
+  const deployment = deploymentIn(path)
+  const outline = new Outline(noBytes)
+  return deployment === undefined
+    ? { model, member: undefined, written: undefined, other: undefined, ...restOf(endpoint, outline) }
+    : addressedEnvelope(deployment, outline, endpoint, model)
+}
+
+const noBytes = Buffer.alloc(0)
+
+const envelopeOf = (addressed: Addressed, read: Outline | BodyError): Outcome => {
+  const { endpoint, path } = addressed
+  const isRequired = endpoint?.requiresModel === true
+  if (!(read instanceof Outline)) {
+    // A body that names two models is no body without a model.
+    return isRequired || read.param === "model" ? read : unreadEnvelope(addressed)
+  }
+  const wrong = isRequired ? wrongMember(endpoint, read) : undefined
+  if (wrong !== undefined) return wrong
+  const named = namedIn(endpoint, read)
+  if (named instanceof InvalidRequest) return named
+  const deployment = deploymentIn(path)
+  if (deployment !== undefined) return addressedEnvelope(deployment, read, endpoint, named?.written)
+  if (named !== undefined) return { ...named, model: named.written, other: undefined, ...restOf(endpoint, read) }
+  return isRequired ? defaultEnvelope(addressed, read) : undefined
+}
+
+/** Of a request whose path names the model. */
+const addressedEnvelope = (
+  model: string,
+  outline: Outline,
+  endpoint: Endpoint | undefined,
+  written?: string
+): Envelope => ({
+  model,
+  member: written === model ? "model" : undefined,
+  written,
+  other: written === model ? undefined : written,
+  ...restOf(endpoint, outline)
+})
+
+const defaultEnvelope = ({ defaultModel, endpoint }: Addressed, outline: Outline): Envelope | EnvelopeError => {
+  if (defaultModel === undefined) {
+    return new ModelRequired({ message: "The request must name a model.", param: "model" })
+  }
+  // In an object without a member no member can be put in front of others.
+  const full = outline.isEmpty ? readBodyAtOnce(Buffer.from(JSON.stringify({ model: defaultModel }))) : outline
+  if (!(full instanceof Outline)) return full
+  const written = outline.isEmpty ? defaultModel : undefined
+  return { model: defaultModel, member: "model", written, other: undefined, ...restOf(endpoint, full) }
+}
+
+const restOf = (endpoint: Endpoint | undefined, outline: Outline) => ({
+  stream: outline.kind("stream") === "boolean" ? outline.isTrue("stream") : endpoint?.streamsUnasked === true,
+  choices: choicesOf(outline),
+  tokenEstimate: Math.ceil(outline.bytes.length / 4) + requestedTokens(outline),
+  outline
+})
+
+interface Named {
+  readonly member: "model" | "name"
+  readonly written: string
+}
+
+/** Characters of a model's name. No engine has one of this length; each name is compared with patterns and noted. */
+const longestModel = 65_536
+
+/** The model that a body names. Where two members can name it, they must not name two. */
+const namedIn = (endpoint: Endpoint | undefined, outline: Outline): Named | undefined | InvalidRequest => {
+  let found: Named | undefined
+  for (const member of endpoint?.modelMembers ?? onlyModel) {
+    const written = outline.text(member, longestModel) ?? ""
+    if (written === "") continue
+    if (written.length > longestModel) {
+      return new InvalidRequest({
+        message: `The model's name is longer than ${longestModel} characters.`,
+        param: member
+      })
+    }
+    if (outline.repeats(member) || (found !== undefined && found.written !== written)) {
+      return new InvalidRequest({ message: "The body names its model more than once.", param: member })
+    }
+    found ??= { member, written }
+  }
+  return found
+}
+
+const onlyModel = ["model"] as const
+
+const wrongMember = ({ dialect, modelMembers }: Endpoint, outline: Outline): InvalidRequest | undefined => {
+  for (const member of modelMembers) if (!mayBe(outline, member, "text")) return wrongType(member, "a string")
+  if (!mayBe(outline, "stream", "boolean")) return wrongType("stream", "a boolean")
+  if (dialect === "none") return undefined
+  if (!mayBe(outline, "messages", "list")) return wrongType("messages", "an array")
+  return mayBe(outline, "tools", "list") ? undefined : wrongType("tools", "an array")
+}
+
+const mayBe = (outline: Outline, name: "model" | "name" | "stream" | "messages" | "tools", expected: Kind): boolean => {
+  const kind = outline.kind(name)
+  return kind === expected || kind === "null" || kind === "absent"
+}
+
+const wrongType = (param: string, expected: string) =>
+  new InvalidRequest({ message: `"${param}" must be ${expected}.`, param })
+
+/** `n` for each prompt. */
+const choicesOf = (outline: Outline): number => {
+  const n = outline.number("n")
+  return Math.max(1, outline.prompts) * (n !== undefined && n > 1 ? n : 1)
+}
+
+/** The most that a limit can be configured to; `1e999` is JSON too, and infinity minus infinity would lift a limit. */
+const mostTokens = 1_000_000_000
+
+const tokenLimits = ["max_completion_tokens", "max_output_tokens", "max_tokens"] as const
+
+const requestedTokens = (outline: Outline): number => {
+  const name = tokenLimits.find((limit) => outline.has(limit) && outline.kind(limit) !== "null")
+  const asked = name && outline.number(name)
+  return asked !== undefined && asked > 0 ? Math.min(Math.ceil(asked), mostTokens) : 0
+}

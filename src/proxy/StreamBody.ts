@@ -1,0 +1,61 @@
+/** A body on its way to a client: what comes is seen as it goes by, and the next of it awaited. */
+import { Effect } from "effect"
+import type { StreamEnd } from "../protocol/StreamError.ts"
+import type { BodySink, UpstreamFailed } from "../transport/UpstreamTransport.ts"
+import { type Answer, cutDocument } from "./UpstreamAnswer.ts"
+
+/** Hands a body to whoever sends it, to its end. Its failure means: break the connection, the rest will not come. */
+export type Relayed = (sink: BodySink) => Effect.Effect<void, UpstreamFailed>
+
+/** A body of which only the connection tells whether it is complete: if not, the client's connection is broken too. */
+export const plainBody =
+  (answer: Answer, ended: (end: StreamEnd) => void): Relayed =>
+  (sink) =>
+    Effect.suspend(() => {
+      const { attempt, balance, held, response, streams } = answer
+      for (const piece of held) sink.take(piece)
+      attempt.awaitPiece(streams)
+      const observe = balance && ((piece: Uint8Array) => balance.push(piece))
+      return Effect.flatMap(response.pour(watched(answer, sink, observe)), (end) => {
+        attempt.atEase()
+        const failure = end.failure ?? (balance?.isWhole === false ? cutDocument : undefined)
+        if (failure === undefined) {
+          ended("complete")
+          return Effect.void
+        }
+        ended(attempt.expired === undefined ? "upstream_truncated" : "upstream_timeout")
+        if (attempt.expired === undefined) attempt.brokeOff()
+        return Effect.fail(failure)
+      })
+    })
+
+/** Lets somebody see each piece; the next one is awaited, but not while the client takes its time with the last. */
+export const watched = (
+  { attempt, judge, streams }: Answer,
+  sink: BodySink,
+  observe: ((piece: Uint8Array, now: number) => void) | undefined
+): BodySink => {
+  let isOver = judge?.saidAll ?? false
+  return {
+    take: (piece) => {
+      const now = attempt.now()
+      observe?.(piece, now)
+      const isReady = sink.take(piece)
+      const wasOver = isOver
+      isOver ||= judge?.saidAll ?? false
+      if (!isReady) attempt.atEase()
+      else if (!isOver) attempt.awaitPiece(streams, now)
+      else if (!wasOver) attempt.awaitEnd(endPatienceMillis, now)
+      return isReady
+    },
+    onceReady: (ready) =>
+      sink.onceReady(() => {
+        if (isOver) attempt.awaitEnd(endPatienceMillis)
+        else attempt.awaitPiece(streams)
+        ready()
+      })
+  }
+}
+
+/** How long a connection may stay open after all was said: the client waits for its end, and nobody for anything else. */
+export const endPatienceMillis = 1000

@@ -1,0 +1,95 @@
+/** What has come so far of an answer, and what is kept of it. */
+import { asBuffer, type Chunks, joined } from "../domain/Bytes.ts"
+import { JsonBalance } from "../protocol/JsonBalance.ts"
+import type { EndJudge } from "../protocol/StreamEndDetector.ts"
+import { UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
+import { endsWithConnection, isJson, isLabelled } from "./AnswerForm.ts"
+import type { Attempt } from "./Attempt.ts"
+import type { Mission } from "./RequestPlan.ts"
+
+/** A head, and as much of the body as was read before anything had to be decided. */
+export interface Answer {
+  /** Who gave it. */
+  readonly attempt: Attempt
+  readonly response: UpstreamResponse
+  readonly held: ReadonlyArray<Uint8Array>
+  /** Whether `held` is all of it. */
+  readonly complete: boolean
+  /** Whether its silence counts, and not how long it takes as a whole. */
+  readonly streams: boolean
+  /** For an answer that is a stream of events. */
+  readonly judge: EndJudge | undefined
+  /** For a document whose end only the connection tells; it was told of what is held. */
+  readonly balance: JsonBalance | undefined
+}
+
+/** Mutable by nature: written by the fiber that reads. */
+export class Reading {
+  readonly mission: Mission
+  readonly attempt: Attempt
+  readonly response: UpstreamResponse
+  readonly held: Array<Uint8Array> = []
+  size = 0
+  /** Pieces that were searched for the end of the first line. */
+  #searched = 0
+  #hasLine = false
+
+  constructor(mission: Mission, attempt: Attempt, response: UpstreamResponse) {
+    this.mission = mission
+    this.attempt = attempt
+    this.response = response
+  }
+
+  take(pieces: Chunks): void {
+    for (const piece of pieces) {
+      // What woke the reader is no piece.
+      if (piece.length === 0) continue
+      this.held.push(piece)
+      this.size += piece.length
+    }
+  }
+
+  /** All of it, as text. */
+  get text(): string {
+    return this.bytes.toString("utf8")
+  }
+
+  get bytes(): Buffer {
+    return asBuffer(joined(this.held))
+  }
+
+  /** The first line, once: when its end has come. */
+  firstLine(): string | undefined {
+    for (; !this.#hasLine && this.#searched < this.held.length; this.#searched++) {
+      this.#hasLine = this.held[this.#searched]?.includes(lineFeed) ?? false
+      if (!this.#hasLine) continue
+      const { bytes } = this
+      return bytes.toString("utf8", 0, bytes.indexOf(lineFeed))
+    }
+    return undefined
+  }
+
+  /** Whether it is a document of JSON whose end only the connection tells: then a cut looks like an end. */
+  get isUncertain(): boolean {
+    const { held, response } = this
+    if (response.status >= 300 || !endsWithConnection(response) || !isJson(response)) return false
+    return isLabelled(response) || opensDocument.test(Buffer.from(held[0] ?? []).toString("latin1", 0, 64))
+  }
+
+  answer(complete: boolean, streams: boolean, judge?: EndJudge): Answer {
+    const { attempt, held, response } = this
+    const balance = !complete && judge === undefined && this.isUncertain ? new JsonBalance() : undefined
+    if (balance !== undefined) for (const piece of held) balance.push(piece)
+    return { attempt, response, held, complete, streams, judge, balance }
+  }
+}
+
+const lineFeed = 0x0a
+
+const opensDocument = /^\s*[{[]/
+
+/** The end of a document whose end was a cut. */
+export const cutDocument = new UpstreamFailed({
+  kind: "reset",
+  detail: "the connection ended in the middle of a document"
+})

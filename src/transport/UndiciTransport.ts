@@ -1,0 +1,218 @@
+/** The transport that really connects: one pool of connections for each backend and way to reach it. */
+
+import { Readable } from "node:stream"
+import { Clock, Duration, Effect, Exit, Layer, Random, Stream } from "effect"
+import { type buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from "undici"
+import { Pieces, slicesOf } from "../domain/Bytes.ts"
+import { type EgressPolicy, makeEgressPolicy, makeProxyPolicy } from "../domain/EgressPolicy.ts"
+import { monotonicMillis } from "../domain/Time.ts"
+import { Registry } from "../registry/Registry.ts"
+import { makeTellShortage } from "../telemetry/Shortages.ts"
+import type { TlsMaterial } from "./BackendTls.ts"
+import { Connection, type ConnectionSettings } from "./Connection.ts"
+import { Lines } from "./ConnectionPools.ts"
+import { guardedLookup, makeConnector, refused } from "./Connector.ts"
+import { decodeContent } from "./ContentDecoding.ts"
+import { Exchange } from "./Exchange.ts"
+import { givenUpBefore } from "./StaleConnection.ts"
+import {
+  type Abort,
+  isAtHand,
+  type UpstreamBody,
+  UpstreamFailed,
+  type UpstreamRequest,
+  type UpstreamResponse,
+  UpstreamTransport
+} from "./UpstreamTransport.ts"
+
+/** More than any engine sends in its head; more is refused, so that an endless head costs no more than this. */
+const maxHeadBytes = 32 * 1024
+
+export const layerUndici = Layer.effect(
+  UpstreamTransport,
+  Effect.gen(function* () {
+    const registry = yield* Registry
+    const policies = {
+      backends: currentPolicy(registry, makeEgressPolicy),
+      proxies: currentPolicy(registry, makeProxyPolicy)
+    }
+    const clock = yield* Clock.Clock
+    const random = yield* Random.Random
+    const now = () => monotonicMillis(clock)
+    const lines = new Lines(registry.current(), (reach, origin, proxy, tls) => {
+      const maxAge = Duration.toMillis(reach.backend.maxConnectionAge)
+      return makeDispatcher(
+        policies,
+        { maxAge, now, random: () => random.nextDoubleUnsafe() },
+        reach,
+        origin,
+        proxy,
+        tls
+      )
+    })
+    yield* Effect.addFinalizer(() => Effect.promise(() => lines.destroy()))
+    yield* registry.takePart(() =>
+      Effect.succeed({
+        commit: (snapshot) => Effect.sync(() => lines.follow(snapshot)),
+        abort: Effect.void
+      })
+    )
+
+    const tellShortage = yield* makeTellShortage
+    const exchange = (request: UpstreamRequest, started: (abort: Abort) => void, repeatable: boolean) =>
+      Effect.callback<UpstreamResponse, UpstreamFailed>((resume) => {
+        const exchange = new Exchange(headReader(request.readable, resume), repeatable)
+        started(exchange.abort)
+        const line = lines.get(request)
+        if (line instanceof UpstreamFailed) return resume(Exit.fail(line))
+        const { dispatcher, host, origin, proxied } = line
+        // Behind a proxy nobody here resolves the name; what it says by itself is looked at each time.
+        const reason = proxied ? policies.backends().refuseHost(host) : undefined
+        if (reason !== undefined) return resume(Exit.fail(refused(reason)))
+        dispatcher.dispatch(
+          {
+            origin,
+            path: request.path,
+            method: request.method,
+            headers: proxied ? pairsOf(headersOf(request)) : headersOf(request),
+            body: toNodeBody(request.body),
+            upgrade: request.upgrade ?? null,
+            headersTimeout: 0,
+            bodyTimeout: 0
+          },
+          exchange
+        )
+        return Effect.sync(exchange.cancel)
+      })
+
+    const send = (
+      request: UpstreamRequest,
+      started: (abort: Abort) => void,
+      patience = staleConnections
+    ): Effect.Effect<UpstreamResponse, UpstreamFailed> =>
+      Effect.catch(exchange(request, started, patience > 0 && isAtHand(request.body)), (failure) => {
+        if (failure === givenUpBefore) return send(request, started, patience - 1)
+        const fail = Effect.fail(failure)
+        return failure.kind === "local"
+          ? Effect.andThen(tellShortage(failure.detail, "connections to backends"), fail)
+          : fail
+      })
+
+    return UpstreamTransport.of({ send: (request, started) => send(request, started) })
+  })
+)
+
+/** How many kept connections may turn out to have been given up by the engine, one after the other, for one request. */
+const staleConnections = 3
+
+type HeadReader = (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void
+
+/** Out here, so that it keeps nothing of the request: it lives as long as the answer. */
+const headReader = (readable: boolean, tell: HeadReader): HeadReader =>
+  readable ? (head) => tell(Exit.map(head, decodeContent)) : tell
+
+interface Policies {
+  readonly backends: () => EgressPolicy
+  readonly proxies: () => EgressPolicy
+}
+
+/** The policy of the configuration in force, made anew only when that changes. */
+const currentPolicy = (registry: Registry["Service"], make: typeof makeEgressPolicy): (() => EgressPolicy) => {
+  let { security } = registry.current().config
+  let policy = make(security)
+  return () => {
+    const now = registry.current().config.security
+    if (now !== security) {
+      security = now
+      policy = make(now)
+    }
+    return policy
+  }
+}
+
+const makeDispatcher = (
+  { backends, proxies }: Policies,
+  settings: ConnectionSettings,
+  { client, connectTimeout, upgrade }: Pick<UpstreamRequest, "client" | "connectTimeout" | "upgrade">,
+  origin: string,
+  proxy: string,
+  tls: TlsMaterial
+): Dispatcher => {
+  const options = {
+    pipelining: 1,
+    keepAliveTimeout: Math.max(1, Duration.toMillis(client.keepAlive)),
+    maxHeaderSize: maxHeadBytes,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    // Said here too: where HTTP/2 is possible, requests wait for the first handshake to be over.
+    allowH2: false
+  }
+  const pool = (at: string | URL, more: object) =>
+    new Pool(at, {
+      ...options,
+      ...more,
+      factory: (to, made) =>
+        "connect" in made && isConnector(made.connect)
+          ? new Connection(to, made, made.connect, settings)
+          : new Client(to, made)
+    })
+  if (proxy === "") return pool(origin, { connect: makeConnector(backends, connectTimeout, tls.options) })
+  return new ProxyAgent({
+    ...options,
+    factory: pool,
+    connectTimeout,
+    uri: proxy,
+    // RFC 6455, 4.1: a proxy passes an upgrade on only through a tunnel, without TLS too.
+    ...(upgrade !== undefined && { proxyTunnel: true }),
+    requestTls: tls.options,
+    proxyTls: { lookup: guardedLookup(proxies), autoSelectFamily: true },
+    // To connect includes that the proxy has opened its tunnel.
+    clientFactory: (url, more) => new Pool(url, { ...more, headersTimeout: connectTimeout })
+  })
+}
+
+const isConnector = (value: unknown): value is buildConnector.connector => typeof value === "function"
+
+/** In pairs: of a flat list, a proxy's agent would keep only the last value of each name. */
+function* pairsOf(headers: ReadonlyArray<string>): Generator<[string, string]> {
+  for (let i = 0; i + 1 < headers.length; i += 2) yield [headers[i] ?? "", headers[i + 1] ?? ""]
+}
+
+/** Bytes; to give a body as a stream costs some 20 µs, which of a shorter one would be much. */
+const long = 64 * 1024
+
+const isLong = (body: UpstreamBody): body is Uint8Array | Pieces =>
+  body instanceof Pieces || (body instanceof Uint8Array && body.length >= long)
+
+const toNodeBody = (body: UpstreamBody): Uint8Array | Readable | null => {
+  if (isLong(body)) return new GivenOnce(body)
+  if (body === undefined || body instanceof Uint8Array) return body ?? null
+  return Readable.from(Stream.toAsyncIterable(body), { objectMode: false })
+}
+
+/** Of what comes as a stream undici does not see how long it is. */
+const headersOf = ({ body, headers }: UpstreamRequest): Array<string> =>
+  isLong(body) ? [...headers, "content-length", String(body.length)] : [...headers]
+
+/** Bytes that are written at once: what goes over TLS is encrypted while everything else waits. */
+const writtenAtOnce = 1024 * 1024
+
+/**
+ * A body that is not kept by who sends it: undici holds what it is given until the answer has ended, which for the
+ * stream to a long prompt is minutes.
+ */
+class GivenOnce extends Readable {
+  #slices: Generator<Uint8Array> | undefined
+
+  constructor(body: Uint8Array | Pieces) {
+    super()
+    this.#slices = slicesOf(body, writtenAtOnce)
+  }
+
+  override _read(): void {
+    const slice = this.#slices?.next()
+    if (slice !== undefined && slice.done !== true) return void this.push(slice.value)
+    this.#slices = undefined
+    this.push(null)
+  }
+}

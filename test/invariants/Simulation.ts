@@ -1,0 +1,182 @@
+/** Lets a plan happen in virtual time, and tells what was broken by it. */
+import { Cause, Effect, Exit, Fiber, Layer, Logger, Random } from "effect"
+import { TestClock } from "effect/testing"
+import type { GatewayError } from "../../src/domain/Errors.ts"
+import { Proxy } from "../../src/proxy/Proxy.ts"
+import { gatherServices } from "../../src/proxy/ProxyServices.ts"
+import { Harness, layerOf, type Reading } from "../proxy/Harness.ts"
+import { type Exchange, refuse, ScriptedTransport } from "../proxy/ScriptedTransport.ts"
+import { type Trail, Witness } from "./Oracle.ts"
+import { type Done, type Ending, judgeOne, sayingOf } from "./Outcomes.ts"
+import { type Plan, planFor, type Visit } from "./Plan.ts"
+
+export interface Verdict {
+  /** Which promises were broken; empty: none. */
+  readonly broken: ReadonlyArray<string>
+  /** What the backends were asked, in order, and how each of it ended. */
+  readonly story: ReadonlyArray<string>
+}
+
+/** One run from its seed; the same seed is the same run. */
+export const runSeed = (seed: number): Effect.Effect<Verdict> => {
+  const plan = planFor(seed)
+  const dead = new Set<string>()
+  let onSend: (exchange: Exchange) => void = () => {}
+  const transport = new ScriptedTransport((exchange) => {
+    onSend(exchange)
+    const { name } = exchange.request.backend
+    return dead.has(name) ? refuse : plan.stepFor(name, exchange.text.includes('"stream":true'))
+  })
+  const program = Effect.gen(function* () {
+    const gateway = new Harness(transport, yield* Proxy, yield* gatherServices)
+    const witness = new Witness(gateway, plan.hedges)
+    onSend = (exchange) => witness.sent(exchange)
+    transport.onHead = (exchange, { headers, status }) => {
+      const rest = headers["retry-after-ms"]
+      if ((status === 429 || status === 503) && rest !== undefined) witness.rests(exchange, Number(rest))
+    }
+    yield* happen(gateway, witness, plan, dead)
+    const { ends, exchanges } = transport
+    const story = exchanges.map((each, n) => `${each.header("x-request-id")} ${each.request.backend.name} ${ends[n]}`)
+    return { broken: witness.broken, story }
+  })
+  return program.pipe(
+    Effect.scoped,
+    Effect.provide(
+      Layer.fresh(layerOf(plan.config, transport)).pipe(
+        Layer.provideMerge(TestClock.layer()),
+        Layer.provideMerge(Logger.layer([]))
+      )
+    ),
+    Random.withSeed(seed)
+  )
+}
+
+/** A request under way. */
+interface Guest {
+  readonly visit: Visit
+  readonly trail: Trail
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+  readonly leavesAt: number
+}
+
+const happen = Effect.fnUntraced(function* (gateway: Harness, witness: Witness, plan: Plan, dead: Set<string>) {
+  const guests: Array<Guest> = []
+  const dones: Array<Done> = []
+  const { deadlines, registry, transport } = gateway
+
+  if (plan.hedges) warmUp(gateway)
+
+  const arrive = Effect.fnUntraced(function* (visit: Visit) {
+    const trail = witness.arriving(gateway.nextId)
+    const began = deadlines.now()
+    let reading: Reading | undefined
+    const asking = gateway.request(visit.question, ({ headers }) => {
+      const kept = trail.exchanges.findLast(({ request }) => request.backend.name === headers["x-routed-node"])
+      trail.saidAtCommit = Buffer.concat(kept?.pieces ?? []).toString("latin1")
+    })
+    const whole = Effect.onExit(asking, (exit) =>
+      Effect.sync(() => {
+        const eligible = trail.candidates === undefined ? [] : witness.eligible(trail.candidates)
+        const took = deadlines.now() - began
+        dones.push({ visit, trail, reading: reading ?? gateway.reading, ending: endingOf(exit), took, eligible })
+      })
+    )
+    const fiber = yield* gateway.start(whole)
+    reading = gateway.reading
+    guests.push({ visit, trail, fiber, leavesAt: began + visit.patience })
+  })
+
+  const leave = Effect.suspend(() =>
+    Effect.forEach(
+      guests.filter(({ fiber, leavesAt }) => leavesAt <= deadlines.now() + 0.01 && fiber.pollUnsafe() === undefined),
+      ({ fiber, trail, visit }) =>
+        Effect.andThen(
+          Fiber.interrupt(fiber),
+          Effect.sync(() => {
+            const open = trail.exchanges.filter(({ state }) => state === "open").length
+            witness.expect(open === 0, () => `request ${visit.index} has left, and ${open} backends still work for it`)
+          })
+        )
+    )
+  )
+  const turn = ({ backend, probe }: Plan["turns"][number]) =>
+    Effect.sync(() => {
+      if (probe === undefined) {
+        dead.delete(backend)
+        transport.probes.delete(backend)
+      } else {
+        if ("fails" in probe) dead.add(backend)
+        transport.probes.set(backend, probe)
+      }
+    })
+
+  const happenings: ReadonlyArray<{ readonly at: number; readonly effect: Effect.Effect<unknown> }> = [
+    ...plan.visits.map((visit) => ({ at: visit.at, effect: arrive(visit) })),
+    ...plan.visits.map(({ at, patience }) => ({ at: at + patience, effect: leave })),
+    ...plan.reloads.map(({ at, config }) => ({ at: at + 0.7, effect: Effect.orDie(registry.apply(config)) })),
+    ...plan.turns.map((each) => ({ at: each.at + 0.3, effect: turn(each) }))
+  ]
+    .filter(({ at }) => Number.isFinite(at))
+    .toSorted((one, other) => one.at - other.at)
+
+  for (const { at, effect } of happenings) {
+    yield* TestClock.adjust(Math.max(0, at - deadlines.now()))
+    yield* effect
+  }
+  // Nobody has so much patience that it could take longer.
+  for (let step = 0; step < 400 && dones.length < plan.visits.length; step++) yield* TestClock.adjust("100 millis")
+  for (const { visit } of guests) {
+    witness.expect(
+      dones.filter((done) => done.visit === visit).length === 1,
+      () => `request ${visit.index} has not ended exactly once`
+    )
+  }
+  yield* TestClock.adjust("50 millis")
+  witness.atRest()
+  for (const done of dones) judgeOne(done, plan, witness)
+  judgeBlame(dones, witness)
+})
+
+/** A pool hedges when it knows how long its answers take. */
+const warmUp = ({ registry, services }: Harness): void => {
+  const pool = registry.current().pools.get("default")
+  if (pool === undefined) return
+  for (let n = 0; n < 20; n++) for (const streams of [true, false]) services.hedging.observed(pool, streams, 20 + n)
+}
+
+const endingOf = (exit: Exit.Exit<unknown, GatewayError>): Ending => {
+  if (Exit.isSuccess(exit)) return { _tag: "Answered" }
+  if (Cause.hasInterruptsOnly(exit.cause)) return { _tag: "Left" }
+  const error = Cause.findErrorOption(exit.cause)
+  return error._tag === "Some"
+    ? { _tag: "Refused", code: error.value.code, status: error.value.status }
+    : { _tag: "Crashed", cause: Cause.pretty(exit.cause) }
+}
+
+/** Backends are blamed, and trusted, for exactly what they did. */
+const judgeBlame = (dones: ReadonlyArray<Done>, witness: Witness): void => {
+  const sayings = dones.flatMap((done) =>
+    done.trail.exchanges.map((exchange) => ({ name: exchange.request.backend.name, ...sayingOf(exchange, done) }))
+  )
+  for (const name of new Set(sayings.map((each) => each.name))) {
+    const of = sayings.filter((each) => each.name === name)
+    const certain = of.filter(({ word }) => word === "blamed").length
+    const most = certain + of.filter(({ word }) => word === "perhaps").length
+    const blamed = witness.blamed.get(name) ?? 0
+    witness.expect(
+      blamed >= certain && blamed <= most,
+      () => `${name} is at fault ${certain} to ${most} times and is blamed for ${blamed}`
+    )
+    const words = {
+      praised: of.filter(({ word }) => word === "praised").length,
+      brokeOff: of.filter(({ brokeOff }) => brokeOff).length
+    }
+    const counted = {
+      praised: witness.praised.get(name) ?? 0,
+      brokeOff: witness.brokenOff.get(name) ?? 0
+    }
+    const same = JSON.stringify(words) === JSON.stringify(counted)
+    witness.expect(same, () => `${name} did ${JSON.stringify(words)} and is said to: ${JSON.stringify(counted)}`)
+  }
+}
