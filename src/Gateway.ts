@@ -17,7 +17,7 @@ import { OutlierDetector } from "./resilience/OutlierDetector.ts"
 import { layerQueueGauges } from "./resilience/QueueGauges.ts"
 import { RateLimiter } from "./resilience/RateLimiter.ts"
 import { RetryPolicy } from "./resilience/RetryPolicy.ts"
-import { Deadlines } from "./resilience/Timers.ts"
+import { Timers } from "./resilience/Timers.ts"
 import { Router } from "./routing/Router.ts"
 import { Scheduler } from "./scheduler/Scheduler.ts"
 import { Exposition, LogSettings, layerProcessFigures, layerStderr, Metrics, Tracing } from "./telemetry/Telemetry.ts"
@@ -46,7 +46,7 @@ export const layerCore = (config: GatewayConfig, transport: Layer.Layer<Upstream
         OutlierDetector.layer
       )
     ),
-    Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, Deadlines.layer, ModelLabels.layer, transport)),
+    Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, Timers.layer, ModelLabels.layer, transport)),
     Layer.provideMerge(Registry.layerMemory(config))
   )
 
@@ -55,7 +55,7 @@ const layerLogSettings = Layer.effectDiscard(
   Effect.gen(function* () {
     const registry = yield* Registry
     const { change } = yield* LogSettings
-    yield* registry.takePart(() =>
+    yield* registry.participate(() =>
       Effect.succeed({
         commit: ({ config }) => Effect.sync(() => change(config.telemetry.logs)),
         abort: Effect.void

@@ -3,7 +3,7 @@ import type { Backend } from "../domain/Backend.ts"
 import type { HealthStatus, LoadReading, ModelInfo } from "../domain/Health.ts"
 
 /** What an answer means for the request and for the backend (reliability: blame). */
-export type Verdict =
+export type Classification =
   | "answered"
   /** Most 4xx, 501 and 505: passed on, never retried, never counted. */
   | "request_fault"
@@ -42,7 +42,7 @@ export interface Adapter {
   /** Where it tells its load; `undefined`: it does not. */
   readonly loadPath: string | undefined
   readonly load: (answer: ProbeAnswer) => LoadReading | undefined
-  readonly classify: (status: number) => Verdict
+  readonly classify: (status: number) => Classification
 }
 
 /** How a kind is spoken to may depend on how one backend of it is configured. */

@@ -5,7 +5,7 @@ import type { AdapterKind, Backend } from "../domain/Backend.ts"
 import type { ClientSettings } from "../domain/Pool.ts"
 import type { Member } from "../registry/Registry.ts"
 import { isAtHand, type UpstreamHeaders, type UpstreamRequest } from "../transport/UpstreamTransport.ts"
-import type { Adapter, AdapterOf, Verdict } from "./Adapter.ts"
+import type { Adapter, AdapterOf, Classification } from "./Adapter.ts"
 import { anthropic } from "./adapters/Anthropic.ts"
 import { azureOpenAi } from "./adapters/AzureOpenAi.ts"
 import { huaweiApig } from "./adapters/HuaweiApig.ts"
@@ -16,10 +16,10 @@ import { openAi } from "./adapters/OpenAi.ts"
 import { sglang } from "./adapters/Sglang.ts"
 import { vllm } from "./adapters/Vllm.ts"
 import { hashInSlices, isLongToHash } from "./BodyHash.ts"
-import { type Outgoing, outgoingHeaders, type Prepared, prepare, target } from "./Outgoing.ts"
+import { type Outgoing, outgoingHeaders, type PreparedRequest, prepare, target } from "./Outgoing.ts"
 import { mayTellAddress, OwnAddress } from "./OwnAddress.ts"
 
-export { type Adapter, type ProbeAnswer, type Verdict } from "./Adapter.ts"
+export { type Adapter, type Classification as Verdict, type ProbeAnswer } from "./Adapter.ts"
 export type { Outgoing } from "./Outgoing.ts"
 export { restFor } from "./RetryAfter.ts"
 
@@ -57,8 +57,8 @@ export class BackendAdapter extends Context.Service<
     /** The request of a probe, with the backend's own credentials; `undefined`: this kind is not asked for that. */
     readonly probe: (backend: Backend, kind: ProbeKind) => Outgoing | undefined
     /** The backend as such a probe reaches it: another one where it is watched at a port of its own. */
-    readonly watched: (backend: Backend, kind: ProbeKind) => Backend
-    readonly classify: (backend: Backend, status: number) => Verdict
+    readonly probeTarget: (backend: Backend, kind: ProbeKind) => Backend
+    readonly classify: (backend: Backend, status: number) => Classification
     /** An answer's headers without what tells where the backend is; `asked`: the client's path, as it sent it. */
     readonly conceal: (backend: Backend, headers: UpstreamHeaders, asked: string) => UpstreamHeaders
     /** Whether a text names the backend's address. */
@@ -69,9 +69,9 @@ export class BackendAdapter extends Context.Service<
     BackendAdapter,
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
-      const preparedFor = memoize((backend: Backend): Prepared => prepare(backend, adapterFor(backend)))
+      const preparedFor = memoize((backend: Backend): PreparedRequest => prepare(backend, adapterFor(backend)))
       // The same object each time, since what is known of a backend is kept by it.
-      const elsewhere = memoize(
+      const probeTarget = memoize(
         (backend: Backend): Backend =>
           backend.health.port === undefined ? backend : { ...backend, url: withPort(backend.url, backend.health.port) }
       )
@@ -111,7 +111,7 @@ export class BackendAdapter extends Context.Service<
           const [path = "", query] = asked.split("?", 2)
           return { ...emptyGet, path, query: query === undefined ? "" : `?${query}` }
         },
-        watched: (backend, kind) => (kind === "models" ? backend : elsewhere(backend)),
+        probeTarget: (backend, kind) => (kind === "models" ? backend : probeTarget(backend)),
         classify: (backend, status) => adapterOf(backend).classify(status),
         conceal: (backend, headers, asked) =>
           mayTellAddress(headers) ? addressOf(backend).conceal(headers, asked) : headers,
@@ -121,7 +121,8 @@ export class BackendAdapter extends Context.Service<
   )
 }
 
-const isPlain = ({ apiPath, rootPath }: Prepared): boolean => (apiPath === "" || apiPath === "/v1") && rootPath === ""
+const isPlain = ({ apiPath, rootPath }: PreparedRequest): boolean =>
+  (apiPath === "" || apiPath === "/v1") && rootPath === ""
 
 const withPort = (address: string, port: number): string => {
   const url = new URL(address)

@@ -22,7 +22,7 @@ export interface Outgoing {
 }
 
 /** What of a backend's configuration is the same for every request. */
-export interface Prepared {
+export interface PreparedRequest {
   readonly adapter: Adapter
   /** Where paths below `/v1` go. */
   readonly apiPath: string
@@ -34,7 +34,7 @@ export interface Prepared {
   readonly credential: readonly [name: string, value: string] | undefined
 }
 
-export const prepare = (backend: Backend, adapter: Adapter): Prepared => {
+export const prepare = (backend: Backend, adapter: Adapter): PreparedRequest => {
   const url = new URL(backend.url)
   const path = url.pathname.replace(/\/+$/, "")
   const prefix = backend.pathPrefix?.replace(/\/+$/, "")
@@ -49,12 +49,12 @@ export const prepare = (backend: Backend, adapter: Adapter): Prepared => {
 }
 
 /** The backend's path and query for those of a client: `/v1` is replaced by the address's path and the prefix. */
-export const target = (prepared: Prepared, path: string, query: string): string => {
+export const target = (prepared: PreparedRequest, path: string, query: string): string => {
   const at = targetPath(prepared, path)
   return prepared.query.length === 0 ? at + query : at + withOwn(prepared.query, query)
 }
 
-const targetPath = ({ apiPath, rootPath }: Prepared, path: string): string => {
+const targetPath = ({ apiPath, rootPath }: PreparedRequest, path: string): string => {
   if (path.startsWith("/v1/")) return apiPath + path.slice(3)
   return path === "/v1" ? apiPath || "/" : rootPath + path
 }
@@ -63,7 +63,7 @@ const targetPath = ({ apiPath, rootPath }: Prepared, path: string): string => {
  * The other way: where a client finds here what is at such a path of the backend. Of two such paths, the one that is
  * like the client's own. What no client can reach keeps its path.
  */
-export const clientPath = ({ apiPath, rootPath }: Prepared, path: string, asked: string): string => {
+export const clientPath = ({ apiPath, rootPath }: PreparedRequest, path: string, asked: string): string => {
   const [belowApi, belowRoot] = [below(apiPath, path), below(rootPath, path)]
   const api = belowApi === undefined ? undefined : `/v1${belowApi}`
   // What is asked for here as `/` is the root with a slash there.
@@ -80,14 +80,14 @@ const below = (base: string, path: string): string | undefined => {
 }
 
 /** What the client has said already stays as it is. */
-const withOwn = (own: Prepared["query"], query: string): string => {
+const withOwn = (own: PreparedRequest["query"], query: string): string => {
   const said = new URLSearchParams(query)
   const missing = own.flatMap(([name, pair]) => (said.has(name) ? [] : [pair]))
   if (missing.length === 0) return query
   return `${query === "" ? "?" : query.replace(/&?$/, "&")}${missing.join("&")}`
 }
 
-const credentialOf = (auth: BackendAuth, keyHeader: string | undefined): Prepared["credential"] => {
+const credentialOf = (auth: BackendAuth, keyHeader: string | undefined): PreparedRequest["credential"] => {
   switch (auth.type) {
     case "bearer": {
       const token = Redacted.value(auth.token)
@@ -112,7 +112,7 @@ const basicCredentials = (auth: Extract<BackendAuth, { type: "basic" }>): string
 /** The headers that go out: operations in their order, then the credential, which nothing of the client's survives. */
 export const outgoingHeaders = (
   backend: Backend,
-  prepared: Prepared,
+  prepared: PreparedRequest,
   outgoing: Outgoing,
   path: string,
   epochMillis: number,
@@ -172,7 +172,7 @@ const alsoSigned = ["content-type", "x-stage", "x-project-id", "x-security-token
 const addSignature = (
   headers: Array<string>,
   auth: Extract<BackendAuth, { type: "apig" }>,
-  { host }: Prepared,
+  { host }: PreparedRequest,
   { body, method }: Outgoing,
   path: string,
   epochMillis: number,

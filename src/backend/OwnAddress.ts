@@ -7,7 +7,7 @@ import { parseAddress } from "../domain/Addresses.ts"
 import type { Backend } from "../domain/Backend.ts"
 import { isLoopbackHost } from "../domain/Loopback.ts"
 import type { UpstreamHeaders } from "../transport/UpstreamTransport.ts"
-import { clientPath, ownHostHeaders, type Prepared, target } from "./Outgoing.ts"
+import { clientPath, ownHostHeaders, type PreparedRequest, target } from "./Outgoing.ts"
 
 /** Headers that hold references, and the form in which they do. */
 const forms = {
@@ -39,11 +39,11 @@ const namesHost = (reference: string): boolean =>
   /^ *(?:[a-z][a-z0-9+.-]*:|[/\\]{2})/i.test(reference.replace(/[\t\n\r]/g, ""))
 
 export class OwnAddress {
-  readonly #prepared: Prepared
+  readonly #prepared: PreparedRequest
   readonly #url: URL
   readonly #hosts: ReadonlySet<string>
 
-  constructor(backend: Backend, prepared: Prepared) {
+  constructor(backend: Backend, prepared: PreparedRequest) {
     this.#prepared = prepared
     this.#url = new URL(backend.url)
     const { serverName } = backend.tls ?? {}

@@ -21,7 +21,7 @@ import { HungFiles } from "./HungFiles.ts"
 import { type Environment, interpolate } from "./Interpolation.ts"
 import { checkSafety } from "./SafetyChecks.ts"
 import { checkAvailable } from "./Unavailable.ts"
-import { parseSource, type Source } from "./YamlSource.ts"
+import { parseSource, type YamlSource } from "./YamlSource.ts"
 
 export { ConfigInvalid, configInvalid, formatProblem, type Problem } from "./ConfigInvalid.ts"
 export type { Overrides } from "./EnvironmentOverlay.ts"
@@ -109,7 +109,7 @@ const optionalText = (texts: FileTexts, file: string) =>
     Effect.mapBoth({ onFailure: unreadable(file), onSuccess: Option.getOrUndefined })
   )
 
-const problemsOf = (issues: ReadonlyArray<Issue>, { lineOf }: Source) =>
+const problemsOf = (issues: ReadonlyArray<Issue>, { lineOf }: YamlSource) =>
   issues.map(({ at, message }) => {
     const line = lineOf(at)
     return { path: formatPath(at), message, ...(line !== undefined && { line }) }
@@ -118,7 +118,7 @@ const problemsOf = (issues: ReadonlyArray<Issue>, { lineOf }: Source) =>
 const namesIn = (value: unknown): ReadonlyArray<string> =>
   typeof value === "object" && value !== null && !Array.isArray(value) ? Object.keys(value) : []
 
-const emptySource: Source = { value: {}, lineOf: () => undefined }
+const emptySource: YamlSource = { value: {}, lineOf: () => undefined }
 
 /**
  * Everything after reading: a pure function of the data, the variables and the options. In turns of the event loop: with
@@ -126,7 +126,7 @@ const emptySource: Source = { value: {}, lineOf: () => undefined }
  */
 export const validate = Effect.fnUntraced(function* (
   name: string,
-  source: Source,
+  source: YamlSource,
   environment: Environment,
   overrides: Overrides
 ) {

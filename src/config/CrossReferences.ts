@@ -3,15 +3,15 @@ import { Result } from "effect"
 import { parsePathPattern, shapeOf } from "../domain/PathPattern.ts"
 import { canonicalPath } from "../protocol/Endpoint.ts"
 import { type Issue, suggestion } from "./Decoding.ts"
-import { outlineOf } from "./ReferenceIndex.ts"
+import { referenceIndexOf } from "./ReferenceIndex.ts"
 
 type Path = ReadonlyArray<PropertyKey>
 
 /** Every duplicate and every dangling reference in plain data, whatever else may be wrong with it. */
 export const checkReferences = (value: unknown): ReadonlyArray<Issue> => {
-  const outline = outlineOf(value)
+  const index = referenceIndexOf(value)
   const issues: Array<Issue> = []
-  const pools = outline.pools.map(({ name }) => name)
+  const pools = index.pools.map(({ name }) => name)
 
   const known = (
     kind: string,
@@ -33,43 +33,43 @@ export const checkReferences = (value: unknown): ReadonlyArray<Issue> => {
     }
   }
 
-  unique("backend", outline.backends, (i) => ["backends", i, "name"])
+  unique("backend", index.backends, (i) => ["backends", i, "name"])
   unique("pool", pools, (i) => ["pools", i, "name"])
   unique(
     "listener",
-    outline.listeners.map(({ name }) => name),
+    index.listeners.map(({ name }) => name),
     (i) => ["listeners", i, "name"]
   )
   unique(
     "address",
-    outline.listeners.map(({ address }) => address),
+    index.listeners.map(({ address }) => address),
     (i) => ["listeners", i, "port"]
   )
   unique(
     "key name",
-    outline.keys.map(({ name }) => name),
+    index.keys.map(({ name }) => name),
     (i) => ["keys", i, "name"]
   )
   // Two names for one secret would make it a matter of chance whose limits hold.
   unique(
     "key",
-    outline.keys.map(({ secret }) => secret),
+    index.keys.map(({ secret }) => secret),
     (i) => ["keys", i]
   )
 
-  for (const [p, { members, name }] of outline.pools.entries()) {
+  for (const [p, { members, name }] of index.pools.entries()) {
     // A gateway may start without any backend and be given some later; its default pool is then empty too.
-    if (members?.length === 0 && (name !== "default" || outline.backends.length > 0)) {
+    if (members?.length === 0 && (name !== "default" || index.backends.length > 0)) {
       issues.push({ at: ["pools", p, "backends"], message: "a pool needs at least one backend" })
     }
     unique("member", members ?? [], (i) => ["pools", p, "backends", i])
     known(
       "backend",
-      outline.backends,
+      index.backends,
       (members ?? []).map((name, i) => [name, ["pools", p, "backends", i]])
     )
   }
-  for (const [l, { passThrough, pool, routes }] of outline.listeners.entries()) {
+  for (const [l, { passThrough, pool, routes }] of index.listeners.entries()) {
     known("pool", pools, [[pool, ["listeners", l, "pool"]]])
     unique(
       "path",
@@ -86,20 +86,20 @@ export const checkReferences = (value: unknown): ReadonlyArray<Issue> => {
   // The first rule that matches decides: the second of two could never be taken.
   unique(
     "match",
-    outline.models.map(({ match }) => match),
+    index.models.map(({ match }) => match),
     (i) => ["models", i, "match"]
   )
-  for (const [m, rule] of outline.models.entries()) {
+  for (const [m, rule] of index.models.entries()) {
     if (rule.isIdle) issues.push({ at: ["models", m], message: idleRule })
     known("pool", pools, [[rule.pool, ["models", m, "pool"]]])
     known(
       "backend",
-      outline.backends,
+      index.backends,
       rule.backends.map((name, i) => [name, ["models", m, "backends", i]])
     )
   }
-  known("backend", outline.backends, [[outline.fallbackBackend, ["fallbackBackend"]]])
-  for (const [k, key] of outline.keys.entries()) {
+  known("backend", index.backends, [[index.fallbackBackend, ["fallbackBackend"]]])
+  for (const [k, key] of index.keys.entries()) {
     const named = key.pools.map((name, i) => [name?.includes("*") ? undefined : name, ["keys", k, "pools", i]] as const)
     known("pool", pools, named)
   }

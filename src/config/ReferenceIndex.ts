@@ -22,7 +22,7 @@ const address = (listener: Tree): string | undefined => {
   return port === 0 ? undefined : `${host}:${port}`
 }
 
-export const outlineOf = (value: unknown) => {
+export const referenceIndexOf = (value: unknown) => {
   const root = isTree(value) ? value : {}
   return {
     backends: trees(root["backends"]).map((backend) => text(backend["name"])),
@@ -50,4 +50,4 @@ export const outlineOf = (value: unknown) => {
   }
 }
 
-export type Outline = ReturnType<typeof outlineOf>
+export type ReferenceIndex = ReturnType<typeof referenceIndexOf>

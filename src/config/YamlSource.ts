@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import * as Yaml from "yaml"
 import { configInvalid } from "./ConfigInvalid.ts"
 
-export interface Source {
+export interface YamlSource {
   readonly value: unknown
   /** The line of the value at a path, or of the nearest value around it. */
   readonly lineOf: (path: ReadonlyArray<PropertyKey>) => number | undefined
@@ -38,7 +38,7 @@ export const parseSource = Effect.fnUntraced(function* (name: string, text: stri
     }
     return undefined
   }
-  const source: Source = { value, lineOf }
+  const source: YamlSource = { value, lineOf }
   return source
 })
 

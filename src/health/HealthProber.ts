@@ -32,8 +32,8 @@ export class HealthProber extends Context.Service<
         function* (backend: BackendEntry, kind: ProbeKind) {
           const outgoing = adapters.probe(backend.config, kind)
           if (outgoing === undefined) return undefined
-          const watched = { ...backend, config: adapters.watched(backend.config, kind) }
-          const member = { backend: watched, weight: 1, priority: 0, capacity: 1, timeouts: probeTimeouts(backend) }
+          const target = { ...backend, config: adapters.probeTarget(backend.config, kind) }
+          const member = { backend: target, weight: 1, priority: 0, capacity: 1, timeouts: probeTimeouts(backend) }
           const response = yield* transport.send(adapters.prepare(member, backend.client, outgoing), () => {})
           if (kind === "health") backend.state.probeAsksForRest = asksForRest(response)
           return yield* readAnswer(response).pipe(Effect.ensuring(Effect.sync(response.cancel)))
@@ -55,7 +55,7 @@ export class HealthProber extends Context.Service<
       )
 
       const modelsAreHealth = ({ config }: BackendEntry): boolean => {
-        if (adapters.watched(config, "health") !== config) return false
+        if (adapters.probeTarget(config, "health") !== config) return false
         const [health, models] = [adapters.probe(config, "health"), adapters.probe(config, "models")]
         return health?.path === models?.path && health?.query === models?.query
       }
@@ -140,31 +140,31 @@ export class HealthProber extends Context.Service<
 
       const tell = yield* makeLogQueue(logChange)
 
-      const watched = new Map<string, Watched>()
+      const probed = new Map<string, Probed>()
       const fibers = yield* FiberMap.make<string>()
       const follow = Effect.fnUntraced(function* (backend: BackendEntry) {
         const { name, state } = backend
         const asked = probeSettings(backend)
-        const known = watched.get(name)
+        const known = probed.get(name)
         if (known?.state === state) {
           // What is known was found with other settings: another path, other credentials, another interval.
           if (!Equal.equals(known.asked, asked)) known.wake.openUnsafe()
-          watched.set(name, { ...known, asked })
+          probed.set(name, { ...known, asked })
           return
         }
         const wake = Latch.makeUnsafe(false)
         // Traffic says that something is wrong.
         state.health.onSuspicion(() => wake.openUnsafe())
         state.health.onChange((change) => tell({ backend: name, ...change }))
-        watched.set(name, { state, asked, wake })
+        probed.set(name, { state, asked, wake })
         yield* FiberMap.run(fibers, name, watch(name, wake))
       })
       yield* registry.changes.pipe(
         Stream.runForEach(({ backends }) =>
           Effect.gen(function* () {
-            for (const name of watched.keys()) {
+            for (const name of probed.keys()) {
               if (backends.has(name)) continue
-              watched.delete(name)
+              probed.delete(name)
               yield* FiberMap.remove(fibers, name)
             }
             yield* Effect.forEach(backends.values(), follow, { discard: true })
@@ -204,7 +204,7 @@ const logChange = ({ to, ...change }: HealthChange & { readonly backend: string 
 const asksForRest = ({ headers, status }: UpstreamResponse): boolean => status === 429 && restFor(headers).isAsked
 
 /** A backend as its watch last saw it, and how to wake that. */
-interface Watched {
+interface Probed {
   readonly state: BackendState
   readonly asked: unknown
   readonly wake: Latch.Latch

@@ -1,4 +1,4 @@
-/** Who asks: keys of clients, and the token of the admin surface. */
+/** Who asks: keys of clients, and the token of the admin API. */
 
 import { timingSafeEqual } from "node:crypto"
 import { Redacted } from "effect"
@@ -37,7 +37,7 @@ export const authenticate = (snapshot: Snapshot, header: Header): ApiKey | Inval
 const sameDigest = (a: string, b: string): boolean =>
   timingSafeEqual(Buffer.from(a, "latin1"), Buffer.from(b, "latin1"))
 
-/** The admin token; without one the surface is open, which only loopback may be. */
+/** The admin token; without one the admin API is open, which only loopback may be. */
 export const authenticateAdmin = ({ config }: Snapshot, header: Header): InvalidApiKey | undefined => {
   const { token } = config.admin
   if (token === undefined) return undefined

@@ -1,6 +1,6 @@
 /**
  * Browsers are no back door. A page that a user happens to visit can send requests to loopback in the user's name, and
- * a DNS name can be rebound to it: so a foreign `Origin` is refused everywhere, and a surface on loopback that is open
+ * a DNS name can be rebound to it: so a foreign `Origin` is refused everywhere, and an address on loopback that is open
  * without a key answers only to names of loopback. An app with a web view has an origin of its own, too, but nobody
  * visits it by chance: it may ask wherever it has to show a key.
  */
@@ -10,7 +10,7 @@ import { isLoopbackHost } from "../domain/Loopback.ts"
 import { isAppOrigin, listsOrigin } from "../domain/Origin.ts"
 import type { Incoming } from "./Incoming.ts"
 
-/** `open`: whether the surface asks for neither key nor token. */
+/** `open`: whether the address asks for neither key nor token. */
 export const refuseBrowser = (incoming: Incoming, listener: Listener, open: boolean): OriginNotAllowed | undefined => {
   const { header } = incoming
   const asked = header("host") ?? header(":authority")

@@ -10,7 +10,7 @@ import { isForeignApp, isPreflight, refuseBrowser } from "./BrowserGuard.ts"
 import type { ClientAddress } from "./ClientAddress.ts"
 import type { Incoming } from "./Incoming.ts"
 import { refuseHead, refuseLargeHead } from "./RequestHead.ts"
-import type { OwnRoute } from "./routes/BuiltinRoutes.ts"
+import type { BuiltinRoute } from "./routes/BuiltinRoutes.ts"
 
 /** A request with what holds for it. */
 export interface Arrival {
@@ -18,12 +18,12 @@ export interface Arrival {
   readonly snapshot: Snapshot
   readonly listener: Listener
   /** The gateway's own answer to it; `undefined`: a backend's. */
-  readonly own: OwnRoute | undefined
+  readonly own: BuiltinRoute | undefined
   /** Whether neither a key nor a token is asked for. */
   readonly open: boolean
 }
 
-export type Passed =
+export type GateOutcome =
   | { readonly _tag: "Refused"; readonly error: GatewayError }
   /** A browser asks what a page may ask: answered without anything else. */
   | { readonly _tag: "Preflight" }
@@ -40,7 +40,7 @@ export const arrivalOf = (
   incoming: Incoming,
   snapshot: Snapshot,
   listener: Listener,
-  own: OwnRoute | undefined
+  own: BuiltinRoute | undefined
 ): Arrival => {
   const open = own?.access === "admin" ? snapshot.config.admin.token === undefined : !asksForKey(snapshot, listener)
   return { incoming, snapshot, listener, own, open }
@@ -53,7 +53,7 @@ export interface GateServices {
 }
 
 export const makeGates = ({ clientAddress, limiter, metrics }: GateServices) => {
-  return ({ incoming, listener, open, own, snapshot }: Arrival): Passed => {
+  return ({ incoming, listener, open, own, snapshot }: Arrival): GateOutcome => {
     const refused =
       refuseLargeHead(incoming, snapshot.config.limits.maxHeaderBytes) ??
       refuseHead(incoming) ??
@@ -78,11 +78,11 @@ export const makeGates = ({ clientAddress, limiter, metrics }: GateServices) => 
 }
 
 /** What is public is not so for an app whose origin is not listed: it shows its key with everything that it asks. */
-const accessOf = (incoming: Incoming, listener: Listener, own: OwnRoute | undefined) => {
+const accessOf = (incoming: Incoming, listener: Listener, own: BuiltinRoute | undefined) => {
   const access = own?.access ?? "client"
   return access === "public" && isForeignApp(incoming, listener) ? "client" : access
 }
 
-const refusal = (error: GatewayError): Passed => ({ _tag: "Refused", error })
+const refusal = (error: GatewayError): GateOutcome => ({ _tag: "Refused", error })
 
-const preflight: Passed = { _tag: "Preflight" }
+const preflight: GateOutcome = { _tag: "Preflight" }

@@ -4,19 +4,25 @@ import { Proxy } from "../proxy/Proxy.ts"
 import { Registry } from "../registry/Registry.ts"
 import { Admission } from "../resilience/Admission.ts"
 import { RateLimiter } from "../resilience/RateLimiter.ts"
-import { Deadlines } from "../resilience/Timers.ts"
+import { Timers } from "../resilience/Timers.ts"
 import { AccessLog, Exposition, Metrics, Tracing } from "../telemetry/Telemetry.ts"
 import { makeClientAddress } from "./ClientAddress.ts"
 import { makeReporter } from "./Reporter.ts"
 import { HeldBodies } from "./RequestBody.ts"
-import { makeSurface, type SurfaceServices } from "./RequestHandler.ts"
-import { type FindRoute, hasVersionTwice, nothingHere, type OwnRoute, versionTwice } from "./routes/BuiltinRoutes.ts"
+import { type HandlerServices, makeRequestHandler } from "./RequestHandler.ts"
+import {
+  type BuiltinRoute,
+  type FindRoute,
+  hasVersionTwice,
+  nothingHere,
+  versionTwice
+} from "./routes/BuiltinRoutes.ts"
 import { healthRoutes } from "./routes/HealthRoutes.ts"
 import { metricsRoute } from "./routes/MetricsRoute.ts"
 import { modelRoute, modelsRoute } from "./routes/ModelsRoutes.ts"
 import { residentRoute, tagsRoute } from "./routes/OllamaRoutes.ts"
 import { statsRoute } from "./routes/StatsRoute.ts"
-import type { Place } from "./server/Bindings.ts"
+import type { Binding } from "./server/Bindings.ts"
 import { holdAgainstLimit, readDescriptorLimit } from "./server/DescriptorLimit.ts"
 import { type OnListening, openListeners } from "./server/Listeners.ts"
 
@@ -29,34 +35,34 @@ export const layer = (onListening: OnListening) =>
     Effect.gen(function* () {
       const registry = yield* Registry
       const proxy = yield* Proxy
-      const deadlines = yield* Deadlines
+      const timers = yield* Timers
       const metrics = yield* Metrics
       const tracing = yield* Tracing
       const admission = yield* Admission
       const exposition = yield* Exposition
 
-      const services: SurfaceServices = {
+      const services: HandlerServices = {
         proxy,
-        deadlines,
+        timers,
         metrics,
         tracing,
         limiter: yield* RateLimiter,
-        reporter: makeReporter(metrics, yield* AccessLog, deadlines),
+        reporter: makeReporter(metrics, yield* AccessLog, timers),
         clientAddress: makeClientAddress(),
         bodies: new HeldBodies()
       }
       // Written once, by the end.
       let draining = false
-      const health = healthRoutes({ deadlines, startedAt: deadlines.now(), isDraining: () => draining })
+      const health = healthRoutes({ timers, startedAt: timers.now(), isDraining: () => draining })
       const isPublic = () => registry.current().config.admin.publicMetrics
-      const adminTable = new Map<string, OwnRoute>([
+      const adminTable = new Map<string, BuiltinRoute>([
         ...health,
-        ["/stats", statsRoute({ admission, deadlines })],
+        ["/stats", statsRoute({ admission, timers })],
         ["/metrics", metricsRoute(exposition, isPublic)]
       ])
       const one = modelRoute(proxy.models, modelPrefix)
       const list = modelsRoute(proxy.models)
-      const table = new Map<string, OwnRoute>([
+      const table = new Map<string, BuiltinRoute>([
         ...health,
         ["/v1/models", list],
         ["/v1/models/", list],
@@ -68,7 +74,7 @@ export const layer = (onListening: OnListening) =>
         if (hasVersionTwice(path)) return versionTwice
         return table.get(path) ?? (isBareList(path, method) ? list : undefined)
       }
-      const routes: Record<Place["reach"], FindRoute> = {
+      const routes: Record<Binding["reach"], FindRoute> = {
         clients,
         everything: (path, method) => clients(path, method) ?? adminTable.get(path),
         admin: (path) => adminTable.get(path) ?? nothingHere
@@ -76,13 +82,13 @@ export const layer = (onListening: OnListening) =>
       const descriptorLimit = yield* readDescriptorLimit
       yield* openListeners({
         registry,
-        now: deadlines.now,
+        now: timers.now,
         onListening,
         onRefused: ({ name }) => metrics.connectionsRefused(name)(1),
         onEnd: () => {
           draining = true
         },
-        surfaceOf: (threshold) => makeSurface(services, threshold, ({ reach }) => routes[reach])
+        handlerOf: (context) => makeRequestHandler(services, context, ({ reach }) => routes[reach])
       })
       yield* holdAgainstLimit(registry, descriptorLimit)
     })

@@ -3,11 +3,11 @@ import { Cause, Exit } from "effect"
 import type { GatewayError } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { RequestReport } from "../proxy/Proxy.ts"
-import type { Deadlines } from "../resilience/Timers.ts"
+import type { Timers } from "../resilience/Timers.ts"
 import { type AccessLog, type Metrics, traceIdOf } from "../telemetry/Telemetry.ts"
 import type { Incoming } from "./Incoming.ts"
 import { endSpan } from "./RequestSpan.ts"
-import type { OwnRoute } from "./routes/BuiltinRoutes.ts"
+import type { BuiltinRoute } from "./routes/BuiltinRoutes.ts"
 
 export interface Reporter {
   /** The answer is the gateway's own error. */
@@ -16,7 +16,7 @@ export interface Reporter {
   readonly ended: (
     incoming: Incoming,
     listener: Listener,
-    own: OwnRoute | undefined,
+    own: BuiltinRoute | undefined,
     report: RequestReport,
     exit: Exit.Exit<unknown, unknown>
   ) => void
@@ -33,7 +33,7 @@ const clientGone = 499
 export const makeReporter = (
   metrics: Metrics["Service"],
   log: AccessLog["Service"],
-  deadlines: Deadlines["Service"]
+  timers: Timers["Service"]
 ): Reporter => ({
   refused: (listener, report, error) => {
     metrics.httpErrors(listener.name, error.code, String(error.status))(1)
@@ -47,7 +47,7 @@ export const makeReporter = (
     const { headersSent, statusCode } = incoming.response
     const status = left && !headersSent ? clientGone : statusCode
     const route = own?.route ?? incoming.endpoint?.route ?? "other"
-    const millis = deadlines.now() - report.receivedAt
+    const millis = timers.now() - report.receivedAt
     const method = methods.has(incoming.method) ? incoming.method : "other"
     metrics.httpRequests(listener.name, route, method, String(status))(1)
     metrics.httpDuration(listener.name, route)(millis / 1000)

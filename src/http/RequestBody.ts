@@ -13,7 +13,7 @@ import {
   type UpstreamBody,
   UpstreamFailed
 } from "../proxy/Proxy.ts"
-import type { Deadlines, Timed } from "../resilience/Timers.ts"
+import type { Timed, Timers } from "../resilience/Timers.ts"
 import type { Incoming } from "./Incoming.ts"
 
 type BodyError = RequestTooLarge | RequestTimeout | InvalidRequest | QueueFull
@@ -115,7 +115,7 @@ type Look = (piece: Uint8Array) => "more" | "enough" | BodyError
 const read = (
   incoming: Incoming,
   { patience, together }: BodyBounds,
-  deadlines: Deadlines["Service"],
+  timers: Timers["Service"],
   held: HeldBody,
   look: Look
 ): Effect.Effect<Read, BodyError> =>
@@ -127,14 +127,14 @@ const read = (
       resume(Effect.fail(error))
     }
     const timed: Timed = {
-      dueAt: deadlines.now() + patience,
+      dueAt: timers.now() + patience,
       expire: () => refuse(tooSlow())
     }
     const onData = (piece: Uint8Array) => {
       held.grow(piece.length)
       if (held.together > together) return refuse(noRoom())
       pieces.push(piece)
-      timed.dueAt = deadlines.now() + patience
+      timed.dueAt = timers.now() + patience
       const next = look(piece)
       if (next === "more") return
       if (next !== "enough") return refuse(next)
@@ -148,13 +148,13 @@ const read = (
     }
     const onError = () => refuse(new InvalidRequest({ message: "The request's body broke off." }))
     const stop = () => {
-      deadlines.remove(timed)
+      timers.remove(timed)
       message.off("data", onData)
       message.off("end", onEnd)
       message.off("error", onError)
     }
     if (incoming.header("expect") !== undefined && message.httpVersion !== "1.0") incoming.response.writeContinue()
-    deadlines.add(timed)
+    timers.add(timed)
     message.on("data", onData)
     message.on("end", onEnd)
     message.on("error", onError)
@@ -165,7 +165,7 @@ const read = (
 export const readBody = (
   incoming: Incoming,
   bounds: BodyBounds,
-  deadlines: Deadlines["Service"],
+  timers: Timers["Service"],
   held: HeldBody
 ): Effect.Effect<Uint8Array, BodyError> =>
   Effect.suspend(() => {
@@ -174,7 +174,7 @@ export const readBody = (
     if (refused !== undefined) return Effect.fail(refused)
     staysListened(incoming)
     const look: Look = () => (held.size > limit ? tooLarge("maxBodyBytes", limit) : "more")
-    return Effect.flatMap(read(incoming, bounds, deadlines, held, look), ({ pieces }) => joined(pieces, held.size))
+    return Effect.flatMap(read(incoming, bounds, timers, held, look), ({ pieces }) => joined(pieces, held.size))
   })
 
 /** Bytes that are copied without a pause: half a millisecond. */
@@ -241,7 +241,7 @@ const littleBytes = 65_536
 export const readUpload = (
   incoming: Incoming,
   bounds: BodyBounds,
-  deadlines: Deadlines["Service"],
+  timers: Timers["Service"],
   held: HeldBody,
   boundary: string
 ): Effect.Effect<UpstreamBody, BodyError> =>
@@ -259,7 +259,7 @@ export const readUpload = (
       return reader.found === undefined || announced - held.size <= littleBytes ? "more" : "enough"
     }
     return Effect.gen(function* () {
-      const { isWhole, pieces } = yield* read(incoming, bounds, deadlines, held, look)
+      const { isWhole, pieces } = yield* read(incoming, bounds, timers, held, look)
       const bytes = yield* joined(pieces, held.size)
       const { found } = reader
       // A second name behind the first would be another one for some engines: nothing of it may get to its end there.

@@ -2,7 +2,7 @@
  * What one listener answers: its own routes, and everything else through the proxy. Each request passes the same gates
  * in the same order: head, browser, address limit, key, body.
  *
- * Paths are looked up in a table instead of an `HttpRouter`: what is passed through must keep its path byte for byte,
+ * Paths are looked up in a table instead of an `HttpRouter`: what is gated through must keep its path byte for byte,
  * with any method, and a router that merges slashes and decodes segments decides on another path than it forwards.
  */
 import { Context, Duration, Effect, Exit, Scope } from "effect"
@@ -20,25 +20,25 @@ import {
   type UpstreamBody
 } from "../proxy/Proxy.ts"
 import type { Snapshot } from "../registry/Registry.ts"
-import type { Deadlines } from "../resilience/Timers.ts"
+import type { Timers } from "../resilience/Timers.ts"
 import type { Tracing } from "../telemetry/Telemetry.ts"
 import { corsHeaders, preflightHeaders } from "./BrowserGuard.ts"
-import { type Admitted, type Arrival, arrivalOf, type GateServices, makeGates, type Passed } from "./Gates.ts"
+import { type Admitted, type Arrival, arrivalOf, type GateOutcome, type GateServices, makeGates } from "./Gates.ts"
 import { type Incoming, readIncoming } from "./Incoming.ts"
 import type { Reporter } from "./Reporter.ts"
 import { type HeldBodies, HeldBody, hasBody, packed, readBody, readUpload, streamBody } from "./RequestBody.ts"
 import { beginSpan, withoutSampledFlag } from "./RequestSpan.ts"
 import { failure } from "./Responses.ts"
 import { answerOwn, type FindRoute, wrongMethod } from "./routes/BuiltinRoutes.ts"
-import type { Place } from "./server/Bindings.ts"
-import type { Threshold } from "./server/Listeners.ts"
+import type { Binding } from "./server/Bindings.ts"
+import type { ListenerContext } from "./server/Listeners.ts"
 import { deliver, refuseUnanswered } from "./server/ResponseWriter.ts"
 import { hangUp, switchProtocols, watchLeaving } from "./server/Upgrades.ts"
 import { isUpgrade } from "./server/WebSocketHead.ts"
 
-export interface SurfaceServices extends GateServices {
+export interface HandlerServices extends GateServices {
   readonly proxy: Proxy["Service"]
-  readonly deadlines: Deadlines["Service"]
+  readonly timers: Timers["Service"]
   readonly tracing: Tracing["Service"]
   readonly reporter: Reporter
   readonly bodies: HeldBodies
@@ -47,19 +47,19 @@ export interface SurfaceServices extends GateServices {
 type Response = HttpServerResponse.HttpServerResponse
 
 /** What is kept of a request from its head to its end. */
-interface Visit {
+interface RequestRecord {
   readonly report: RequestReport
   readonly payload: HeldBody
 }
 
 /** What is answered at one address; what holds there may change from one request to the next. */
-export const makeSurface = (
-  services: SurfaceServices,
-  { connections, see }: Threshold,
-  find: (place: Place) => FindRoute
+export const makeRequestHandler = (
+  services: HandlerServices,
+  { connections, current }: ListenerContext,
+  find: (binding: Binding) => FindRoute
 ) => {
-  const { bodies, clientAddress, deadlines, proxy, reporter, tracing } = services
-  const gates = makeGates(services)
+  const { bodies, clientAddress, timers, proxy, reporter, tracing } = services
+  const runGates = makeGates(services)
 
   /** Whether it is ours to follow what a request says of its tracing. */
   const isTrusted = ({ incoming, listener }: Arrival, key: ApiKey | undefined): boolean =>
@@ -85,12 +85,12 @@ export const makeSurface = (
     }
     const type = incoming.header("content-type") ?? ""
     if (isRequired || json.test(type) || (endpoint !== undefined && unsaid.test(type))) {
-      return readBody(incoming, bounds, deadlines, payload)
+      return readBody(incoming, bounds, timers, payload)
     }
     const boundary = incoming.method === "POST" ? boundaryOf(type) : undefined
     return boundary === undefined
       ? streamBody(incoming, bounds)
-      : readUpload(incoming, bounds, deadlines, payload, boundary)
+      : readUpload(incoming, bounds, timers, payload, boundary)
   }
 
   /** What every answer carries, whoever gives it. */
@@ -106,7 +106,7 @@ export const makeSurface = (
   const answerProxied = (
     arrival: Arrival,
     { address, key }: Admitted,
-    { payload, report }: Visit
+    { payload, report }: RequestRecord
   ): Effect.Effect<Response, GatewayError> => {
     const { incoming, listener, snapshot } = arrival
     const { header, id, method, path, query } = incoming
@@ -151,44 +151,44 @@ export const makeSurface = (
   /** Everything between the gates and the answer. */
   const answer = (
     arrival: Arrival,
-    passed: Passed,
-    visit: Visit,
+    gated: GateOutcome,
+    record: RequestRecord,
     late: boolean
   ): Effect.Effect<Response, GatewayError> => {
     const { incoming, listener, own, snapshot } = arrival
-    if (passed._tag === "Refused") return Effect.fail(passed.error)
-    if (passed._tag === "Preflight") {
+    if (gated._tag === "Refused") return Effect.fail(gated.error)
+    if (gated._tag === "Preflight") {
       const headers = { ...preflightHeaders(incoming), ...headersOfAll(arrival) }
       return Effect.succeed(HttpServerResponse.empty({ headers }))
     }
     if (own !== undefined) {
-      const answered = answerOwn(own, { incoming, snapshot, listener, key: passed.key })
+      const answered = answerOwn(own, { incoming, snapshot, listener, key: gated.key })
       return Effect.map(answered, HttpServerResponse.setHeaders(headersOfAll(arrival)))
     }
     if (late) return Effect.fail(stopping())
-    return answerProxied(arrival, passed, visit)
+    return answerProxied(arrival, gated, record)
   }
 
   return Effect.contextWith((context: Context.Context<HttpServerRequest.HttpServerRequest | Scope.Scope>) => {
     const request = Context.get(context, HttpServerRequest.HttpServerRequest)
-    const incoming = readIncoming(request, deadlines.now())
-    const { place, snapshot } = see()
-    const { listener } = place
-    const own = find(place)(incoming.path, incoming.method)
+    const incoming = readIncoming(request, timers.now())
+    const { binding, snapshot } = current()
+    const { listener } = binding
+    const own = find(binding)(incoming.path, incoming.method)
     const arrival = arrivalOf(incoming, snapshot, listener, own)
     const report = new RequestReport(incoming.receivedAt)
     const payload = new HeldBody(bodies)
-    const passed = gates(arrival)
-    const key = passed._tag === "Admitted" ? passed.key : undefined
+    const gated = runGates(arrival)
+    const key = gated._tag === "Admitted" ? gated.key : undefined
     if (own === undefined && tracing.enabled) {
       report.span = beginSpan(tracing, incoming, listener, () => isTrusted(arrival, key))
     }
-    const visited = connections.begin(incoming.message)
+    const connection = connections.begin(incoming.message)
     const ended = (exit: Exit.Exit<unknown, unknown>) =>
       Effect.sync(() => {
         payload.letGo()
-        connections.end(visited)
-        if (isUpgrade(incoming.message)) hangUp(incoming.message.socket, deadlines)
+        connections.end(connection)
+        if (isUpgrade(incoming.message)) hangUp(incoming.message.socket, timers)
         reporter.ended(incoming, listener, own, report, exit)
       })
     const refused = (error: GatewayError) =>
@@ -196,7 +196,7 @@ export const makeSurface = (
         reporter.refused(listener, report, error)
         return HttpServerResponse.setHeaders(failure(error, incoming.path), headersOfAll(arrival))
       })
-    const answered = Effect.catch(answer(arrival, passed, { payload, report }, visited.late), refused)
+    const answered = Effect.catch(answer(arrival, gated, { payload, report }, connection.late), refused)
     // Its client may have left; where it is still there, the gateway has ended the request.
     const whole = Effect.onExitPrimitive(answered, (exit) => {
       if (connections.closing && Exit.hasInterrupts(exit)) {

@@ -1,7 +1,7 @@
 /** Other members in a body whose every other byte stays as it is: numbers as they were written, names in their order. */
 import { Pieces } from "../domain/Bytes.ts"
 import type { MemberName } from "./BodyNames.ts"
-import type { Outline } from "./BodyOutline.ts"
+import type { BodyOutline } from "./BodyOutline.ts"
 
 /** Other text in place of some bytes. */
 export interface Edit {
@@ -13,7 +13,7 @@ export interface Edit {
 const openBrace = 0x7b
 
 /** A member with another value: in place of its own, else in front of all. The body must have a member. */
-export const setMember = (outline: Outline, name: MemberName, value: unknown): Edit => {
+export const setMember = (outline: BodyOutline, name: MemberName, value: unknown): Edit => {
   const { end, start } = outline.span(name)
   if (start >= 0) return { start, end, text: JSON.stringify(value) }
   const first = outline.bytes.indexOf(openBrace) + 1
@@ -21,7 +21,7 @@ export const setMember = (outline: Outline, name: MemberName, value: unknown): E
 }
 
 /** One more member, the last, in the object that a member is. */
-export const addInto = (outline: Outline, name: MemberName, inner: string, value: unknown): Edit => {
+export const addInto = (outline: BodyOutline, name: MemberName, inner: string, value: unknown): Edit => {
   const last = outline.span(name).end - 1
   const comma = outline.isFilledObject(name) ? "," : ""
   return { start: last, end: last, text: `${comma}${JSON.stringify(inner)}:${JSON.stringify(value)}` }

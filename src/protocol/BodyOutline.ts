@@ -23,7 +23,7 @@ const longestNumber = 1024
 
 const nowhere = [0, ...Object.values(members)].map(() => -1)
 
-export class Outline implements JsonListener {
+export class BodyOutline implements JsonListener {
   /** What was read. */
   readonly bytes: Buffer
   readonly #conversation: Conversation
@@ -215,13 +215,13 @@ export class Outline implements JsonListener {
 const prompts = ["messages", "input", "prompt"] as const
 
 /** Where that stands which the model is to answer to. */
-export const promptSpan = (outline: Outline): Span => {
+export const promptSpan = (outline: BodyOutline): Span => {
   for (const name of prompts) if (outline.has(name) && outline.kind(name) !== "null") return outline.span(name)
   return { start: -1, end: -1 }
 }
 
 /** The body from there on. */
-export const promptFrom = (outline: Outline): Uint8Array =>
+export const promptFrom = (outline: BodyOutline): Uint8Array =>
   outline.bytes.subarray(Math.max(0, promptSpan(outline).start))
 
 /** What a valid value is that begins there. */

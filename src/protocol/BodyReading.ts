@@ -4,7 +4,7 @@ import { Effect, type Semaphore } from "effect"
 import { asBuffer } from "../domain/Bytes.ts"
 import { InvalidJson, InvalidRequest } from "../domain/Errors.ts"
 import { fields } from "./BodyNames.ts"
-import { Outline } from "./BodyOutline.ts"
+import { BodyOutline } from "./BodyOutline.ts"
 import { JsonScanner, maxDepth } from "./JsonScanner.ts"
 
 export type BodyError = InvalidJson | InvalidRequest
@@ -16,7 +16,7 @@ export const sliceBytes = 131_072
 export const isLong = (body: Uint8Array): boolean => body.length > sliceBytes
 
 /** Reads all of it at once. */
-export const readBodyAtOnce = (body: Uint8Array): Outline | BodyError => {
+export const readBodyAtOnce = (body: Uint8Array): BodyOutline | BodyError => {
   const reading = begin(body)
   if (!(reading instanceof Reading)) return reading
   reading.readTo(reading.length)
@@ -27,17 +27,17 @@ export const readBodyAtOnce = (body: Uint8Array): Outline | BodyError => {
  * Reads it in slices. `turns` has one permit for all that is read at once: of many long bodies, one slice is read in a
  * turn of the event loop.
  */
-export const readBodyInSlices = (body: Uint8Array, turns: Semaphore.Semaphore): Effect.Effect<Outline, BodyError> =>
+export const readBodyInSlices = (body: Uint8Array, turns: Semaphore.Semaphore): Effect.Effect<BodyOutline, BodyError> =>
   Effect.suspend(() => {
     const reading = begin(body)
     if (!(reading instanceof Reading)) return Effect.fail(reading)
     const slice = turns.withPermit(
       Effect.suspend(() => Effect.as(Effect.yieldNow, reading.readTo(reading.at + sliceBytes)))
     )
-    const goOn: Effect.Effect<Outline, BodyError> = Effect.flatMap(slice, (isMore) => {
+    const goOn: Effect.Effect<BodyOutline, BodyError> = Effect.flatMap(slice, (isMore) => {
       if (isMore) return goOn
       const result = reading.result()
-      return result instanceof Outline ? Effect.succeed(result) : Effect.fail(result)
+      return result instanceof BodyOutline ? Effect.succeed(result) : Effect.fail(result)
     })
     return goOn
   })
@@ -63,7 +63,7 @@ const isOtherEncoding = (bytes: Buffer): boolean => {
 
 class Reading {
   readonly #bytes: Buffer
-  readonly #outline: Outline
+  readonly #outline: BodyOutline
   readonly #scanner: JsonScanner
   /** So far it is known to be UTF-8. */
   #checked = 0
@@ -71,7 +71,7 @@ class Reading {
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes
-    this.#outline = new Outline(bytes)
+    this.#outline = new BodyOutline(bytes)
     this.#scanner = new JsonScanner(bytes, this.#outline, fields.body)
   }
 
@@ -93,7 +93,7 @@ class Reading {
     return this.#isUtf8 && this.#scanner.run(until) && until < this.#bytes.length
   }
 
-  result(): Outline | BodyError {
+  result(): BodyOutline | BodyError {
     if (!this.#isUtf8) return new InvalidJson({ message: "The body is not valid UTF-8." })
     if (this.#scanner.isTooDeep) {
       return new InvalidRequest({ message: `The body's JSON is nested deeper than ${maxDepth} levels.` })

@@ -1,7 +1,7 @@
 /** The few fields of a request that routing needs, read once. The bytes themselves travel on untouched. */
 import { Effect, type Semaphore } from "effect"
 import { InvalidRequest, ModelRequired } from "../domain/Errors.ts"
-import { type Kind, Outline } from "./BodyOutline.ts"
+import { BodyOutline, type Kind } from "./BodyOutline.ts"
 import { type BodyError, readBodyAtOnce, readBodyInSlices } from "./BodyReading.ts"
 import { deploymentIn, type Endpoint } from "./Endpoint.ts"
 
@@ -20,7 +20,7 @@ export interface Envelope {
   /** What the request will use of a token limit, roughly: a token for every four bytes, and what it asks for. */
   readonly tokenEstimate: number
   /** What else is known of the body, nothing of one that is no JSON. Keeps it, so ask while it is there anyway. */
-  readonly outline: Outline
+  readonly outline: BodyOutline
 }
 
 export type EnvelopeError = BodyError | ModelRequired
@@ -57,13 +57,13 @@ export const readLongEnvelope = (
 /** The same for a body that is not read: its path alone can name a model. */
 export const unreadEnvelope = ({ path }: Addressed): Envelope | undefined => {
   const deployment = deploymentIn(path)
-  return deployment === undefined ? undefined : addressedEnvelope(deployment, new Outline(noBytes), undefined)
+  return deployment === undefined ? undefined : addressedEnvelope(deployment, new BodyOutline(noBytes), undefined)
 }
 
 /** The same for a multipart upload that names a model. */
 export const formEnvelope = ({ endpoint, path }: Addressed, model: string): Envelope => {
   const deployment = deploymentIn(path)
-  const outline = new Outline(noBytes)
+  const outline = new BodyOutline(noBytes)
   return deployment === undefined
     ? { model, member: undefined, written: undefined, other: undefined, ...restOf(endpoint, outline) }
     : addressedEnvelope(deployment, outline, endpoint, model)
@@ -71,10 +71,10 @@ export const formEnvelope = ({ endpoint, path }: Addressed, model: string): Enve
 
 const noBytes = Buffer.alloc(0)
 
-const envelopeOf = (addressed: Addressed, read: Outline | BodyError): Outcome => {
+const envelopeOf = (addressed: Addressed, read: BodyOutline | BodyError): Outcome => {
   const { endpoint, path } = addressed
   const isRequired = endpoint?.requiresModel === true
-  if (!(read instanceof Outline)) {
+  if (!(read instanceof BodyOutline)) {
     // A body that names two models is no body without a model.
     return isRequired || read.param === "model" ? read : unreadEnvelope(addressed)
   }
@@ -91,7 +91,7 @@ const envelopeOf = (addressed: Addressed, read: Outline | BodyError): Outcome =>
 /** Of a request whose path names the model. */
 const addressedEnvelope = (
   model: string,
-  outline: Outline,
+  outline: BodyOutline,
   endpoint: Endpoint | undefined,
   written?: string
 ): Envelope => ({
@@ -102,18 +102,18 @@ const addressedEnvelope = (
   ...restOf(endpoint, outline)
 })
 
-const defaultEnvelope = ({ defaultModel, endpoint }: Addressed, outline: Outline): Envelope | EnvelopeError => {
+const defaultEnvelope = ({ defaultModel, endpoint }: Addressed, outline: BodyOutline): Envelope | EnvelopeError => {
   if (defaultModel === undefined) {
     return new ModelRequired({ message: "The request must name a model.", param: "model" })
   }
   // In an object without a member no member can be put in front of others.
   const full = outline.isEmpty ? readBodyAtOnce(Buffer.from(JSON.stringify({ model: defaultModel }))) : outline
-  if (!(full instanceof Outline)) return full
+  if (!(full instanceof BodyOutline)) return full
   const written = outline.isEmpty ? defaultModel : undefined
   return { model: defaultModel, member: "model", written, other: undefined, ...restOf(endpoint, full) }
 }
 
-const restOf = (endpoint: Endpoint | undefined, outline: Outline) => ({
+const restOf = (endpoint: Endpoint | undefined, outline: BodyOutline) => ({
   stream: outline.kind("stream") === "boolean" ? outline.isTrue("stream") : endpoint?.streamsUnasked === true,
   choices: choicesOf(outline),
   tokenEstimate: Math.ceil(outline.bytes.length / 4) + requestedTokens(outline),
@@ -129,7 +129,7 @@ interface Named {
 const longestModel = 65_536
 
 /** The model that a body names. Where two members can name it, they must not name two. */
-const namedIn = (endpoint: Endpoint | undefined, outline: Outline): Named | undefined | InvalidRequest => {
+const namedIn = (endpoint: Endpoint | undefined, outline: BodyOutline): Named | undefined | InvalidRequest => {
   let found: Named | undefined
   for (const member of endpoint?.modelMembers ?? onlyModel) {
     const written = outline.text(member, longestModel) ?? ""
@@ -150,7 +150,7 @@ const namedIn = (endpoint: Endpoint | undefined, outline: Outline): Named | unde
 
 const onlyModel = ["model"] as const
 
-const wrongMember = ({ dialect, modelMembers }: Endpoint, outline: Outline): InvalidRequest | undefined => {
+const wrongMember = ({ dialect, modelMembers }: Endpoint, outline: BodyOutline): InvalidRequest | undefined => {
   for (const member of modelMembers) if (!mayBe(outline, member, "text")) return wrongType(member, "a string")
   if (!mayBe(outline, "stream", "boolean")) return wrongType("stream", "a boolean")
   if (dialect === "none") return undefined
@@ -158,7 +158,11 @@ const wrongMember = ({ dialect, modelMembers }: Endpoint, outline: Outline): Inv
   return mayBe(outline, "tools", "list") ? undefined : wrongType("tools", "an array")
 }
 
-const mayBe = (outline: Outline, name: "model" | "name" | "stream" | "messages" | "tools", expected: Kind): boolean => {
+const mayBe = (
+  outline: BodyOutline,
+  name: "model" | "name" | "stream" | "messages" | "tools",
+  expected: Kind
+): boolean => {
   const kind = outline.kind(name)
   return kind === expected || kind === "null" || kind === "absent"
 }
@@ -167,7 +171,7 @@ const wrongType = (param: string, expected: string) =>
   new InvalidRequest({ message: `"${param}" must be ${expected}.`, param })
 
 /** `n` for each prompt. */
-const choicesOf = (outline: Outline): number => {
+const choicesOf = (outline: BodyOutline): number => {
   const n = outline.number("n")
   return Math.max(1, outline.prompts) * (n !== undefined && n > 1 ? n : 1)
 }
@@ -177,7 +181,7 @@ const mostTokens = 1_000_000_000
 
 const tokenLimits = ["max_completion_tokens", "max_output_tokens", "max_tokens"] as const
 
-const requestedTokens = (outline: Outline): number => {
+const requestedTokens = (outline: BodyOutline): number => {
   const name = tokenLimits.find((limit) => outline.has(limit) && outline.kind(limit) !== "null")
   const asked = name && outline.number(name)
   return asked !== undefined && asked > 0 ? Math.min(Math.ceil(asked), mostTokens) : 0

@@ -1,7 +1,7 @@
 /** What makes gpt-oss models work with the tools that people use them with; opt-in, by `gptOss` of a model rule. */
 
 import { addInto, type Edit, setMember } from "./BodyEdit.ts"
-import type { Outline } from "./BodyOutline.ts"
+import type { BodyOutline } from "./BodyOutline.ts"
 import { readGptOssName } from "./GptOssName.ts"
 
 /**
@@ -21,7 +21,7 @@ const agents = ["You are Cline", "You are Roo"]
 const grammars = ["grammar", "tools", "response_format", "json_schema"] as const
 
 /** The members that the request gets besides its own; those that it has already are the client's to decide. */
-export const gptOssEdits = (name: string, outline: Outline): ReadonlyArray<Edit> => {
+export const gptOssEdits = (name: string, outline: BodyOutline): ReadonlyArray<Edit> => {
   const { effort, isJob } = readGptOssName(name)
   const isAgent = outline.systemTexts().some((text) => agents.some((agent) => text.startsWith(agent)))
   const edits: Array<Edit> = []
@@ -32,7 +32,7 @@ export const gptOssEdits = (name: string, outline: Outline): ReadonlyArray<Edit>
 }
 
 /** The client's own arguments stay. */
-const withEffort = (outline: Outline, effort: string): Edit =>
+const withEffort = (outline: BodyOutline, effort: string): Edit =>
   outline.kind(kwargs) === "object"
     ? addInto(outline, kwargs, "reasoning_effort", effort)
     : setMember(outline, kwargs, { reasoning_effort: effort })

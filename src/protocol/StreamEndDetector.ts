@@ -13,11 +13,11 @@ import { isOutput } from "./FirstOutput.ts"
 import { isFields } from "./JsonFields.ts"
 import { LongLine } from "./LongLine.ts"
 import { readStreamedError, type StreamedError } from "./StreamedError.ts"
-import { KeptBytes } from "./TailBuffer.ts"
+import { TailBuffer } from "./TailBuffer.ts"
 import { readEvalCounts, readFirstUsage, readUsage, type Usage } from "./Usage.ts"
 import { parsedJson } from "./WholeJson.ts"
 
-export type Verdict =
+export type StreamVerdict =
   | "complete"
   /** The backend itself said in the stream that something went wrong; the client knows already. */
   | "error_sent"
@@ -57,7 +57,7 @@ const longestEvent = 16_384
 const keptBytes = 4096
 
 /** One for each stream; written by the one fiber that relays it. How the bytes are cut into chunks makes no difference. */
-export class EndJudge {
+export class StreamEndDetector {
   readonly #dialect: Dialect
   readonly #choices: number
   readonly #ending: RegExp | undefined
@@ -80,8 +80,8 @@ export class EndJudge {
   /** Of the line under way: what came of it; or, if that is too much to be kept, what is known of it. */
   #part = ""
   #long: LongLine | undefined
-  readonly #first = new KeptBytes(keptBytes)
-  readonly #last = new KeptBytes(keptBytes)
+  readonly #first = new TailBuffer(keptBytes)
+  readonly #last = new TailBuffer(keptBytes)
 
   /** `choices`: how many must have finished for a stream without a `[DONE]` to be complete. */
   constructor(dialect: Dialect, choices: number) {
@@ -150,7 +150,7 @@ export class EndJudge {
   }
 
   /** What the end of the body means, where the connection ended it in order. */
-  verdict(): Verdict {
+  verdict(): StreamVerdict {
     this.end()
     // Some engines say [DONE] behind their error, too.
     if (this.#error !== undefined) return "error_sent"

@@ -2,7 +2,7 @@
  * The latest bytes of a stream, copied: kept by reference, each of dozens of pieces is three objects that the garbage
  * collector has to move, for every stream that is open.
  */
-export class KeptBytes {
+export class TailBuffer {
   readonly #limit: number
   #bytes = Buffer.alloc(0)
   #size = 0

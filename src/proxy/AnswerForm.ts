@@ -1,6 +1,6 @@
 /** What an answer is, by its head and by how its body begins. */
 import type { UpstreamResponse } from "../transport/UpstreamTransport.ts"
-import type { Mission } from "./RequestPlan.ts"
+import type { RequestPlan } from "./RequestPlan.ts"
 
 /** Of a body whose label does not tell, although a stream was asked for. */
 export type BodyForm =
@@ -16,7 +16,7 @@ const typeOf = ({ headers }: UpstreamResponse): string | undefined => {
 }
 
 /** Whether it says itself that it is a stream of events. What is no success is passed on as it is, whatever its form. */
-export const isEventStream = ({ dialect }: Mission, response: UpstreamResponse): boolean => {
+export const isEventStream = ({ dialect }: RequestPlan, response: UpstreamResponse): boolean => {
   const type = typeOf(response)
   const pattern = dialect === "ollama" ? ndjson : eventStream
   return response.status < 300 && type !== undefined && pattern.test(type)
@@ -41,11 +41,15 @@ export const endsWithConnection = ({ headers }: UpstreamResponse): boolean =>
   headers["content-length"] === undefined && headers["transfer-encoding"] === undefined
 
 /** Whether there is a body to come, by the rules of HTTP. */
-export const hasBody = ({ flight: { method } }: Mission, { status }: UpstreamResponse): boolean =>
+export const hasBody = ({ state: { method } }: RequestPlan, { status }: UpstreamResponse): boolean =>
   method !== "HEAD" && status !== 204 && status !== 205 && status !== 304
 
 /** By how it begins; `undefined` as long as that does not tell. */
-export const formOf = ({ dialect }: Mission, response: UpstreamResponse, beginning: Buffer): BodyForm | undefined => {
+export const formOf = (
+  { dialect }: RequestPlan,
+  response: UpstreamResponse,
+  beginning: Buffer
+): BodyForm | undefined => {
   const text = beginning.toString("latin1", 0, longestLead).replace(blanks, "")
   if (text === "" || mark.startsWith(text)) return beginning.length < longestLead ? undefined : "other"
   if (text.startsWith("{") || text.startsWith("[")) {

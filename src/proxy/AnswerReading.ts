@@ -4,15 +4,15 @@
  */
 import { Effect } from "effect"
 import { isFields } from "../protocol/JsonFields.ts"
-import { EndJudge } from "../protocol/StreamEndDetector.ts"
+import { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import { readStreamedError } from "../protocol/StreamedError.ts"
 import { isWholeJson, parsedJson } from "../protocol/WholeJson.ts"
 import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
 import { endsWithConnection, formOf, hasBody, isEventStream, isJson } from "./AnswerForm.ts"
 import type { Attempt } from "./Attempt.ts"
 import { ErrorInStream } from "./ErrorInStream.ts"
-import type { Mission } from "./RequestPlan.ts"
-import { type Answer, cutDocument, Reading } from "./UpstreamAnswer.ts"
+import type { RequestPlan } from "./RequestPlan.ts"
+import { AnswerReader, cutDocument, type UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 /** An answer of at most this many bytes is read to its end before the client gets any of it. */
 const holdBytes = 1024 * 1024
@@ -29,21 +29,21 @@ const commentPatienceMillis = 5000
  */
 const preamblePatienceMillis = 30
 
-export type { Answer } from "./UpstreamAnswer.ts"
+export type { UpstreamAnswer as Answer } from "./UpstreamAnswer.ts"
 
 /** What came of an answer: one to keep, or why there is none. */
-export type Read = Answer | ErrorInStream | UpstreamFailed
+export type Read = UpstreamAnswer | ErrorInStream | UpstreamFailed
 
-export const readAnswer = (mission: Mission, attempt: Attempt, response: UpstreamResponse): Effect.Effect<Read> => {
-  const { flight, passedThrough } = mission
-  const reading = new Reading(mission, attempt, response)
+export const readAnswer = (mission: RequestPlan, attempt: Attempt, response: UpstreamResponse): Effect.Effect<Read> => {
+  const { state: flight, passedThrough } = mission
+  const reading = new AnswerReader(mission, attempt, response)
   if (response.socket !== undefined) return Effect.succeed(reading.answer(false, false))
   const isStream = isEventStream(mission, response)
   if (passedThrough) {
     // What has no known form is not looked at before it is passed on.
     if (!isStream && isShort(mission, response)) return readDocument(reading)
     attempt.awaitOutput(attempt.sentAt)
-    const judge = isStream ? new EndJudge(mission.dialect, mission.choices) : undefined
+    const judge = isStream ? new StreamEndDetector(mission.dialect, mission.choices) : undefined
     return Effect.succeed(reading.answer(false, true, judge))
   }
   const wasAskedFor = flight.streaming && response.status < 300 && hasBody(mission, response)
@@ -53,7 +53,7 @@ export const readAnswer = (mission: Mission, attempt: Attempt, response: Upstrea
 }
 
 /** A body to its end if that is near. */
-const readDocument = Effect.fnUntraced(function* (reading: Reading): Effect.fn.Return<Read> {
+const readDocument = Effect.fnUntraced(function* (reading: AnswerReader): Effect.fn.Return<Read> {
   const { attempt, response } = reading
   for (;;) {
     const read = yield* response.read
@@ -65,9 +65,9 @@ const readDocument = Effect.fnUntraced(function* (reading: Reading): Effect.fn.R
 })
 
 /** Events until the first that says something; comments and what only opens a stream are held back, but not for long. */
-const readEvents = Effect.fnUntraced(function* (reading: Reading): Effect.fn.Return<Read> {
+const readEvents = Effect.fnUntraced(function* (reading: AnswerReader): Effect.fn.Return<Read> {
   const { attempt, held, mission, response } = reading
-  const judge = new EndJudge(mission.dialect, mission.choices)
+  const judge = new StreamEndDetector(mission.dialect, mission.choices)
   let seen = 0
   /** Since when something is held back. */
   let since: number | undefined
@@ -96,7 +96,7 @@ const readEvents = Effect.fnUntraced(function* (reading: Reading): Effect.fn.Ret
 })
 
 /** A stream that ended before it said anything is none, whatever it was that ended it. */
-const endedEarly = (reading: Reading, judge: EndJudge, { failure }: BodyEnd): Read => {
+const endedEarly = (reading: AnswerReader, judge: StreamEndDetector, { failure }: BodyEnd): Read => {
   const verdict = judge.verdict()
   if (judge.error !== undefined && !judge.hasOutput) return new ErrorInStream(reading.response, judge.error)
   if (failure !== undefined && !judge.saidAll) return failure
@@ -104,7 +104,7 @@ const endedEarly = (reading: Reading, judge: EndJudge, { failure }: BodyEnd): Re
 }
 
 /** A stream was asked for and its head does not say that it is one: what comes is looked at, since such labels are often wrong. */
-const readUnlabelled = Effect.fnUntraced(function* (reading: Reading): Effect.fn.Return<Read> {
+const readUnlabelled = Effect.fnUntraced(function* (reading: AnswerReader): Effect.fn.Return<Read> {
   const { attempt, mission, response } = reading
   for (;;) {
     attempt.awaitOutput()
@@ -123,7 +123,7 @@ const readUnlabelled = Effect.fnUntraced(function* (reading: Reading): Effect.fn
 })
 
 /** One document where a stream was asked for: whole; or lines of JSON, which are passed on as they come. */
-const readJson = Effect.fnUntraced(function* (reading: Reading): Effect.fn.Return<Read> {
+const readJson = Effect.fnUntraced(function* (reading: AnswerReader): Effect.fn.Return<Read> {
   const { attempt, mission, response } = reading
   for (;;) {
     const line = reading.firstLine()
@@ -140,7 +140,7 @@ const readJson = Effect.fnUntraced(function* (reading: Reading): Effect.fn.Retur
   }
 })
 
-const errorIn = ({ mission, response }: Reading, text: string): ErrorInStream | undefined => {
+const errorIn = ({ mission, response }: AnswerReader, text: string): ErrorInStream | undefined => {
   // Nearly no answer has it, and to look for it costs far less than to parse all.
   const value = text.includes('"error"') ? parsedJson(text) : undefined
   const error = value === undefined ? undefined : readStreamedError(mission.dialect, false, value, text)
@@ -148,7 +148,7 @@ const errorIn = ({ mission, response }: Reading, text: string): ErrorInStream | 
 }
 
 /** Why a document that has ended is none: it is empty, or its end was a cut. */
-const halfDocument = (reading: Reading): UpstreamFailed | undefined => {
+const halfDocument = (reading: AnswerReader): UpstreamFailed | undefined => {
   const { mission, response, size } = reading
   if (mission.passedThrough || response.status !== 200) return undefined
   // Nearly all answers leave here: neither empty, nor may their end be a cut.
@@ -162,7 +162,7 @@ const halfDocument = (reading: Reading): UpstreamFailed | undefined => {
 const longestBlank = 64
 
 /** Whether the end of an answer is near, so that it can be waited for; else it may be a stream of any kind. */
-const isShort = (mission: Mission, response: UpstreamResponse): boolean =>
+const isShort = (mission: RequestPlan, response: UpstreamResponse): boolean =>
   !hasBody(mission, response) ||
   isRedirect(response.status) ||
   Number(response.headers["content-length"] ?? Number.NaN) <= holdBytes

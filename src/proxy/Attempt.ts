@@ -31,7 +31,7 @@ export interface Errand {
 
 const never = Number.POSITIVE_INFINITY
 
-/** Mutable by nature: written by the one fiber that runs it, and by the deadlines. */
+/** Mutable by nature: written by the one fiber that runs it, and by the timers. */
 export class Attempt implements Timed {
   readonly #services: ProxyServices
   readonly #errand: Errand
@@ -59,7 +59,7 @@ export class Attempt implements Timed {
     this.#errand = errand
     this.lease = lease
     this.#role = services.breaker.begin(lease.member.backend, lease.isLastResort)
-    services.deadlines.add(this)
+    services.timers.add(this)
   }
 
   get member(): Member {
@@ -67,7 +67,7 @@ export class Attempt implements Timed {
   }
 
   /** The request goes out; the head of an answer is awaited, or the whole of one that does not stream. */
-  depart(number: number): void {
+  sent(number: number): void {
     const { method, pool, streaming, trace } = this.#errand
     const { backend, timeouts } = this.member
     this.sentAt = this.now()
@@ -164,7 +164,7 @@ export class Attempt implements Timed {
   }
 
   /** What this attempt says of its backend; the first word counts. */
-  judge(result: CallResult): void {
+  recordOutcome(result: CallResult): void {
     if (this.#judged) return
     this.#judged = true
     const { backend } = this.member
@@ -185,7 +185,7 @@ export class Attempt implements Timed {
       likeness,
       resolve: (fault) => {
         const counts = backend.state.isAtFault(fault, this.now())
-        this.judge(counts ? result : "ignored")
+        this.recordOutcome(counts ? result : "ignored")
         if (counts && result === "broken") backend.state.health.broke(backend.probing)
       }
     }
@@ -204,20 +204,20 @@ export class Attempt implements Timed {
   end(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#services.deadlines.remove(this)
+    this.#services.timers.remove(this)
     // One whose head has come in the very moment that nobody waits for it is hung up on, too.
     if (this.#response === undefined) this.#abort?.(givenUp)
     else this.#response.cancel()
     this.#response = undefined
     this.#abort = undefined
-    if (!this.#isUnresolved) this.judge("ignored")
+    if (!this.#isUnresolved) this.recordOutcome("ignored")
     this.#span?.end(this.#error)
     this.lease.release()
-    this.#services.admission.poke()
+    this.#services.admission.wake()
   }
 
   now(): number {
-    return this.#services.deadlines.now()
+    return this.#services.timers.now()
   }
 }
 

@@ -12,44 +12,43 @@ import type { Attempt } from "./Attempt.ts"
 import { isOverload } from "./Fallback.ts"
 import { makeHedged } from "./Hedged.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
-import type { Mission } from "./RequestPlan.ts"
-import type { Flight } from "./RequestState.ts"
-import { AttemptFailed, credentialRefused, makeAsk, pastDeadline } from "./SendOnce.ts"
+import type { RequestPlan } from "./RequestPlan.ts"
+import type { RequestState } from "./RequestState.ts"
+import { AttemptFailed, credentialRefused, makeSendOnce, pastDeadline } from "./SendOnce.ts"
 
 export const makeAttempts = (services: ProxyServices) => {
-  const { admission, deadlines, hedging, metrics, retry, scheduler } = services
-  const { ask, readOn } = makeAsk(services)
+  const { admission, timers, hedging, metrics, retry, scheduler } = services
+  const { ask, readOn } = makeSendOnce(services)
   const hedged = makeHedged(services)
 
   /** Where all who could be were asked: who has come back since, then anybody but the one that has just failed. */
-  const pickFor = (flight: Flight): Lease | NoLease => {
+  const pickFor = (flight: RequestState): Lease | NoLease => {
     const { failed, tried } = flight
     const beginsAnew = failed.some((state) => !tried.includes(state))
     for (const avoided of beginsAnew ? [failed, [...tried, ...failed.slice(-1)]] : []) {
-      const other = scheduler.pick({ ...pickRequestOf(flight), tried: avoided }, deadlines.now())
+      const other = scheduler.pick({ ...pickRequestOf(flight), tried: avoided }, timers.now())
       if (other instanceof Lease) return other
     }
-    return scheduler.pick(flight, deadlines.now())
+    return scheduler.pick(flight, timers.now())
   }
 
   /** What is out, where nothing else is left for the request: after tiers, fallbacks and the fallback backend. */
-  const pickLastResort = (mission: Mission): Lease | undefined =>
-    mission.hasStandIn() ? undefined : scheduler.pickLastResort(mission.flight, deadlines.now())
+  const pickLastResort = (mission: RequestPlan): Lease | undefined =>
+    mission.hasFallback() ? undefined : scheduler.pickLastResort(mission.state, timers.now())
 
-  const entryFor = (mission: Mission): Entry<Attempt, GatewayError> => {
-    const { flight, group, hasStandIn, priority } = mission
+  const entryFor = (mission: RequestPlan): Entry<Attempt, GatewayError> => {
+    const { state: flight, group, hasFallback: hasStandIn, priority } = mission
     const { admission: bounds, retry: policy } = flight.pool.config
     const patience = Duration.toMillis(policy.maxDelay)
     const attempt = (): Attempted<Attempt, GatewayError> => {
       const picked = pickFor(flight)
-      if (picked instanceof Lease) return { _tag: "Granted", value: flight.board(picked) }
-      const worthWaiting =
-        picked.reason === "saturated" || (picked.until - deadlines.now() <= patience && !hasStandIn())
+      if (picked instanceof Lease) return { _tag: "Granted", value: flight.openAttempt(picked) }
+      const worthWaiting = picked.reason === "saturated" || (picked.until - timers.now() <= patience && !hasStandIn())
       if (worthWaiting) return { _tag: "Wait" }
       const last = pickLastResort(mission)
       return last === undefined
-        ? { _tag: "Refused", error: noBackend(picked, deadlines.now()) }
-        : { _tag: "Granted", value: flight.board(last) }
+        ? { _tag: "Refused", error: noBackend(picked, timers.now()) }
+        : { _tag: "Granted", value: flight.openAttempt(last) }
     }
     return {
       pool: flight.pool.name,
@@ -61,20 +60,20 @@ export const makeAttempts = (services: ProxyServices) => {
       priority,
       deadline: flight.deadline,
       attempt,
-      admitted: flight.permitted
+      onPermit: flight.onPermit
     }
   }
 
   /** One backend is asked; and one beside it, where the pool hedges and the first takes long. */
   const attempt = (
-    mission: Mission,
+    mission: RequestPlan,
     entry: Entry<Attempt, GatewayError>
   ): Effect.Effect<Answer, AttemptFailed | GatewayError> =>
     Effect.suspend(() => {
-      const { flight } = mission
+      const { state: flight } = mission
       const asked = flight.now()
       if (asked >= flight.deadline) return Effect.fail(pastDeadline())
-      const entering = flight.isPermitted ? admission.enterAgain(entry) : admission.enter(entry)
+      const entering = flight.isPermitted ? admission.reacquire(entry) : admission.acquire(entry)
       return Effect.flatMap(entering, (boarded) => {
         const waited = flight.now() - asked
         flight.queued += waited
@@ -87,10 +86,10 @@ export const makeAttempts = (services: ProxyServices) => {
     })
 
   /** Whether another attempt is made; if so, everything of this one is given back. */
-  const again = (mission: Mission, failed: AttemptFailed): boolean => {
-    const { flight } = mission
+  const again = (mission: RequestPlan, failed: AttemptFailed): boolean => {
+    const { state: flight } = mission
     const { retry: policy } = flight.pool.config
-    if (!mission.repeatable(failed.failure) || flight.attempts > policy.attempts || deadlines.now() >= flight.deadline)
+    if (!mission.repeatable(failed.failure) || flight.attempts > policy.attempts || timers.now() >= flight.deadline)
       return false
     if (tookTooLong(failed) || (isSilence(failed) && flight.silences > maxSilences)) return false
     const tried = flight.triedWith(failed.attempt)
@@ -100,31 +99,31 @@ export const makeAttempts = (services: ProxyServices) => {
     failed.elsewhere = elsewhere
     flight.tried = elsewhere ? tried : []
     flight.failed = [...flight.failed, failed.attempt.member.backend.state]
-    flight.disembark(failed.attempt)
+    flight.discard(failed.attempt)
     metrics.retries(flight.pool.name, failed.reason)(1)
     return true
   }
 
-  const canAskElsewhere = (mission: Mission, tried: Flight["tried"]): boolean =>
-    isWorthAsking(mission.flight, tried) ||
-    (scheduler.hasLastResort({ ...pickRequestOf(mission.flight), tried }, deadlines.now()) && !mission.hasStandIn())
+  const canAskElsewhere = (mission: RequestPlan, tried: RequestState["tried"]): boolean =>
+    isWorthAsking(mission.state, tried) ||
+    (scheduler.hasLastResort({ ...pickRequestOf(mission.state), tried }, timers.now()) && !mission.hasFallback())
 
   /** A backend that answered has given its answer; one that broke off, or has too much to do, may do better in a while. */
-  const canAskTheSame = (mission: Mission, failed: AttemptFailed): boolean =>
+  const canAskTheSame = (mission: RequestPlan, failed: AttemptFailed): boolean =>
     (failed.why === "back_pressure" || failed.why === "transport") &&
     !isSilence(failed) &&
-    isWorthAsking(mission.flight, []) &&
+    isWorthAsking(mission.state, []) &&
     !isBetterStoodIn(mission, failed)
 
-  const isWorthAsking = (flight: Flight, tried: Flight["tried"]): boolean => {
-    const outlook = scheduler.outlook({ ...pickRequestOf(flight), tried }, deadlines.now())
+  const isWorthAsking = (flight: RequestState, tried: RequestState["tried"]): boolean => {
+    const outlook = scheduler.outlook({ ...pickRequestOf(flight), tried }, timers.now())
     if (outlook === "ready" || outlook.reason === "saturated") return true
-    return outlook.until - deadlines.now() <= Duration.toMillis(flight.pool.config.retry.maxDelay)
+    return outlook.until - timers.now() <= Duration.toMillis(flight.pool.config.retry.maxDelay)
   }
 
   /** What the last attempt is worth when there is no other: its answer as it came, else the gateway's own. */
-  const settle = (mission: Mission, failed: AttemptFailed): Effect.Effect<Answer, GatewayError> => {
-    const { flight } = mission
+  const settle = (mission: RequestPlan, failed: AttemptFailed): Effect.Effect<Answer, GatewayError> => {
+    const { state: flight } = mission
     flight.unresolved.allFailed(isWorthAsking(flight, flight.triedWith(failed.attempt)))
     const { said } = failed
     if (failed.why === "refused_credential") return Effect.fail(credentialRefused())
@@ -138,7 +137,7 @@ export const makeAttempts = (services: ProxyServices) => {
 
   /** What follows a first attempt that failed: others, as the pool's schedule has them, until there is nothing more to try. */
   const orElse = (
-    mission: Mission,
+    mission: RequestPlan,
     once: Effect.Effect<Answer, AttemptFailed | GatewayError>,
     first: AttemptFailed
   ): Effect.Effect<Answer, GatewayError> => {
@@ -156,15 +155,15 @@ export const makeAttempts = (services: ProxyServices) => {
         })
       ),
       Effect.retry({
-        schedule: retry.schedule(mission.flight.pool),
+        schedule: retry.schedule(mission.state.pool),
         while: (error) => error instanceof AttemptFailed && error.again
       }),
       Effect.catchTag("AttemptFailed", (failed) => settle(mission, failed))
     )
   }
 
-  return (mission: Mission): Effect.Effect<Answer, GatewayError> => {
-    const { flight } = mission
+  return (mission: RequestPlan): Effect.Effect<Answer, GatewayError> => {
+    const { state: flight } = mission
     const entry = entryFor(mission)
     const once = attempt(mission, entry)
     const answer = Effect.catchTag(once, "AttemptFailed", (failed) => orElse(mission, once, failed))
@@ -179,7 +178,7 @@ export const makeAttempts = (services: ProxyServices) => {
 }
 
 /** What choosing goes by. */
-const pickRequestOf = ({ candidates, hashKey, model, pool, prompt, session, tried }: Flight): PickRequest => ({
+const pickRequestOf = ({ candidates, hashKey, model, pool, prompt, session, tried }: RequestState): PickRequest => ({
   candidates,
   hashKey,
   model,
@@ -200,7 +199,7 @@ const tookTooLong = ({ attempt, failure }: AttemptFailed): boolean =>
   failure?.kind === "timeout" && attempt.expired === "request"
 
 /** Another model can be asked at once; a backend that has this one would have to be waited for. */
-const isBetterStoodIn = ({ hasStandIn }: Mission, { failure, status }: AttemptFailed): boolean =>
+const isBetterStoodIn = ({ hasFallback: hasStandIn }: RequestPlan, { failure, status }: AttemptFailed): boolean =>
   (status === 0 ? isElsewhereBetter(failure?.kind) : isOverload(status)) && hasStandIn()
 
 /** A silent backend may have been about to answer; what this process lacks is lacking for every model. */

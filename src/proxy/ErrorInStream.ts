@@ -24,10 +24,10 @@ export class ErrorInStream {
         return piece === undefined ? ended : [piece]
       }),
       wake: () => {},
-      pour: (sink: BodySink) =>
+      pipe: (sink: BodySink) =>
         Effect.sync(() => {
           const piece = take()
-          if (piece !== undefined) sink.take(piece)
+          if (piece !== undefined) sink.write(piece)
           return ended
         }),
       cancel: () => {}

@@ -1,18 +1,18 @@
 /** A stream of events on its way to a client. It ends complete, or in an event that says why it does not. */
 import { Effect } from "effect"
-import type { EndJudge } from "../protocol/StreamEndDetector.ts"
+import type { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import type { StreamEnd } from "../protocol/StreamError.ts"
 import { errorEvent, stopMessage } from "../protocol/StreamError.ts"
 import type { StreamedError } from "../protocol/StreamedError.ts"
 import { type BodySink, UpstreamFailed } from "../transport/UpstreamTransport.ts"
 import type { Answer } from "./AnswerReading.ts"
-import type { Mission } from "./RequestPlan.ts"
+import type { RequestPlan } from "./RequestPlan.ts"
 import type { ContentRecorder } from "./RequestTrace.ts"
-import { endPatienceMillis, type Relayed, watched } from "./StreamBody.ts"
+import { endPatienceMillis, type StreamBody, watched } from "./StreamBody.ts"
 
 /** What watches a stream of events go by, and is told of what becomes of it. */
 export interface Events {
-  readonly judge: EndJudge
+  readonly detector: StreamEndDetector
   readonly recorder: ContentRecorder | undefined
   /** Milliseconds between two pieces. */
   readonly gap: (millis: number) => void
@@ -24,7 +24,7 @@ export interface Events {
 }
 
 export interface EventBody {
-  readonly relayed: Relayed
+  readonly relayed: StreamBody
   /**
    * For a stream that is given up by the gateway itself while it runs: what is to be said at its end, where its client is
    * still there. `undefined`: the end of the connection has to tell.
@@ -33,11 +33,11 @@ export interface EventBody {
 }
 
 /** Events: a cut ends in an event that says so, and in an orderly end of the response. */
-export const eventBody = (mission: Mission, answer: Answer, events: Events): EventBody => {
+export const eventBody = (mission: RequestPlan, answer: Answer, events: Events): EventBody => {
   // Not kept as a whole: the request's body would be in memory with it.
-  const { dialect, flight, passedThrough } = mission
+  const { dialect, state: flight, passedThrough } = mission
   const { attempt, complete, held, response } = answer
-  const { ended, failed, gap, judge, recorder, spoke } = events
+  const { ended, failed, gap, detector: judge, recorder, spoke } = events
   const { health } = attempt.member.backend.state
 
   let isOver = false
@@ -55,17 +55,17 @@ export const eventBody = (mission: Mission, answer: Answer, events: Events): Eve
     if (error !== undefined && (failure === undefined || dialect !== "none")) return Effect.void
     // What is passed through by path speaks a dialect that we do not know: there the connection must tell.
     if (dialect === "none") return Effect.fail(failure ?? cutOff)
-    sink.take(errorEvent(dialect, outcome, judge.atLineEnd))
+    sink.write(errorEvent(dialect, outcome, judge.atLineEnd))
     return Effect.void
   }
-  const relayed: Relayed = (sink) =>
+  const relayed: StreamBody = (sink) =>
     Effect.suspend(() => {
       let lastAt = flight.now()
       let hasSpoken = judge.hasOutput || passedThrough
       if (hasSpoken) spoke(lastAt)
       for (const piece of held) {
         recorder?.push(piece)
-        sink.take(piece)
+        sink.write(piece)
       }
       if (complete) return finish(sink, undefined)
       const observe = (piece: Uint8Array, now: number) => {
@@ -80,7 +80,7 @@ export const eventBody = (mission: Mission, answer: Answer, events: Events): Eve
       }
       if (judge.saidAll) attempt.awaitEnd(endPatienceMillis, lastAt)
       else attempt.awaitPiece(true, lastAt)
-      return Effect.flatMap(response.pour(watched(answer, sink, observe)), (end) => finish(sink, end.failure))
+      return Effect.flatMap(response.pipe(watched(answer, sink, observe)), (end) => finish(sink, end.failure))
     })
   const lastWords = () => {
     if (isOver) return undefined
@@ -99,7 +99,7 @@ export const eventBody = (mission: Mission, answer: Answer, events: Events): Eve
 const cutOff = new UpstreamFailed({ kind: "reset", detail: "the stream ended without its end" })
 
 const judgeEnd = (
-  judge: EndJudge,
+  judge: StreamEndDetector,
   failure: UpstreamFailed | undefined,
   expired: boolean
 ): Exclude<StreamEnd, "client_gone"> => {

@@ -16,7 +16,7 @@ const tooLong =
  * No backend was there, all had too much to do or were silent, or the prompt was too long: with another model it may go
  * better. `wasSilent`: a time-out was one for the first byte; what takes too long as a whole is not asked for again.
  */
-export const callsForStandIn = (outcome: Answer | GatewayError, wasSilent: boolean): boolean => {
+export const callsForFallback = (outcome: Answer | GatewayError, wasSilent: boolean): boolean => {
   if (!("response" in outcome)) {
     return refusals.has(outcome._tag) || (wasSilent && outcome._tag === "UpstreamTimeout")
   }

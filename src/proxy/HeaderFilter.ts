@@ -45,7 +45,7 @@ const notDownward = new Set([
 ])
 
 /** Pairs of names and values that go to a backend. `readable`: an answer that is compressed could not be judged. */
-export const upwardHeaders = (
+export const toUpstream = (
   raw: ReadonlyArray<string>,
   options: { readonly readable: boolean; readonly requestId: string; readonly userAgent: string | undefined }
 ): Array<string> => {
@@ -109,7 +109,7 @@ export interface DownwardHeaders {
 }
 
 /** The length is left out: it is made from what is really sent. */
-export const downwardHeaders = (upstream: UpstreamHeaders): DownwardHeaders => {
+export const toClient = (upstream: UpstreamHeaders): DownwardHeaders => {
   const headers: Record<string, string> = {}
   let cookies: ReadonlyArray<string> = []
   const connection = upstream["connection"]

@@ -4,20 +4,20 @@ import type { Member } from "../registry/Registry.ts"
 import { isAskedLast, Lease } from "../scheduler/Scheduler.ts"
 import type { Attempt } from "./Attempt.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
-import type { Flight } from "./RequestState.ts"
+import type { RequestState } from "./RequestState.ts"
 
 /** Runs an attempt; `since` is the one with which the client began to wait. */
 type Ask<A, E> = (attempt: Attempt, since: Attempt) => Effect.Effect<A, E>
 
-export const makeHedged = ({ admission, deadlines, hedging, metrics, scheduler }: ProxyServices) => {
+export const makeHedged = ({ admission, timers, hedging, metrics, scheduler }: ProxyServices) => {
   /**
    * Only onto capacity that nobody waits for: a backend in good standing that has less to do than the first. The others
    * count as tried, so that the strategy chooses among these alone, and nobody is chosen in vain.
    */
-  const boardBeside = (flight: Flight, first: Attempt): Attempt | undefined => {
+  const boardBeside = (flight: RequestState, first: Attempt): Attempt | undefined => {
     if (admission.depth(flight.pool.name) > 0) return undefined
     const { candidates, hashKey, model, pool, prompt, tried } = flight
-    const now = deadlines.now()
+    const now = timers.now()
     const { inflight } = first.member.backend.state
     const beside = { candidates, hashKey, model, pool, prompt, session: undefined, tried }
     const isSpare = (member: Member) => {
@@ -28,7 +28,7 @@ export const makeHedged = ({ admission, deadlines, hedging, metrics, scheduler }
     const request = { ...beside, tried: [...tried, ...others] }
     if (scheduler.outlook(request, now) !== "ready" || !hedging.take(pool)) return undefined
     const picked = scheduler.pick(request, now)
-    return picked instanceof Lease ? flight.board(picked) : undefined
+    return picked instanceof Lease ? flight.openAttempt(picked) : undefined
   }
 
   /**
@@ -36,7 +36,7 @@ export const makeHedged = ({ admission, deadlines, hedging, metrics, scheduler }
    * is kept; the other attempt is cancelled at its backend. It has failed when both have. Both are interrupted before
    * what the request holds is given back: an exchange that is hung up on must find nobody who takes that for a failure.
    */
-  return Effect.fnUntraced(function* <A, E>(flight: Flight, first: Attempt, patience: number, ask: Ask<A, E>) {
+  return Effect.fnUntraced(function* <A, E>(flight: RequestState, first: Attempt, patience: number, ask: Ask<A, E>) {
     const one = yield* Effect.forkScoped(ask(first, first), { startImmediately: true })
     const early = yield* Effect.timeoutOption(Fiber.await(one), patience)
     if (Option.isSome(early)) return yield* early.value
@@ -50,11 +50,11 @@ export const makeHedged = ({ admission, deadlines, hedging, metrics, scheduler }
     )
     if (Exit.isFailure(exit)) {
       flight.tried = flight.triedWith(own)
-      flight.disembark(own)
+      flight.discard(own)
       return yield* Fiber.join(running)
     }
     yield* Fiber.interrupt(running)
-    flight.disembark(rival)
+    flight.discard(rival)
     // The session stays bound to the first, but this answer is not its backend's.
     if (own === second && flight.sticky === "hit") flight.sticky = "moved"
     return exit.value

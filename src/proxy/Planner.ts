@@ -14,23 +14,28 @@ import { modelOfUpgrade, withUpgradeModel } from "../protocol/UpgradeModel.ts"
 import type { Route, RouteRequest } from "../routing/Router.ts"
 import { guidanceFor, type Lease } from "../scheduler/Scheduler.ts"
 import type { UpstreamFailed } from "../transport/UpstreamTransport.ts"
-import { upwardHeaders } from "./HeaderFilter.ts"
+import { toUpstream } from "./HeaderFilter.ts"
 import { refuseTargets } from "./PassThrough.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
-import type { Mission } from "./RequestPlan.ts"
-import { Flight } from "./RequestState.ts"
+import type { RequestPlan } from "./RequestPlan.ts"
+import { RequestState } from "./RequestState.ts"
 import { makeRequestTrace } from "./RequestTrace.ts"
 import { makeSessions } from "./Session.ts"
 
 export class Plan {
-  readonly flight: Flight
-  readonly mission: Mission
+  readonly flight: RequestState
+  readonly mission: RequestPlan
   readonly tokenEstimate: number
   /** The plan for another model, should this one come to nothing; `undefined` where none is configured. */
   readonly standIn: (() => Plan | undefined) | undefined
 
-  constructor(flight: Flight, mission: Mission, tokenEstimate: number, standIn: (() => Plan | undefined) | undefined) {
+  constructor(
+    flight: RequestState,
+    mission: RequestPlan,
+    tokenEstimate: number,
+    standIn: (() => Plan | undefined) | undefined
+  ) {
     this.flight = flight
     this.mission = mission
     this.tokenEstimate = tokenEstimate
@@ -73,7 +78,7 @@ export const makePlanner = (services: ProxyServices) => {
     const { header, report } = request
     report.pool = pool.name
     const client = { session: header("x-session-key"), outline: envelope?.outline, address: request.address }
-    const flight = new Flight(services, {
+    const flight = new RequestState(services, {
       pool,
       // What an engine says to an upgrade, or at a path of unknown meaning, counts as little as what it says by path.
       model: endpoint === undefined ? undefined : route.model,
@@ -93,8 +98,8 @@ export const makePlanner = (services: ProxyServices) => {
     })
     // Another model is asked for the same thing: that must do no harm, where a backend may have done it already.
     const mayStandIn = () => flight.allAttempts === 0 || isRepeatable(request, endpoint, undefined)
-    const mission: Mission = {
-      flight,
+    const mission: RequestPlan = {
+      state: flight,
       path: request.path,
       outgoing: outgoingOf(inquiry, route),
       model: route.model,
@@ -102,7 +107,7 @@ export const makePlanner = (services: ProxyServices) => {
       choices: envelope?.choices ?? 1,
       passedThrough: endpoint === undefined,
       upgrades: request.upgrade !== undefined,
-      hasStandIn: () => mayStandIn() && hasFallback(routeRequest(inquiry), route, services.deadlines.now()),
+      hasFallback: () => mayStandIn() && hasFallback(routeRequest(inquiry), route, services.timers.now()),
       repeatable: (failure) => isRepeatable(request, endpoint, failure),
       group: route.model ?? "",
       priority: request.key?.priority ?? 0
@@ -175,7 +180,7 @@ const routeRequest = ({ envelope, model, request }: Inquiry): RouteRequest => {
 }
 
 /** The request as it goes to the backend of a lease: the client's bytes, with another model where that is asked for. */
-const outgoingOf = (inquiry: Inquiry, { model, pool, rule }: Route): Mission["outgoing"] => {
+const outgoingOf = (inquiry: Inquiry, { model, pool, rule }: Route): RequestPlan["outgoing"] => {
   const { endpoint, envelope, request } = inquiry
   const { id, method, path, payload, query, rawHeaders, upgrade } = request
   const { body, form } = payload
@@ -184,7 +189,7 @@ const outgoingOf = (inquiry: Inquiry, { model, pool, rule }: Route): Mission["ou
     method,
     path,
     query,
-    headers: upwardHeaders(rawHeaders, { readable, requestId: id, userAgent: pool.config.client.userAgent }),
+    headers: toUpstream(rawHeaders, { readable, requestId: id, userAgent: pool.config.client.userAgent }),
     readable,
     body,
     upgrade

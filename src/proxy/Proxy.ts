@@ -5,13 +5,13 @@ import type { Remaining } from "../resilience/RateLimiter.ts"
 import type { Router } from "../routing/Router.ts"
 import type { Answer } from "./AnswerReading.ts"
 import { makeAttempts } from "./Attempts.ts"
-import { callsForStandIn } from "./Fallback.ts"
+import { callsForFallback } from "./Fallback.ts"
 import { makePlanner, Plan } from "./Planner.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import { gatherServices, type ProxyServices } from "./ProxyServices.ts"
 import { makeRelay, type ProxyResponse } from "./Relay.ts"
 import type { RequestReport } from "./RequestReport.ts"
-import type { Flight } from "./RequestState.ts"
+import type { RequestState } from "./RequestState.ts"
 
 export { keyInProtocols } from "../protocol/KeyProtocol.ts"
 export { type BadMultipart, boundaryOf, MultipartModel } from "../protocol/MultipartModel.ts"
@@ -22,7 +22,7 @@ export type { ModelForm, Payload, ProxyRequest } from "./ProxyRequest.ts"
 export type { ProxyResponse } from "./Relay.ts"
 export { RequestReport } from "./RequestReport.ts"
 export { bodyTooLarge, bodyTooSlow, bodyUnclear } from "./SendOnce.ts"
-export type { Relayed } from "./StreamBody.ts"
+export type { StreamBody as Relayed } from "./StreamBody.ts"
 export type { Tunnel } from "./Tunnel.ts"
 
 export class Proxy extends Context.Service<
@@ -53,8 +53,8 @@ export class Proxy extends Context.Service<
       const fly = (
         request: ProxyRequest,
         plan: Plan | GatewayError,
-        board: (flight: Flight) => void,
-        before?: Flight
+        board: (flight: RequestState) => void,
+        before?: RequestState
       ): Effect.Effect<ProxyResponse, GatewayError> => {
         if (!(plan instanceof Plan)) return Effect.fail(plan)
         const { flight, mission } = plan
@@ -67,7 +67,7 @@ export class Proxy extends Context.Service<
         /** The plan for another model, where one is to be asked in place of this. */
         const instead = (worth: Answer | GatewayError): Effect.Effect<ProxyResponse, GatewayError> | undefined => {
           note(flight, request.report)
-          const isCalledFor = plan.standIn !== undefined && callsForStandIn(worth, flight.silences > 0)
+          const isCalledFor = plan.standIn !== undefined && callsForFallback(worth, flight.silences > 0)
           const next = isCalledFor ? plan.standIn() : undefined
           if (next === undefined) return undefined
           services.metrics.retries(flight.pool.name, "fallback")(1)
@@ -87,7 +87,7 @@ export class Proxy extends Context.Service<
         })
       }
       /** Suspended: what has ended is kept by no frame of what is still to come, and with it the request's body. */
-      const answer = (request: ProxyRequest, board: (flight: Flight) => void) =>
+      const answer = (request: ProxyRequest, board: (flight: RequestState) => void) =>
         Effect.suspend(() => {
           const planned = planFor(request)
           return Effect.isEffect(planned)
@@ -96,14 +96,14 @@ export class Proxy extends Context.Service<
         })
       const handle = <A, E>(request: ProxyRequest, use: (answer: ProxyResponse) => Effect.Effect<A, E>) =>
         Effect.suspend(() => {
-          let flight: Flight | undefined
+          let flight: RequestState | undefined
           const answered = answer(request, (next) => {
             flight = next
           })
           return Effect.onExitPrimitive(Effect.flatMap(answered, use), () => {
             if (flight === undefined) return undefined
             note(flight, request.report)
-            flight.land()
+            flight.release()
             return undefined
           })
         })
@@ -129,7 +129,7 @@ const takeLimits = (
 }
 
 /** What is left of a key's limits, in the names of OpenAI's API. */
-const addLimits = ({ keyUse }: Flight, headers: Record<string, string>): void => {
+const addLimits = ({ keyUse }: RequestState, headers: Record<string, string>): void => {
   const add = (kind: string, left: Remaining | undefined) => {
     if (left === undefined) return
     headers[`x-ratelimit-limit-${kind}`] = String(left.limit)
@@ -140,7 +140,7 @@ const addLimits = ({ keyUse }: Flight, headers: Record<string, string>): void =>
   add("tokens", keyUse?.tokens())
 }
 
-const note = (flight: Flight, report: RequestReport): void => {
+const note = (flight: RequestState, report: RequestReport): void => {
   report.backend = flight.backend ?? report.backend
   report.attempts = flight.allAttempts
   report.queued = flight.queued

@@ -8,7 +8,7 @@ import { CircuitBreaker } from "../resilience/CircuitBreaker.ts"
 import { HedgePolicy } from "../resilience/HedgePolicy.ts"
 import { RateLimiter } from "../resilience/RateLimiter.ts"
 import { RetryPolicy } from "../resilience/RetryPolicy.ts"
-import { Deadlines } from "../resilience/Timers.ts"
+import { Timers } from "../resilience/Timers.ts"
 import { Router } from "../routing/Router.ts"
 import { Scheduler } from "../scheduler/Scheduler.ts"
 import { Metrics, Tracing } from "../telemetry/Telemetry.ts"
@@ -21,7 +21,7 @@ export const gatherServices = Effect.gen(function* () {
     scheduler: yield* Scheduler,
     admission: yield* Admission,
     breaker: yield* CircuitBreaker,
-    deadlines: yield* Deadlines,
+    timers: yield* Timers,
     hedging: yield* HedgePolicy,
     limiter: yield* RateLimiter,
     retry: yield* RetryPolicy,

@@ -4,19 +4,19 @@
  */
 import { Effect } from "effect"
 import { asBuffer, joined } from "../domain/Bytes.ts"
-import type { EndJudge } from "../protocol/StreamEndDetector.ts"
+import type { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import type { StreamEnd } from "../protocol/StreamError.ts"
 import { readEvalCounts, readUsage } from "../protocol/Usage.ts"
 import { type UpstreamResponse } from "../transport/UpstreamTransport.ts"
 import { isEventStream } from "./AnswerForm.ts"
 import { type Answer, isRedirect } from "./AnswerReading.ts"
 import { type Events, eventBody } from "./EventBody.ts"
-import { downwardHeaders } from "./HeaderFilter.ts"
+import { toClient } from "./HeaderFilter.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
-import type { Mission } from "./RequestPlan.ts"
+import type { RequestPlan } from "./RequestPlan.ts"
 import type { RequestReport } from "./RequestReport.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
-import { plainBody, type Relayed } from "./StreamBody.ts"
+import { plainBody, type StreamBody } from "./StreamBody.ts"
 import { type Tunnel, tunnelTo } from "./Tunnel.ts"
 
 export interface ProxyResponse {
@@ -25,7 +25,7 @@ export interface ProxyResponse {
   readonly headers: Record<string, string>
   readonly cookies: ReadonlyArray<string>
   /** All of it, or one that comes while it is sent on. */
-  readonly body: Uint8Array | Relayed
+  readonly body: Uint8Array | StreamBody
   /** Of a body that is still to come, where it is known. */
   readonly contentLength: number | undefined
   /**
@@ -37,17 +37,17 @@ export interface ProxyResponse {
   readonly tunnel?: Tunnel | undefined
 }
 
-const nothing: Relayed = () => Effect.void
+const nothing: StreamBody = () => Effect.void
 
 export const makeRelay =
   ({ adapters, metrics, modelLabels }: ProxyServices) =>
-  (mission: Mission, answer: Answer, report: RequestReport): ProxyResponse => {
+  (mission: RequestPlan, answer: Answer, report: RequestReport): ProxyResponse => {
     // No function that lives as long as the answer may keep the mission: the request's body would be in memory with it.
-    const { flight, passedThrough } = mission
+    const { state: flight, passedThrough } = mission
     const { attempt, response } = answer
     const { backend } = attempt.member
     const concealed = adapters.conceal(backend.config, response.headers, mission.path)
-    const { cookies, headers } = downwardHeaders(concealed)
+    const { cookies, headers } = toClient(concealed)
     headers["x-routed-node"] = backend.name
     headers["x-weir-attempts"] = String(flight.allAttempts)
     if (flight.sticky !== undefined) {
@@ -63,7 +63,7 @@ export const makeRelay =
     const model = modelLabels.of(backend, mission.model)
 
     const read = mission.dialect === "ollama" ? readEvalCounts : readUsage
-    const observed = (judge: EndJudge | undefined, whole: Uint8Array | undefined) => {
+    const observed = (judge: StreamEndDetector | undefined, whole: Uint8Array | undefined) => {
       flight.usage = judge?.usage() ?? (whole && read(asBuffer(whole)))
       const completion = flight.usage?.completion ?? judge?.outputs ?? 0
       if (flight.usage !== undefined) metrics.tokens(flight.pool.name, model, "prompt")(flight.usage.prompt)
@@ -74,7 +74,7 @@ export const makeRelay =
       report.end = end
       attempt.atEase()
       flight.upstream += flight.now() - attempt.sentAt
-      observed(answer.judge, whole)
+      observed(answer.detector, whole)
       if (flight.trace === undefined) return
       report.usage = flight.usage
       if (whole !== undefined) recorder?.push(whole)
@@ -98,7 +98,7 @@ export const makeRelay =
       delete headers["content-encoding"]
       return { status: response.status, headers, cookies, body: new Uint8Array(0), contentLength: undefined }
     }
-    if (answer.judge === undefined) {
+    if (answer.detector === undefined) {
       const contentLength = declaredLength(response)
       if (answer.complete) {
         const body = joined(answer.held)
@@ -123,7 +123,7 @@ export const makeRelay =
     if (mission.dialect !== "ollama" && !isEventStream(mission, response)) headers["content-type"] = "text/event-stream"
     const gap = metrics.interToken(flight.pool.name, model)
     const events: Events = {
-      judge: answer.judge,
+      detector: answer.detector,
       recorder,
       gap: (millis) => gap(millis / 1000),
       spoke: (now) => {

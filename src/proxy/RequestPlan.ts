@@ -3,11 +3,11 @@ import type { Outgoing } from "../backend/BackendAdapter.ts"
 import type { Dialect } from "../protocol/Endpoint.ts"
 import type { Lease } from "../scheduler/Scheduler.ts"
 import type { UpstreamFailed } from "../transport/UpstreamTransport.ts"
-import type { Flight } from "./RequestState.ts"
+import type { RequestState } from "./RequestState.ts"
 
 /** What is to be sent, and how often that may be done. */
-export interface Mission {
-  readonly flight: Flight
+export interface RequestPlan {
+  readonly state: RequestState
   /** As the client sent it, without the query. */
   readonly path: string
   /** What goes to the backend of a lease. */
@@ -23,7 +23,7 @@ export interface Mission {
   /** Whether it may be sent again after such a failure (`undefined`: after an answer), and its body is still there. */
   readonly repeatable: (failure: UpstreamFailed | undefined) => boolean
   /** Whether somebody has another model that may be asked instead. */
-  readonly hasStandIn: () => boolean
+  readonly hasFallback: () => boolean
   /** What the request waits for: requests of one group can take each other's place. */
   readonly group: string
   /** Lower first. */

@@ -22,7 +22,7 @@ export interface FlightPlan extends Errand {
 }
 
 /** Mutable by nature: written by the fibers of its one request. */
-export class Flight implements FlightPlan {
+export class RequestState implements FlightPlan {
   readonly #services: ProxyServices
   readonly pool: PoolEntry
   readonly model: string | undefined
@@ -76,16 +76,16 @@ export class Flight implements FlightPlan {
   }
 
   now(): number {
-    return this.#services.deadlines.now()
+    return this.#services.timers.now()
   }
 
   /** A place in the pool was given. */
-  readonly permitted = (): void => {
+  readonly onPermit = (): void => {
     this.isPermitted = true
   }
 
   /** A backend was chosen; from here on it is counted. */
-  board(lease: Lease): Attempt {
+  openAttempt(lease: Lease): Attempt {
     const attempt = new Attempt(this.#services, this, lease)
     this.#open = [...this.#open, attempt]
     // One that runs beside another is not chosen by the session.
@@ -94,13 +94,13 @@ export class Flight implements FlightPlan {
   }
 
   /** The attempt goes out. */
-  depart(attempt: Attempt): void {
+  sent(attempt: Attempt): void {
     this.attempts++
-    attempt.depart(this.allAttempts)
+    attempt.sent(this.allAttempts)
   }
 
   /** The attempt is over without an answer that anybody keeps: its backend is free, the request goes on. */
-  disembark(attempt: Attempt): void {
+  discard(attempt: Attempt): void {
     this.upstream += attempt.sentAt === 0 ? 0 : this.now() - attempt.sentAt
     this.#open = this.#open.filter((other) => other !== attempt)
     attempt.end()
@@ -123,24 +123,24 @@ export class Flight implements FlightPlan {
   }
 
   /** This one stands in for another, which has come to nothing: what it holds is given back, what it spent is kept. */
-  takeOver(before: Flight): void {
+  takeOver(before: RequestState): void {
     this.keyUse = before.keyUse
     before.keyUse = undefined
-    before.land()
+    before.release()
     this.queued += before.queued
     this.upstream += before.upstream
     this.#before = before.allAttempts
   }
 
   /** Everything is given back. Calling it again is harmless. */
-  land(): void {
+  release(): void {
     if (this.#landed) return
     this.#landed = true
     for (const attempt of this.#open) attempt.end()
     this.#open = []
     this.unresolved.drop()
     this.keyUse?.settle(this.#tokensUsed())
-    if (this.isPermitted) this.#services.admission.leave(this.pool.name, this.pool.config.admission.maxConcurrent)
+    if (this.isPermitted) this.#services.admission.release(this.pool.name, this.pool.config.admission.maxConcurrent)
   }
 
   /** `undefined` where nobody told; who was never sent to a backend has used none. */

@@ -1,6 +1,6 @@
 /** What a trace tells of a request and of its attempts, in the names of OpenTelemetry's HTTP and GenAI conventions. */
 import type { Attributes } from "@opentelemetry/api"
-import { type Outline, promptSpan } from "../protocol/BodyOutline.ts"
+import { type BodyOutline, promptSpan } from "../protocol/BodyOutline.ts"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import type { Envelope } from "../protocol/Envelope.ts"
 import type { Usage } from "../protocol/Usage.ts"
@@ -40,7 +40,7 @@ export const makeRequestTrace = (
 }
 
 /** As the client wrote it. */
-const inputOf = (outline: Outline): string => {
+const inputOf = (outline: BodyOutline): string => {
   const { end, start } = promptSpan(outline)
   // A character of UTF-16 is at most three bytes of UTF-8.
   const last = Math.min(end, start + 3 * longestContent)

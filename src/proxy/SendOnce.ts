@@ -19,8 +19,8 @@ import { ErrorInStream } from "./ErrorInStream.ts"
 import { withTraceparent } from "./HeaderFilter.ts"
 import type { ProxyServices } from "./ProxyServices.ts"
 import { saysModelIsMissing } from "./Refusals.ts"
-import type { Mission } from "./RequestPlan.ts"
-import type { Flight } from "./RequestState.ts"
+import type { RequestPlan } from "./RequestPlan.ts"
+import type { RequestState } from "./RequestState.ts"
 
 /** Why an attempt is not worth keeping, if another one can be made. */
 export type WhyFailed =
@@ -61,12 +61,12 @@ export class AttemptFailed {
   }
 }
 
-export const makeAsk = (services: ProxyServices) => {
+export const makeSendOnce = (services: ProxyServices) => {
   const { adapters, hedging, metrics, registry, transport } = services
 
   /** `since`: the attempt with which the client began to wait, where this one runs beside it. */
-  const ask = (
-    mission: Mission,
+  const sendOnce = (
+    mission: RequestPlan,
     attempt: Attempt,
     since = attempt
   ): Effect.Effect<Answer, AttemptFailed | GatewayError> =>
@@ -80,14 +80,14 @@ export const makeAsk = (services: ProxyServices) => {
 
   /** Without a generator, as every request comes by here. */
   const send = (
-    mission: Mission,
+    mission: RequestPlan,
     attempt: Attempt,
     since: Attempt,
     outgoing: Outgoing,
     bodyHash: string | undefined
   ): Effect.Effect<Answer, AttemptFailed | GatewayError> => {
-    const { flight } = mission
-    flight.depart(attempt)
+    const { state: flight } = mission
+    flight.sent(attempt)
     const { client } = flight.pool.config
     const request = adapters.prepare(attempt.member, client, traced(outgoing, attempt.traceparent), bodyHash)
     return Effect.matchEffect(transport.send(request, attempt.onStart), {
@@ -101,7 +101,7 @@ export const makeAsk = (services: ProxyServices) => {
 
   /** What an answer means, and what follows from it for the request and for the backend. */
   const judged = (
-    mission: Mission,
+    mission: RequestPlan,
     attempt: Attempt,
     since: Attempt,
     response: UpstreamResponse
@@ -110,7 +110,7 @@ export const makeAsk = (services: ProxyServices) => {
     switch (verdict) {
       case "back_pressure":
       case "backend_fault":
-        return Effect.fail(turnedAway(mission, attempt, verdict, response))
+        return Effect.fail(refusedByBackend(mission, attempt, verdict, response))
       case "refused_credential":
         return Effect.fail(refusedCredential(mission, attempt, response))
       case "refused":
@@ -128,7 +128,7 @@ export const makeAsk = (services: ProxyServices) => {
 
   /** An answer that is passed on, once enough of it is read. One frame and no generator: every request comes by here. */
   const kept = (
-    mission: Mission,
+    mission: RequestPlan,
     attempt: Attempt,
     since: Attempt,
     response: UpstreamResponse,
@@ -143,7 +143,7 @@ export const makeAsk = (services: ProxyServices) => {
     })
 
   const keep = (
-    { flight, passedThrough }: Mission,
+    { state: flight, passedThrough }: RequestPlan,
     attempt: Attempt,
     since: Attempt,
     verdict: "answered" | "request_fault"
@@ -155,20 +155,20 @@ export const makeAsk = (services: ProxyServices) => {
     if (verdict === "request_fault") {
       // A refusal of the request shows that the backend lives, and nothing of how well or how fast it does its work.
       flight.unresolved.refused()
-      return attempt.judge("ignored")
+      return attempt.recordOutcome("ignored")
     }
     flight.unresolved.answeredElsewhere()
-    if (flight.model === undefined) return attempt.judge("ignored")
+    if (flight.model === undefined) return attempt.recordOutcome("ignored")
     state.health.acceptedCredential(flight.model)
     if (!passedThrough) {
       state.latency.record(now - attempt.sentAt, now)
       hedging.observed(flight.pool, flight.streaming, now - since.sentAt)
     }
-    attempt.judge("success")
+    attempt.recordOutcome("success")
   }
 
-  const turnedAway = (
-    { flight }: Mission,
+  const refusedByBackend = (
+    { state: flight }: RequestPlan,
     attempt: Attempt,
     verdict: "back_pressure" | "backend_fault",
     response: UpstreamResponse
@@ -180,16 +180,16 @@ export const makeAsk = (services: ProxyServices) => {
       const { isAsked, millis } = restFor(response.headers)
       state.rest(flight.now() + millis, isAsked)
     }
-    if (verdict === "back_pressure" || attempt.isByPath) attempt.judge("ignored")
+    if (verdict === "back_pressure" || attempt.isByPath) attempt.recordOutcome("ignored")
     else flight.unresolved.add(attempt.failed("failure", reason))
     return new AttemptFailed(attempt, verdict, reason, undefined, response)
   }
 
   /** No client can mend that, and none must take it for a word about its own key. */
-  const refusedCredential = ({ flight }: Mission, attempt: Attempt, response: UpstreamResponse) => {
+  const refusedCredential = ({ state: flight }: RequestPlan, attempt: Attempt, response: UpstreamResponse) => {
     const { state } = attempt.member.backend
     metrics.upstreamErrors(flight.pool.name, state.name, "401")(1)
-    attempt.judge("ignored")
+    attempt.recordOutcome("ignored")
     if (flight.model === undefined) return credentialRefused()
     if (!state.health.refusedCredential(flight.model, flight.now())) state.refused(flight.model, flight.now())
     return new AttemptFailed(attempt, "refused_credential", "401", undefined, response)
@@ -197,13 +197,13 @@ export const makeAsk = (services: ProxyServices) => {
 
   /** Another backend may take what this one refuses; a 404 says so only where it is about the model. */
   const refusedRequest = Effect.fnUntraced(function* (
-    mission: Mission,
+    mission: RequestPlan,
     attempt: Attempt,
     since: Attempt,
     response: UpstreamResponse
   ) {
     const answer = yield* readOn(mission, attempt, response)
-    const { flight } = mission
+    const { state: flight } = mission
     const { backend } = attempt.member
     const lacksModel = response.status === 404 && saysModelIsMissing(answer)
     if (!answer.complete || flight.model === undefined || (response.status === 404 && !lacksModel)) {
@@ -213,14 +213,14 @@ export const makeAsk = (services: ProxyServices) => {
     backend.state.health.delivered(flight.now())
     backend.state.refused(flight.model, flight.now())
     if (lacksModel && backend.state.models?.has(flight.model) === true) backend.state.health.lookAgain()
-    attempt.judge("ignored")
+    attempt.recordOutcome("ignored")
     const reason = String(response.status)
     metrics.upstreamErrors(flight.pool.name, backend.name, reason)(1)
     return yield* Effect.fail(new AttemptFailed(attempt, "refused", reason, undefined, answer))
   })
 
   /** The transport failed before anything was committed. */
-  const broken = ({ flight }: Mission, attempt: Attempt, failure: UpstreamFailed) =>
+  const broken = ({ state: flight }: RequestPlan, attempt: Attempt, failure: UpstreamFailed) =>
     Effect.suspend((): Effect.Effect<never, AttemptFailed | GatewayError> => {
       const { backend } = attempt.member
       if (attempt.expired === "deadline") return Effect.fail(pastDeadline())
@@ -247,7 +247,7 @@ export const makeAsk = (services: ProxyServices) => {
 
   /** The same for an answer whose head was judged already. */
   const readOn = Effect.fnUntraced(function* (
-    mission: Mission,
+    mission: RequestPlan,
     attempt: Attempt,
     response: UpstreamResponse
   ): Effect.fn.Return<Answer, AttemptFailed | GatewayError> {
@@ -257,7 +257,7 @@ export const makeAsk = (services: ProxyServices) => {
     return answer
   })
 
-  return { ask, readOn }
+  return { ask: sendOnce, readOn }
 }
 
 const isUpgraded = ({ headers: { upgrade }, socket }: UpstreamResponse): boolean =>
@@ -269,20 +269,20 @@ const notWebSocket = ({ status }: UpstreamResponse) =>
   })
 
 /** What a failed transport says of its backend. */
-const blame = (flight: Flight, attempt: Attempt, { kind }: UpstreamFailed): void => {
+const blame = (flight: RequestState, attempt: Attempt, { kind }: UpstreamFailed): void => {
   const { backend } = attempt.member
   // Connections that were kept too long break by the dozen at once, and what we lack ourselves is lacking for all
   // backends: neither says anything of this one.
   if (kind === "stale" || kind === "local") return
   if (unreached.has(kind)) {
     backend.state.health.broke(backend.probing)
-    return attempt.judge("broken")
+    return attempt.recordOutcome("broken")
   }
-  if (attempt.isByPath) return attempt.judge("ignored")
+  if (attempt.isByPath) return attempt.recordOutcome("ignored")
   if (kind === "timeout") {
     if (attempt.expired === "first_byte") flight.silences++
     flight.unresolved.addOther()
-    return attempt.judge("broken")
+    return attempt.recordOutcome("broken")
   }
   flight.unresolved.add(attempt.failed("broken", "broken off"))
 }

@@ -4,14 +4,14 @@ import { Result } from "effect"
 import { memoize } from "effect/Function"
 import { compileRegExp, type LinearRegExp } from "../domain/LinearRegExp.ts"
 import type { StickySettings } from "../domain/Pool.ts"
-import type { Outline } from "../protocol/BodyOutline.ts"
+import type { BodyOutline } from "../protocol/BodyOutline.ts"
 import { leastLookedAt, lookedAt } from "../protocol/SaidTexts.ts"
 
 export interface Client {
   /** `X-Session-Key`. */
   readonly session: string | undefined
   /** What the body says, where it has a known form. */
-  readonly outline: Outline | undefined
+  readonly outline: BodyOutline | undefined
   readonly address: string
 }
 
@@ -55,7 +55,7 @@ export const makeSessions = () => {
  * The `user` of OpenAI's API (`safety_identifier` today, `metadata.user_id` in Anthropic's), else the name that the first
  * of the patterns finds in a system message.
  */
-const userOf = (outline: Outline, patterns: ReadonlyArray<LinearRegExp>): string | undefined => {
+const userOf = (outline: BodyOutline, patterns: ReadonlyArray<LinearRegExp>): string | undefined => {
   const named =
     outline.text("user", longestUser) || outline.text("safety_identifier", longestUser) || outline.userId(longestUser)
   if (named) return named.slice(0, longestUser)

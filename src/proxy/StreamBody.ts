@@ -2,21 +2,21 @@
 import { Effect } from "effect"
 import type { StreamEnd } from "../protocol/StreamError.ts"
 import type { BodySink, UpstreamFailed } from "../transport/UpstreamTransport.ts"
-import { type Answer, cutDocument } from "./UpstreamAnswer.ts"
+import { cutDocument, type UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 /** Hands a body to whoever sends it, to its end. Its failure means: break the connection, the rest will not come. */
-export type Relayed = (sink: BodySink) => Effect.Effect<void, UpstreamFailed>
+export type StreamBody = (sink: BodySink) => Effect.Effect<void, UpstreamFailed>
 
 /** A body of which only the connection tells whether it is complete: if not, the client's connection is broken too. */
 export const plainBody =
-  (answer: Answer, ended: (end: StreamEnd) => void): Relayed =>
+  (answer: UpstreamAnswer, ended: (end: StreamEnd) => void): StreamBody =>
   (sink) =>
     Effect.suspend(() => {
       const { attempt, balance, held, response, streams } = answer
-      for (const piece of held) sink.take(piece)
+      for (const piece of held) sink.write(piece)
       attempt.awaitPiece(streams)
       const observe = balance && ((piece: Uint8Array) => balance.push(piece))
-      return Effect.flatMap(response.pour(watched(answer, sink, observe)), (end) => {
+      return Effect.flatMap(response.pipe(watched(answer, sink, observe)), (end) => {
         attempt.atEase()
         const failure = end.failure ?? (balance?.isWhole === false ? cutDocument : undefined)
         if (failure === undefined) {
@@ -31,16 +31,16 @@ export const plainBody =
 
 /** Lets somebody see each piece; the next one is awaited, but not while the client takes its time with the last. */
 export const watched = (
-  { attempt, judge, streams }: Answer,
+  { attempt, detector: judge, streams }: UpstreamAnswer,
   sink: BodySink,
   observe: ((piece: Uint8Array, now: number) => void) | undefined
 ): BodySink => {
   let isOver = judge?.saidAll ?? false
   return {
-    take: (piece) => {
+    write: (piece) => {
       const now = attempt.now()
       observe?.(piece, now)
-      const isReady = sink.take(piece)
+      const isReady = sink.write(piece)
       const wasOver = isOver
       isOver ||= judge?.saidAll ?? false
       if (!isReady) attempt.atEase()
@@ -48,8 +48,8 @@ export const watched = (
       else if (!wasOver) attempt.awaitEnd(endPatienceMillis, now)
       return isReady
     },
-    onceReady: (ready) =>
-      sink.onceReady(() => {
+    onDrain: (ready) =>
+      sink.onDrain(() => {
         if (isOver) attempt.awaitEnd(endPatienceMillis)
         else attempt.awaitPiece(streams)
         ready()

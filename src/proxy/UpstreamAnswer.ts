@@ -1,14 +1,14 @@
 /** What has come so far of an answer, and what is kept of it. */
 import { asBuffer, type Chunks, joined } from "../domain/Bytes.ts"
 import { JsonBalance } from "../protocol/JsonBalance.ts"
-import type { EndJudge } from "../protocol/StreamEndDetector.ts"
+import type { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import { UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
 import { endsWithConnection, isJson, isLabelled } from "./AnswerForm.ts"
 import type { Attempt } from "./Attempt.ts"
-import type { Mission } from "./RequestPlan.ts"
+import type { RequestPlan } from "./RequestPlan.ts"
 
 /** A head, and as much of the body as was read before anything had to be decided. */
-export interface Answer {
+export interface UpstreamAnswer {
   /** Who gave it. */
   readonly attempt: Attempt
   readonly response: UpstreamResponse
@@ -18,14 +18,14 @@ export interface Answer {
   /** Whether its silence counts, and not how long it takes as a whole. */
   readonly streams: boolean
   /** For an answer that is a stream of events. */
-  readonly judge: EndJudge | undefined
+  readonly detector: StreamEndDetector | undefined
   /** For a document whose end only the connection tells; it was told of what is held. */
   readonly balance: JsonBalance | undefined
 }
 
 /** Mutable by nature: written by the fiber that reads. */
-export class Reading {
-  readonly mission: Mission
+export class AnswerReader {
+  readonly mission: RequestPlan
   readonly attempt: Attempt
   readonly response: UpstreamResponse
   readonly held: Array<Uint8Array> = []
@@ -34,7 +34,7 @@ export class Reading {
   #searched = 0
   #hasLine = false
 
-  constructor(mission: Mission, attempt: Attempt, response: UpstreamResponse) {
+  constructor(mission: RequestPlan, attempt: Attempt, response: UpstreamResponse) {
     this.mission = mission
     this.attempt = attempt
     this.response = response
@@ -76,11 +76,11 @@ export class Reading {
     return isLabelled(response) || opensDocument.test(Buffer.from(held[0] ?? []).toString("latin1", 0, 64))
   }
 
-  answer(complete: boolean, streams: boolean, judge?: EndJudge): Answer {
+  answer(complete: boolean, streams: boolean, judge?: StreamEndDetector): UpstreamAnswer {
     const { attempt, held, response } = this
     const balance = !complete && judge === undefined && this.isUncertain ? new JsonBalance() : undefined
     if (balance !== undefined) for (const piece of held) balance.push(piece)
-    return { attempt, response, held, complete, streams, judge, balance }
+    return { attempt, response, held, complete, streams, detector: judge, balance }
   }
 }
 

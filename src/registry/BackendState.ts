@@ -8,7 +8,7 @@
 import { type EngineLoad, engineLoad, type HealthStatus, type LoadReading, type ModelInfo } from "../domain/Health.ts"
 import { HealthMachine, type Thresholds } from "./HealthMachine.ts"
 import { LatencyTrack } from "./LatencyTrack.ts"
-import type { Scoreboard } from "./LoadColumns.ts"
+import type { LoadColumns } from "./LoadColumns.ts"
 import { SlidingWindow } from "./SlidingWindow.ts"
 
 export type CircuitPhase = "closed" | "open" | "half_open"
@@ -74,7 +74,7 @@ export class BackendState {
   requests = 0
   failures = 0
   /** Monotonic milliseconds until which the backend is left alone. */
-  restUntil = 0
+  retryAfterUntil = 0
   /** Whether it did not ask for that by a `Retry-After`: then it may be asked all the same where nothing else is left. */
   restIsUnasked = false
   /** Whether its last probe was answered with 429 and a `Retry-After`: then it is left alone until the next one. */
@@ -92,25 +92,25 @@ export class BackendState {
   /** How many requests it runs at once, as it was when it last had some waiting; `Infinity` while none was seen to. */
   slots = Number.POSITIVE_INFINITY
   /** Monotonic milliseconds until which it is asked last, since it is far slower than its peers. */
-  setBackUntil = Number.NEGATIVE_INFINITY
+  ejectedUntil = Number.NEGATIVE_INFINITY
   /** Grows with every life of the engine: what a former one had in its cache is gone. */
   generation = 0
 
   #models: ReadonlyMap<string, ModelInfo> | undefined = undefined
   #inflight = 0
-  #backAt = Number.NEGATIVE_INFINITY
+  #recoveredAt = Number.NEGATIVE_INFINITY
 
-  /** Where what choosing compares is told, in the place of this backend; the same board for all of a registry. */
-  readonly board: Scoreboard
-  readonly seat: number
+  /** Where what choosing compares is told, in the place of this backend; the same ones for all of a registry. */
+  readonly columns: LoadColumns
+  readonly slot: number
 
-  constructor(name: string, board: Scoreboard) {
+  constructor(name: string, columns: LoadColumns) {
     this.name = name
-    this.board = board
-    const seat = board.seat(this)
-    this.seat = seat
+    this.columns = columns
+    const slot = columns.slot(this)
+    this.slot = slot
     this.latency = new LatencyTrack((average) => {
-      board.latency[seat] = average
+      columns.latency[slot] = average
     })
   }
 
@@ -121,17 +121,17 @@ export class BackendState {
 
   set inflight(count: number) {
     this.#inflight = count
-    this.board.inflight[this.seat] = count
+    this.columns.inflight[this.slot] = count
   }
 
   /** Monotonic milliseconds at which it came back to work after it was out of it; long ago where it never was. */
-  get backAt(): number {
-    return this.#backAt
+  get recoveredAt(): number {
+    return this.#recoveredAt
   }
 
-  set backAt(at: number) {
-    this.#backAt = at
-    this.board.backAt[this.seat] = at
+  set recoveredAt(at: number) {
+    this.#recoveredAt = at
+    this.columns.recoveredAt[this.slot] = at
   }
 
   /** What discovery found; `undefined` while it has found nothing. */
@@ -154,8 +154,8 @@ export class BackendState {
 
   /** It is left alone until then. Of two requests that were under way at once, one may have been told of a longer rest. */
   rest(until: number, isAsked: boolean): void {
-    if (until < this.restUntil) return
-    this.restUntil = until
+    if (until < this.retryAfterUntil) return
+    this.retryAfterUntil = until
     this.restIsUnasked = !isAsked
   }
 
@@ -209,7 +209,7 @@ export class BackendState {
 
   /** It is another process than before. */
   #begun(now: number): void {
-    this.backAt = now
+    this.recoveredAt = now
     this.generation++
     this.slots = Number.POSITIVE_INFINITY
   }

@@ -6,7 +6,7 @@ export const statusOf = ({ config, state }: BackendEntry, now: number): HealthSt
   if (!config.enabled) return "disabled"
   const { status } = state.health
   if (status !== "healthy") return status
-  if (now < state.restUntil) return "rate_limited"
+  if (now < state.retryAfterUntil) return "rate_limited"
   if (state.circuit.phase !== "closed") return "degraded"
   return state.inflight >= (config.maxConcurrency ?? Number.POSITIVE_INFINITY) ? "busy" : "healthy"
 }

@@ -12,7 +12,7 @@ export class ChangeRefused extends Schema.TaggedError<ChangeRefused>()("ChangeRe
 }
 
 /** What somebody has made ready for a configuration; exactly one of the two is run. */
-export interface Prepared {
+export interface PreparedChange {
   /** The configuration is in force now. */
   readonly commit: (snapshot: Snapshot) => Effect.Effect<void>
   /** It will not be: somebody else could not follow. */

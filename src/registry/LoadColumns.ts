@@ -5,34 +5,34 @@
 
 type Column = Float64Array<ArrayBuffer>
 
-const firstSeats = 16
+const initialSlots = 16
 
-/** Mutable by nature. A seat is a backend's place in each of the columns, which are new ones when the board has grown. */
-export class Scoreboard {
-  inflight: Column = new Float64Array(firstSeats)
+/** Mutable by nature. A slot is the index of a backend in each of the columns, which are new ones when they have grown. */
+export class LoadColumns {
+  inflight: Column = new Float64Array(initialSlots)
   /** Moving average of the time to the response head, in milliseconds; 0 without samples. */
-  latency: Column = new Float64Array(firstSeats)
-  backAt: Column = new Float64Array(firstSeats)
+  latency: Column = new Float64Array(initialSlots)
+  recoveredAt: Column = new Float64Array(initialSlots)
   #taken = 0
   readonly #free: Array<number> = []
-  /** An older snapshot or a request under way may look at a seat for long: it is free when nobody has its owner any more. */
-  readonly #left = new FinalizationRegistry<number>((seat) => this.#free.push(seat))
+  /** An older snapshot or a request under way may look at a slot for long: it is free when nobody has its owner any more. */
+  readonly #left = new FinalizationRegistry<number>((slot) => this.#free.push(slot))
 
-  /** A seat that is `owner`'s for as long as anybody has `owner`. */
-  seat(owner: object): number {
-    const seat = this.#free.pop() ?? this.#taken++
-    if (seat >= this.inflight.length) this.#grow()
-    this.#left.register(owner, seat)
-    this.inflight[seat] = 0
-    this.latency[seat] = 0
-    this.backAt[seat] = Number.NEGATIVE_INFINITY
-    return seat
+  /** A slot that is `owner`'s for as long as anybody has `owner`. */
+  slot(owner: object): number {
+    const slot = this.#free.pop() ?? this.#taken++
+    if (slot >= this.inflight.length) this.#grow()
+    this.#left.register(owner, slot)
+    this.inflight[slot] = 0
+    this.latency[slot] = 0
+    this.recoveredAt[slot] = Number.NEGATIVE_INFINITY
+    return slot
   }
 
   #grow(): void {
     this.inflight = doubled(this.inflight)
     this.latency = doubled(this.latency)
-    this.backAt = doubled(this.backAt)
+    this.recoveredAt = doubled(this.recoveredAt)
   }
 }
 

@@ -6,24 +6,24 @@ import { Context, Effect, Layer, type Scope, Semaphore, type Stream, Subscriptio
 import type { Backend } from "../domain/Backend.ts"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import { BackendState } from "./BackendState.ts"
-import type { ChangeRefused, Prepared } from "./Change.ts"
-import { Scoreboard } from "./LoadColumns.ts"
+import type { ChangeRefused, PreparedChange } from "./Change.ts"
+import { LoadColumns } from "./LoadColumns.ts"
 import { RegistryStore } from "./RegistryStore.ts"
 import { share } from "./Sharing.ts"
 import { makeSnapshot, type Snapshot } from "./Snapshot.ts"
 
 export { BackendState, type Circuit, type CircuitPhase, type Fault } from "./BackendState.ts"
 export { statusOf } from "./BackendStatus.ts"
-export { ChangeRefused, type Prepared } from "./Change.ts"
+export { ChangeRefused, type PreparedChange as Prepared } from "./Change.ts"
 export type { HealthChange } from "./HealthMachine.ts"
 export { LatencyTrack } from "./LatencyTrack.ts"
-export { Scoreboard } from "./LoadColumns.ts"
+export { LoadColumns as Scoreboard } from "./LoadColumns.ts"
 export { RegistryStore } from "./RegistryStore.ts"
 export { SlidingWindow } from "./SlidingWindow.ts"
 export { type BackendEntry, type Member, type PoolEntry, type Snapshot, toMember } from "./Snapshot.ts"
 
 /** Makes ready for a configuration, or says why that cannot be. */
-export type Prepare = (next: GatewayConfig) => Effect.Effect<Prepared, ChangeRefused>
+export type Prepare = (next: GatewayConfig) => Effect.Effect<PreparedChange, ChangeRefused>
 
 export class Registry extends Context.Service<
   Registry,
@@ -41,7 +41,7 @@ export class Registry extends Context.Service<
      */
     readonly apply: (config: GatewayConfig) => Effect.Effect<Snapshot, ChangeRefused>
     /** To be asked before each change, until the scope closes. */
-    readonly takePart: (prepare: Prepare) => Effect.Effect<void, never, Scope.Scope>
+    readonly participate: (prepare: Prepare) => Effect.Effect<void, never, Scope.Scope>
     /** The snapshot of this moment, then each later one. */
     readonly changes: Stream.Stream<Snapshot>
   }
@@ -54,8 +54,8 @@ export class Registry extends Context.Service<
         const store = yield* RegistryStore
         const oneAtATime = yield* Semaphore.make(1)
         yield* store.save(config)
-        const board = new Scoreboard()
-        const ref = yield* SubscriptionRef.make(makeSnapshot(config, 1, ({ name }) => new BackendState(name, board)))
+        const columns = new LoadColumns()
+        const ref = yield* SubscriptionRef.make(makeSnapshot(config, 1, ({ name }) => new BackendState(name, columns)))
         // Mutable on purpose: read on every request, written when discovery finds something new.
         let modelsVersion = 0
 
@@ -64,7 +64,7 @@ export class Registry extends Context.Service<
         const swap = Effect.fnUntraced(function* (next: GatewayConfig) {
           yield* store.save(next)
           return yield* SubscriptionRef.modify(ref, (before) => {
-            const snapshot = makeSnapshot(next, before.version + 1, (backend) => stateFrom(before, backend, board))
+            const snapshot = makeSnapshot(next, before.version + 1, (backend) => stateFrom(before, backend, columns))
             return [snapshot, snapshot]
           }).pipe(Effect.tap(() => Effect.sync(() => modelsVersion++)))
         })
@@ -90,7 +90,7 @@ export class Registry extends Context.Service<
             modelsVersion++
           },
           apply,
-          takePart: (prepare) =>
+          participate: (prepare) =>
             Effect.acquireRelease(
               Effect.sync(() => participants.add(prepare)),
               () => Effect.sync(() => participants.delete(prepare))
@@ -107,7 +107,7 @@ export class Registry extends Context.Service<
 
 /** Where one cannot follow, those who were ready already are told that nothing comes of it. */
 const prepareAll = Effect.fnUntraced(function* (participants: ReadonlySet<Prepare>, next: GatewayConfig) {
-  const ready: Array<Prepared> = []
+  const ready: Array<PreparedChange> = []
   for (const prepare of participants) {
     const prepared = yield* Effect.tapError(prepare(next), () =>
       Effect.forEach(ready.toReversed(), ({ abort }) => abort, { discard: true })
@@ -118,10 +118,10 @@ const prepareAll = Effect.fnUntraced(function* (participants: ReadonlySet<Prepar
 })
 
 /** The same name at the same address with the same kind of engine is the same backend, whatever else was changed. */
-const stateFrom = (before: Snapshot, backend: Backend, board: Scoreboard): BackendState => {
+const stateFrom = (before: Snapshot, backend: Backend, columns: LoadColumns): BackendState => {
   const known = before.backends.get(backend.name)
   const same = known !== undefined && known.config.url === backend.url && known.config.adapter === backend.adapter
-  if (!same) return new BackendState(backend.name, board)
+  if (!same) return new BackendState(backend.name, columns)
   if (known.config !== backend) known.state.health.reconfigured()
   return known.state
 }

@@ -5,8 +5,8 @@
  */
 import { Context, Effect, Layer } from "effect"
 import { DeadlineExceeded, QueueFull, QueueTimeout } from "../domain/Errors.ts"
-import { Deadlines, type Timed } from "./Timers.ts"
-import { type Attempted, type Waiter, WaitingRoom } from "./WaitQueue.ts"
+import { type Timed, Timers } from "./Timers.ts"
+import { type Attempted, type Waiter, WaitQueue } from "./WaitQueue.ts"
 
 export type { Attempted } from "./WaitQueue.ts"
 
@@ -30,23 +30,23 @@ export interface Entry<A, E> {
    * Called in the same breath as a grant that comes with a permit. What was granted must be noted here and in
    * `attempt`, not when the effect returns: an interruption can come in between.
    */
-  readonly admitted: () => void
+  readonly onPermit: () => void
 }
 
 /** How often those who wait look again without being told: for what only time brings back. */
-const lookAgain = 50
+const tickMillis = 50
 
 export class Admission extends Context.Service<
   Admission,
   {
     /** Gives a permit together with what `attempt` granted; whoever was `admitted` gives it back by `leave`. */
-    readonly enter: <A, E>(entry: Entry<A, E>) => Effect.Effect<A, E | QueueFull | QueueTimeout | DeadlineExceeded>
-    /** The same for who has a permit already: it may wait, but needs no place in the room. */
-    readonly enterAgain: <A, E>(entry: Entry<A, E>) => Effect.Effect<A, E | QueueTimeout | DeadlineExceeded>
+    readonly acquire: <A, E>(entry: Entry<A, E>) => Effect.Effect<A, E | QueueFull | QueueTimeout | DeadlineExceeded>
+    /** The same for who has a permit already: it may wait, but needs no place in it. */
+    readonly reacquire: <A, E>(entry: Entry<A, E>) => Effect.Effect<A, E | QueueTimeout | DeadlineExceeded>
     /** Gives a permit back. */
-    readonly leave: (pool: string, maxConcurrent: number) => void
+    readonly release: (pool: string, maxConcurrent: number) => void
     /** Something was given back that others may wait for. */
-    readonly poke: () => void
+    readonly wake: () => void
     /** How many wait for a permit. */
     readonly depth: (pool: string) => number
     /** How many have one. */
@@ -58,40 +58,40 @@ export class Admission extends Context.Service<
   static readonly layer = Layer.effect(
     Admission,
     Effect.gen(function* () {
-      const deadlines = yield* Deadlines
-      const rooms = new Map<string, WaitingRoom>()
-      // Rooms somebody waits in, with the bound that they were last given: usually none.
-      const crowded = new Map<WaitingRoom, number>()
+      const timers = yield* Timers
+      const queues = new Map<string, WaitQueue>()
+      // Queues that are not empty, with the bound that they were last given: usually none.
+      const busy = new Map<WaitQueue, number>()
       let order = 0
 
-      const roomOf = (pool: string): WaitingRoom => {
-        const room = rooms.get(pool) ?? new WaitingRoom()
-        if (!rooms.has(pool)) rooms.set(pool, room)
-        return room
+      const queueOf = (pool: string): WaitQueue => {
+        const queue = queues.get(pool) ?? new WaitQueue()
+        if (!queues.has(pool)) queues.set(pool, queue)
+        return queue
       }
-      const poke = () => {
-        for (const [room, maxConcurrent] of crowded) {
-          room.admit(maxConcurrent)
-          if (room.waiting === 0) crowded.delete(room)
+      const wake = () => {
+        for (const [queue, maxConcurrent] of busy) {
+          queue.admitWaiting(maxConcurrent)
+          if (queue.waiting === 0) busy.delete(queue)
         }
-        if (crowded.size === 0) deadlines.remove(ticker)
+        if (busy.size === 0) timers.remove(ticker)
       }
       const ticker: Timed = {
         dueAt: Number.POSITIVE_INFINITY,
         expire: (now) => {
-          ticker.dueAt = now + lookAgain
-          poke()
+          ticker.dueAt = now + tickMillis
+          wake()
         }
       }
 
-      const wait = <A, E>(room: WaitingRoom, entry: Entry<A, E>, holdsPermit: boolean) =>
+      const wait = <A, E>(queue: WaitQueue, entry: Entry<A, E>, holdsPermit: boolean) =>
         Effect.callback<A, E | QueueTimeout | DeadlineExceeded>((resume) => {
-          const leaveAt = deadlines.now() + Math.max(0, entry.queueTimeout - entry.waited())
+          const leaveAt = timers.now() + Math.max(0, entry.queueTimeout - entry.waited())
           const timed: Timed = {
             dueAt: Math.min(leaveAt, entry.deadline),
             expire: (now) => {
-              leaveLine()
-              const retryAfter = room.retryAfter(now, entry.queueTimeout / 1000)
+              leaveQueue()
+              const retryAfter = queue.retryAfter(now, entry.queueTimeout / 1000)
               resume(Effect.fail(leaveAt <= entry.deadline ? waitedTooLong(retryAfter) : pastDeadline()))
             }
           }
@@ -100,80 +100,80 @@ export class Admission extends Context.Service<
             priority: entry.priority,
             order: order++,
             holdsPermit,
-            tryEnter: () => {
+            tryAcquire: () => {
               const attempted = entry.attempt()
               if (attempted._tag === "Wait") return "wait"
-              // First out of the line, then told: the one who is told runs on at once, and may poke the room itself.
-              leaveLine()
+              // First out of the queue, then told: the one who is told runs on at once, and may wake the queue itself.
+              leaveQueue()
               if (attempted._tag === "Refused") {
                 resume(Effect.fail(attempted.error))
                 return "gone"
               }
               if (!holdsPermit) {
-                room.active++
-                entry.admitted()
+                queue.active++
+                entry.onPermit()
               }
               resume(Effect.succeed(attempted.value))
               return "entered"
             }
           }
-          const leaveLine = () => {
-            deadlines.remove(timed)
-            room.remove(waiter)
+          const leaveQueue = () => {
+            timers.remove(timed)
+            queue.remove(waiter)
           }
-          room.enqueue(waiter)
-          if (crowded.size === 0) {
-            ticker.dueAt = deadlines.now() + lookAgain
-            deadlines.add(ticker)
+          queue.enqueue(waiter)
+          if (busy.size === 0) {
+            ticker.dueAt = timers.now() + tickMillis
+            timers.add(ticker)
           }
-          crowded.set(room, entry.maxConcurrent)
-          deadlines.add(timed)
-          return Effect.sync(leaveLine)
+          busy.set(queue, entry.maxConcurrent)
+          timers.add(timed)
+          return Effect.sync(leaveQueue)
         })
 
-      const enter = <A, E>(entry: Entry<A, E>): Effect.Effect<A, E | QueueFull | QueueTimeout | DeadlineExceeded> => {
-        const room = roomOf(entry.pool)
-        if (room.active < entry.maxConcurrent && !room.isBehind(entry.group, entry.priority)) {
+      const acquire = <A, E>(entry: Entry<A, E>): Effect.Effect<A, E | QueueFull | QueueTimeout | DeadlineExceeded> => {
+        const queue = queueOf(entry.pool)
+        if (queue.active < entry.maxConcurrent && !queue.isBehind(entry.group, entry.priority)) {
           const attempted = entry.attempt()
           if (attempted._tag === "Granted") {
-            room.active++
-            entry.admitted()
+            queue.active++
+            entry.onPermit()
             return Effect.succeed(attempted.value)
           }
           if (attempted._tag === "Refused") return Effect.fail(attempted.error)
         }
-        return room.queued >= entry.maxQueue
-          ? Effect.fail(noRoom(room.retryAfter(deadlines.now(), entry.queueTimeout / 1000)))
-          : wait(room, entry, false)
+        return queue.queued >= entry.maxQueue
+          ? Effect.fail(queueFull(queue.retryAfter(timers.now(), entry.queueTimeout / 1000)))
+          : wait(queue, entry, false)
       }
 
-      const enterAgain = <A, E>(entry: Entry<A, E>): Effect.Effect<A, E | QueueTimeout | DeadlineExceeded> => {
+      const reacquire = <A, E>(entry: Entry<A, E>): Effect.Effect<A, E | QueueTimeout | DeadlineExceeded> => {
         const attempted = entry.attempt()
         if (attempted._tag === "Granted") return Effect.succeed(attempted.value)
         if (attempted._tag === "Refused") return Effect.fail(attempted.error)
-        return wait(roomOf(entry.pool), entry, true)
+        return wait(queueOf(entry.pool), entry, true)
       }
 
       return Admission.of({
-        enter: (entry) => Effect.suspend(() => enter(entry)),
-        enterAgain: (entry) => Effect.suspend(() => enterAgain(entry)),
-        leave: (pool, maxConcurrent) => {
-          const room = roomOf(pool)
-          room.active--
-          room.departed(deadlines.now())
-          if (crowded.has(room)) crowded.set(room, maxConcurrent)
-          poke()
+        acquire: (entry) => Effect.suspend(() => acquire(entry)),
+        reacquire: (entry) => Effect.suspend(() => reacquire(entry)),
+        release: (pool, maxConcurrent) => {
+          const queue = queueOf(pool)
+          queue.active--
+          queue.departed(timers.now())
+          if (busy.has(queue)) busy.set(queue, maxConcurrent)
+          wake()
         },
-        poke,
-        depth: (pool) => rooms.get(pool)?.queued ?? 0,
-        active: (pool) => rooms.get(pool)?.active ?? 0,
-        retryAfter: (pool, queueTimeout) => roomOf(pool).retryAfter(deadlines.now(), queueTimeout / 1000)
+        wake: wake,
+        depth: (pool) => queues.get(pool)?.queued ?? 0,
+        active: (pool) => queues.get(pool)?.active ?? 0,
+        retryAfter: (pool, queueTimeout) => queueOf(pool).retryAfter(timers.now(), queueTimeout / 1000)
       })
     })
   )
 }
 
-const noRoom = (retryAfter: number) =>
+const queueFull = (retryAfter: number) =>
   new QueueFull({ message: "All places in the queue are taken. Please try again later.", retryAfter })
 
 const waitedTooLong = (retryAfter: number) =>

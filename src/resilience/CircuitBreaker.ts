@@ -15,7 +15,7 @@ import {
   SlidingWindow
 } from "../registry/Registry.ts"
 import { Metrics, makeLogQueue } from "../telemetry/Telemetry.ts"
-import { Deadlines } from "./Timers.ts"
+import { Timers } from "./Timers.ts"
 
 /**
  * What a call says of its backend. `failure`: an answer that counts against it; `broken`: a transport error or a
@@ -55,7 +55,7 @@ export class CircuitBreaker extends Context.Service<
     Effect.gen(function* () {
       const registry = yield* Registry
       const metrics = yield* Metrics
-      const { now } = yield* Deadlines
+      const { now } = yield* Timers
       const statistics = new WeakMap<BackendState, Statistics>()
       const tell = yield* makeLogQueue(logTransition)
 
@@ -77,7 +77,7 @@ export class CircuitBreaker extends Context.Service<
         if (to === "closed") {
           statistics.delete(backend.state)
           circuit.openUntil = 0
-          if (from !== "closed") backend.state.backAt = now()
+          if (from !== "closed") backend.state.recoveredAt = now()
         }
         if (from === to) return
         metrics.circuitChanges(backend.name, from, to)(1)

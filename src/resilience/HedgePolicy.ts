@@ -1,15 +1,15 @@
 /** When a second attempt may run beside the first: late enough to be rare, and never more often than configured. */
 import { Context, Effect, Layer } from "effect"
 import { LatencyTrack, type PoolEntry, SlidingWindow } from "../registry/Registry.ts"
-import { Deadlines } from "./Timers.ts"
+import { Timers } from "./Timers.ts"
 
-const budgetWindow = 10_000
+const budgetMillis = 10_000
 
 /** Fewer samples say nothing about a percentile. */
-const fewest = 20
+const minSamples = 20
 
 /** Milliseconds for which a percentile is good; working it out sorts all samples. */
-const fresh = 1000
+const percentileMillis = 1000
 
 export class HedgePolicy extends Context.Service<
   HedgePolicy,
@@ -25,33 +25,33 @@ export class HedgePolicy extends Context.Service<
   static readonly layer = Layer.effect(
     HedgePolicy,
     Effect.gen(function* () {
-      const { now } = yield* Deadlines
-      const desks = new Map<string, Desk>()
-      const deskOf = (pool: PoolEntry): Desk => {
-        const known = desks.get(pool.name)
+      const { now } = yield* Timers
+      const pools = new Map<string, PoolSamples>()
+      const samplesOf = (pool: PoolEntry): PoolSamples => {
+        const known = pools.get(pool.name)
         if (known !== undefined) return known
-        const made: Desk = { streams: makeTrack(), wholes: makeTrack(), window: new SlidingWindow(budgetWindow) }
-        desks.set(pool.name, made)
+        const made: PoolSamples = { streams: makeTrack(), wholes: makeTrack(), window: new SlidingWindow(budgetMillis) }
+        pools.set(pool.name, made)
         return made
       }
 
       return HedgePolicy.of({
         observed: (pool, streaming, millis) => {
           if (pool.config.hedge === undefined) return
-          const desk = deskOf(pool)
-          desk.window.record(true, now())
-          ;(streaming ? desk.streams : desk.wholes).track.record(millis, now())
+          const samples = samplesOf(pool)
+          samples.window.record(true, now())
+          ;(streaming ? samples.streams : samples.wholes).track.record(millis, now())
         },
         delay: (pool, streaming) => {
           const { hedge } = pool.config
           if (hedge === undefined) return undefined
-          const desk = deskOf(pool)
-          return percentile(streaming ? desk.streams : desk.wholes, Number(hedge.after.slice(1)) / 100, now())
+          const samples = samplesOf(pool)
+          return percentile(streaming ? samples.streams : samples.wholes, Number(hedge.after.slice(1)) / 100, now())
         },
         take: (pool) => {
           const { hedge } = pool.config
           if (hedge === undefined) return false
-          const { window } = deskOf(pool)
+          const { window } = samplesOf(pool)
           const hedges = window.failures(now())
           if (hedges + 1 > hedge.maxRatio * (window.total(now()) - hedges)) return false
           window.record(false, now())
@@ -68,7 +68,7 @@ interface Samples {
   workedOutAt: number
 }
 
-interface Desk {
+interface PoolSamples {
   readonly streams: Samples
   readonly wholes: Samples
   /** A "success" is a request, a "failure" a hedge. */
@@ -78,8 +78,8 @@ interface Desk {
 const makeTrack = (): Samples => ({ track: new LatencyTrack(), value: 0, workedOutAt: Number.NEGATIVE_INFINITY })
 
 const percentile = (samples: Samples, share: number, now: number): number | undefined => {
-  if (samples.track.count < fewest) return undefined
-  if (now - samples.workedOutAt > fresh) {
+  if (samples.track.count < minSamples) return undefined
+  if (now - samples.workedOutAt > percentileMillis) {
     samples.value = samples.track.percentiles(share)[0] ?? 0
     samples.workedOutAt = now
   }

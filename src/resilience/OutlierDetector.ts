@@ -5,8 +5,8 @@
 import { Context, Effect, Layer, Schedule } from "effect"
 import { memoize } from "effect/Function"
 import { type BackendState, type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
-import { PaceTrack, typicalOf } from "./ThroughputTracker.ts"
-import { Deadlines } from "./Timers.ts"
+import { ThroughputTracker, typicalOf } from "./ThroughputTracker.ts"
+import { Timers } from "./Timers.ts"
 
 /** The share of a group of peers that may be set back at once; of two, one may. */
 const mostOfPeers = 1 / 3
@@ -22,22 +22,22 @@ export class OutlierDetector extends Context.Service<
     OutlierDetector,
     Effect.gen(function* () {
       const registry = yield* Registry
-      const { now } = yield* Deadlines
-      const trackOf = memoize((state: BackendState) => new PaceTrack(state))
+      const { now } = yield* Timers
+      const trackOf = memoize((state: BackendState) => new ThroughputTracker(state))
 
       const lookAt = (members: ReadonlyArray<Member>): ReadonlyArray<string> => {
         const peers = members.map((member) => {
           const track = trackOf(member.backend.state)
-          return { member, track, own: track.figures(member.weight) }
+          return { member, track, own: track.sample(member.weight) }
         })
         const allowed = Math.max(1, Math.floor(peers.length * mostOfPeers))
         const typical = typicalOf(peers.map(({ own }) => own))
-        let setBack = peers.filter(({ track }) => track.isSetBack(now())).length
+        let setBack = peers.filter(({ track }) => track.isEjected(now())).length
         const found: Array<string> = []
         for (const { member, own, track } of peers) {
           if (!track.isSlow(own, typical, now()) || setBack >= allowed) continue
           setBack++
-          track.setBack(now())
+          track.eject(now())
           found.push(member.backend.name)
         }
         return found

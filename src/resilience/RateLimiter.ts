@@ -11,7 +11,7 @@ import { clientNetwork } from "../domain/Addresses.ts"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { RateLimitExceeded } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
-import { Deadlines } from "./Timers.ts"
+import { Timers } from "./Timers.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 /** What is left of a limit, as the `x-ratelimit-*` headers tell it. */
@@ -44,9 +44,9 @@ export class RateLimiter extends Context.Service<
   static readonly layer = Layer.effect(
     RateLimiter,
     Effect.gen(function* () {
-      const { now } = yield* Deadlines
+      const { now } = yield* Timers
       const addresses = new LRUCache<string, TokenBucket>({ maxSize: rememberedAddresses, sizeCalculation: () => 1 })
-      const desks = new Map<string, KeyDesk>()
+      const keys = new Map<string, KeyBuckets>()
 
       const takeAddress = (listener: Listener, address: string): RateLimitExceeded | undefined => {
         const limit = listener.rateLimit
@@ -65,15 +65,15 @@ export class RateLimiter extends Context.Service<
             )
       }
 
-      const deskOf = (key: ApiKey): KeyDesk => {
-        const known = desks.get(key.name)
+      const bucketsOf = (key: ApiKey): KeyBuckets => {
+        const known = keys.get(key.name)
         if (known !== undefined && known.fits(key)) return known
-        const made = new KeyDesk(key, now, known?.atWork ?? { count: 0 })
-        desks.set(key.name, made)
+        const made = new KeyBuckets(key, now, known?.atWork ?? { count: 0 })
+        keys.set(key.name, made)
         return made
       }
 
-      return RateLimiter.of({ takeAddress, takeKey: (key, tokens) => deskOf(key).take(tokens) })
+      return RateLimiter.of({ takeAddress, takeKey: (key, tokens) => bucketsOf(key).take(tokens) })
     })
   )
 }
@@ -82,7 +82,7 @@ const exceeded = (message: string, waitMillis: number): RateLimitExceeded =>
   new RateLimitExceeded({ message, retryAfter: Math.min(60, Math.max(1, Math.ceil(waitMillis / 1000))) })
 
 /** The buckets of one key. What it has at work outlives a change of its limits. */
-class KeyDesk {
+class KeyBuckets {
   readonly atWork: { count: number }
   readonly #limits: ApiKey["limits"]
   readonly #now: () => number

@@ -3,7 +3,7 @@ import { Context, Duration, Effect, Layer, Predicate, Schedule } from "effect"
 import { memoize } from "effect/Function"
 import type { PoolEntry } from "../registry/Registry.ts"
 import { SlidingWindow } from "../registry/Registry.ts"
-import { Deadlines } from "./Timers.ts"
+import { Timers } from "./Timers.ts"
 
 const budgetWindow = 10_000
 
@@ -32,7 +32,7 @@ export class RetryPolicy extends Context.Service<
   static readonly layer = Layer.effect(
     RetryPolicy,
     Effect.gen(function* () {
-      const { now } = yield* Deadlines
+      const { now } = yield* Timers
       // By pool name: a "success" is a request, a "failure" a retry.
       const budgets = new Map<string, SlidingWindow>()
       const budgetOf = (pool: PoolEntry): SlidingWindow => {

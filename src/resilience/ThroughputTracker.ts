@@ -6,26 +6,26 @@
 import type { BackendState } from "../registry/Registry.ts"
 
 /** Requests that should have ended before missing ones say anything; fewer where it was found slow just before. */
-const fewestExpected = 32
-const fewestExpectedAgain = 8
+const minExpected = 32
+const minExpectedAgain = 8
 
 /** Of those, no more than this share have: who is ten times slower ends a tenth. */
 const endedShare = 1 / 6
 
-/** Its answers begin so many times later than is typical of its peers, by the median of the newest few of each. */
-const lateness = 3
-const newest = 5
+/** Its answers begin so many times later than is typical of its peers, by the median of the newestSamples few of each. */
+const lateFactor = 3
+const newestSamples = 5
 
 /** Seconds that are looked back at most, and those over which a pace is measured. */
-const memory = 30
-const paceSeconds = 10
+const memorySeconds = 30
+const rateSeconds = 10
 
 /** Of requests above so many times what its peers have, none is expected to end: they wait. */
-const mostAhead = 1.5
+const maxLoadRatio = 1.5
 
 /** How long it is asked last, the first time and at most; doubled each time that it is found slow again. */
-const firstTime = 10_000
-const longestTime = 300_000
+const firstEjectionMillis = 10_000
+const maxEjectionMillis = 300_000
 
 interface Second {
   readonly sent: number
@@ -38,31 +38,31 @@ interface Second {
 }
 
 /** What peers are compared by; each `undefined` where there is nothing to go by. */
-export interface PaceFigures {
+export interface ThroughputSample {
   readonly weight: number
   /** Requests in flight, per weight. */
   readonly load: number
   /** Of the requests that it has, the share that ends within a second. */
-  readonly pace: number | undefined
+  readonly completionRate: number | undefined
   /** Milliseconds until its answers begin. */
-  readonly begins: number | undefined
+  readonly timeToFirstByte: number | undefined
 }
 
 /** What is typical of all peers but one. */
 export interface Typical {
   readonly weight: Median
   readonly load: Median
-  readonly pace: Median
-  readonly begins: Median
+  readonly completionRate: Median
+  readonly timeToFirstByte: Median
 }
 
 /** Mutable by nature: one for the life of a backend. */
-export class PaceTrack {
+export class ThroughputTracker {
   readonly #state: BackendState
   #sentEver: number
   #endedEver: number
   #beganEver: number
-  /** The newest first. */
+  /** The newestSamples first. */
   #seconds: Array<Second> = []
   #timesInARow = 0
   #suspected = false
@@ -74,8 +74,8 @@ export class PaceTrack {
     this.#beganEver = state.latency.count
   }
 
-  isSetBack(now: number): boolean {
-    return this.#state.setBackUntil > now
+  isEjected(now: number): boolean {
+    return this.#state.ejectedUntil > now
   }
 
   /** A second is over. */
@@ -91,63 +91,66 @@ export class PaceTrack {
     this.#sentEver = requests
     this.#endedEver = requests - inflight
     this.#beganEver = latency.count
-    if (this.#seconds.length > memory) this.#seconds.pop()
+    if (this.#seconds.length > memorySeconds) this.#seconds.pop()
   }
 
-  figures(weight: number): PaceFigures {
+  sample(weight: number): ThroughputSample {
     const { inflight, latency } = this.#state
     let ended = 0
     let requestSeconds = 0
-    for (let age = 0; age < paceSeconds; age++) {
+    for (let age = 0; age < rateSeconds; age++) {
       ended += this.#seconds[age]?.ended ?? 0
       requestSeconds += this.#seconds[age]?.inflight ?? 0
     }
     return {
       weight,
       load: inflight / weight,
-      pace: requestSeconds < paceSeconds ? undefined : ended / requestSeconds,
-      begins: latency.count < newest ? undefined : latency.recent(newest)
+      completionRate: requestSeconds < rateSeconds ? undefined : ended / requestSeconds,
+      timeToFirstByte: latency.count < newestSamples ? undefined : latency.recent(newestSamples)
     }
   }
 
   /** Whether it is far slower than its peers; to be asked once a second, after {@link tick}. */
-  isSlow(own: PaceFigures, typical: Typical, now: number): boolean {
-    if (this.isSetBack(now)) {
+  isSlow(own: ThroughputSample, typical: Typical, now: number): boolean {
+    if (this.isEjected(now)) {
       this.#seconds = []
       return false
     }
     const { weight } = own
     // Weights may stand for speed, or not: who has less of it may be slower by as much, nobody must be faster.
-    const handicap = Math.min(1, weight / (typical.weight.without(weight) ?? weight))
-    this.#expect(handicap, own, typical)
+    const speedShare = Math.min(1, weight / (typical.weight.without(weight) ?? weight))
+    this.#expect(speedShare, own, typical)
     const period = this.#period()
-    return this.#endsFew(period) && this.#beginsLate(period, handicap, typical.begins.without(own.begins))
+    return (
+      this.#endsFew(period) &&
+      this.#beginsLate(period, speedShare, typical.timeToFirstByte.without(own.timeToFirstByte))
+    )
   }
 
   /** It is asked last for a while, and comes back to little work, to be judged by fewer requests than before. */
-  setBack(now: number): void {
-    const isNewTrouble = now - this.#state.setBackUntil > longestTime
+  eject(now: number): void {
+    const isNewTrouble = now - this.#state.ejectedUntil > maxEjectionMillis
     this.#timesInARow = isNewTrouble ? 0 : this.#timesInARow + 1
-    const until = now + Math.min(longestTime, firstTime * 2 ** this.#timesInARow)
-    this.#state.setBackUntil = until
-    this.#state.backAt = until
+    const until = now + Math.min(maxEjectionMillis, firstEjectionMillis * 2 ** this.#timesInARow)
+    this.#state.ejectedUntil = until
+    this.#state.recoveredAt = until
     this.#suspected = true
     this.#seconds = []
   }
 
-  #expect(handicap: number, own: PaceFigures, typical: Typical): void {
+  #expect(speedShare: number, own: ThroughputSample, typical: Typical): void {
     const second = this.#seconds[0]
-    const pace = typical.pace.without(own.pace)
+    const pace = typical.completionRate.without(own.completionRate)
     const load = typical.load.without(own.load)
     if (second === undefined || pace === undefined || load === undefined) return
-    const expected = pace * handicap * Math.min(second.inflight, mostAhead * Math.max(1, load * own.weight))
+    const expected = pace * speedShare * Math.min(second.inflight, maxLoadRatio * Math.max(1, load * own.weight))
     // In several pools, the most lenient view of it counts.
     second.expected = Math.min(second.expected ?? expected, expected)
   }
 
-  /** The newest seconds in which enough should have ended for missing ones to say something; none if it is not enough. */
+  /** The newestSamples seconds in which enough should have ended for missing ones to say something; none if it is not enough. */
   #period(): ReadonlyArray<Second> {
-    const wanted = this.#suspected ? fewestExpectedAgain : fewestExpected
+    const wanted = this.#suspected ? minExpectedAgain : minExpected
     let expected = 0
     const last = this.#seconds.findIndex((second) => (expected += second.expected ?? 0) >= wanted)
     return this.#seconds.slice(0, last + 1)
@@ -160,12 +163,12 @@ export class PaceTrack {
     return endsFew
   }
 
-  #beginsLate(period: ReadonlyArray<Second>, handicap: number, typical: number | undefined): boolean {
+  #beginsLate(period: ReadonlyArray<Second>, speedShare: number, typical: number | undefined): boolean {
     if (typical === undefined) return false
-    const began = Math.min(newest, sumOf(period, "began"))
-    if (began > 0) return this.#state.latency.recent(began) * handicap > lateness * typical
+    const began = Math.min(newestSamples, sumOf(period, "began"))
+    if (began > 0) return this.#state.latency.recent(began) * speedShare > lateFactor * typical
     // No answer at all: it has been silent for so long.
-    return sumOf(period, "sent") > 0 && period.length * 1000 * handicap > lateness * typical
+    return sumOf(period, "sent") > 0 && period.length * 1000 * speedShare > lateFactor * typical
   }
 }
 
@@ -176,11 +179,11 @@ const sumOf = (seconds: ReadonlyArray<Second>, what: "began" | "ended" | "expect
 }
 
 /** Of all peers; sorted once, so that it does not cost more for each of them. */
-export const typicalOf = (peers: ReadonlyArray<PaceFigures>): Typical => ({
+export const typicalOf = (peers: ReadonlyArray<ThroughputSample>): Typical => ({
   weight: new Median(peers.map(({ weight }) => weight)),
   load: new Median(peers.map(({ load }) => load)),
-  pace: new Median(peers.map(({ pace }) => pace)),
-  begins: new Median(peers.map(({ begins }) => begins))
+  completionRate: new Median(peers.map(({ completionRate: pace }) => pace)),
+  timeToFirstByte: new Median(peers.map(({ timeToFirstByte: begins }) => begins))
 })
 
 class Median {

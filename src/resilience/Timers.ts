@@ -14,8 +14,8 @@ export interface Timed {
 
 const resolution = "20 millis"
 
-export class Deadlines extends Context.Service<
-  Deadlines,
+export class Timers extends Context.Service<
+  Timers,
   {
     /** Monotonic milliseconds by the clock that due times are measured with. */
     readonly now: () => number
@@ -25,7 +25,7 @@ export class Deadlines extends Context.Service<
 >()("weir/resilience/Deadlines") {
   /** Due times are met to 20 ms, never early. */
   static readonly layer = Layer.effect(
-    Deadlines,
+    Timers,
     Effect.gen(function* () {
       const clock = yield* Clock.Clock
       const watched = new Set<Timed>()
@@ -48,7 +48,7 @@ export class Deadlines extends Context.Service<
         Effect.forkScoped
       )
 
-      return Deadlines.of({
+      return Timers.of({
         now: () => monotonicMillis(clock),
         add: (timed) => {
           if (watched.size === 0) busy.openUnsafe()

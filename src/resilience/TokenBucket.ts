@@ -1,7 +1,7 @@
 /** A bucket that fills at a steady rate: what is allowed in the long run, with room for a burst. */
 
 /** What rounding may have lost: whoever has waited as long as told gets in. */
-const dust = 1e-6
+const roundingError = 1e-6
 
 /** Plain numbers, refilled on being asked; no timer ever runs for it. */
 export class TokenBucket {
@@ -31,7 +31,7 @@ export class TokenBucket {
 
   /** Whether `cost` is there; for a cost above the capacity, whether it is full. */
   has(cost: number, now: number): boolean {
-    return this.level(now) >= Math.min(cost, this.capacity) - dust
+    return this.level(now) >= Math.min(cost, this.capacity) - roundingError
   }
 
   /** Takes `cost` if it is there; a cost above the capacity needs a full bucket and leaves it in debt. */

@@ -2,7 +2,7 @@
  * One pool's doors: how many requests are at work, and who waits for what. Plain and synchronous; `Admission` makes
  * effects of it.
  *
- * Who waits does so in a line for each group (what it waits for: a model's candidates) and priority, so that a full
+ * Who waits does so in a lane for each group (what it waits for: a model's candidates) and priority, so that a full
  * model holds up nobody who wants another one.
  */
 
@@ -21,27 +21,27 @@ export interface Waiter {
   readonly holdsPermit: boolean
   /**
    * Looks again, and if something came of it tells the one who waits. Answers whether it did. Who is told may go on, and
-   * come back to this room, before this returns: it must have left its line by then.
+   * come back to this room, before this returns: it must have left its lane by then.
    */
-  readonly tryEnter: () => "entered" | "gone" | "wait"
+  readonly tryAcquire: () => "entered" | "gone" | "wait"
 }
 
-interface Line {
+interface Lane {
   readonly group: string
   readonly priority: number
   readonly waiters: Set<Waiter>
 }
 
 /** How far back the rate of leaving looks, in milliseconds: what is older counts less and less. */
-const memory = 10_000
+const memoryMillis = 10_000
 
-export class WaitingRoom {
+export class WaitQueue {
   active = 0
-  /** Everybody in a line. */
+  /** Everybody in a lane. */
   waiting = 0
   /** Those of them who have no permit: the ones that places in the queue are for. */
   queued = 0
-  readonly #lines = new Map<string, Line>()
+  readonly #lanes = new Map<string, Lane>()
   #lastDeparture = Number.NEGATIVE_INFINITY
   /** Departures, and the milliseconds in which they were counted, both weighted by their age. */
   #departures = 0
@@ -50,42 +50,42 @@ export class WaitingRoom {
   /** Whether somebody waits for the same with the same or a better claim: a newcomer must not overtake them. */
   isBehind(group: string, priority: number): boolean {
     if (this.waiting === 0) return false
-    for (const line of this.#lines.values()) {
-      if (line.group === group && line.priority <= priority) return true
+    for (const lane of this.#lanes.values()) {
+      if (lane.group === group && lane.priority <= priority) return true
     }
     return false
   }
 
   enqueue(waiter: Waiter): void {
     const key = `${waiter.priority} ${waiter.group}`
-    let line = this.#lines.get(key)
-    if (line === undefined) {
-      line = { group: waiter.group, priority: waiter.priority, waiters: new Set() }
-      this.#lines.set(key, line)
+    let lane = this.#lanes.get(key)
+    if (lane === undefined) {
+      lane = { group: waiter.group, priority: waiter.priority, waiters: new Set() }
+      this.#lanes.set(key, lane)
     }
-    line.waiters.add(waiter)
+    lane.waiters.add(waiter)
     this.waiting++
     if (!waiter.holdsPermit) this.queued++
   }
 
   remove(waiter: Waiter): void {
     const key = `${waiter.priority} ${waiter.group}`
-    const line = this.#lines.get(key)
-    if (line?.waiters.delete(waiter) !== true) return
+    const lane = this.#lanes.get(key)
+    if (lane?.waiters.delete(waiter) !== true) return
     this.waiting--
     if (!waiter.holdsPermit) this.queued--
-    if (line.waiters.size === 0) this.#lines.delete(key)
+    if (lane.waiters.size === 0) this.#lanes.delete(key)
   }
 
   /** Lets in whoever can be let in now, best claim first. */
-  admit(maxConcurrent: number): void {
+  admitWaiting(maxConcurrent: number): void {
     if (this.waiting === 0) return
-    const stuck = new Set<Line>()
+    const stuck = new Set<Lane>()
     for (;;) {
       const next = this.#best(stuck, this.active < maxConcurrent)
       if (next === undefined) return
-      const [line, waiter] = next
-      if (waiter.tryEnter() === "wait") stuck.add(line)
+      const [lane, waiter] = next
+      if (waiter.tryAcquire() === "wait") stuck.add(lane)
       else this.remove(waiter)
     }
   }
@@ -98,7 +98,7 @@ export class WaitingRoom {
     this.#watched = watched ?? 0
   }
 
-  /** Whole seconds, 1 to 60, after which a place is likely: the length of the line over the rate of leaving. */
+  /** Whole seconds, 1 to 60, after which a place is likely: the length of the lane over the rate of leaving. */
   retryAfter(now: number, otherwise: number): number {
     const [departures, watched] = this.#rate(now)
     const known = watched !== undefined && departures > 0
@@ -106,25 +106,25 @@ export class WaitingRoom {
     return Math.min(60, Math.max(1, Math.ceil(seconds)))
   }
 
-  /** Both figures as of now; after a silence that is longer than the memory, the watch begins anew. */
+  /** Both figures as of now; after a silence that is longer than the memoryMillis, the watch begins anew. */
   #rate(now: number): readonly [departures: number, watched: number | undefined] {
     const silence = now - this.#lastDeparture
-    if (silence > memory) return [0, undefined]
-    const kept = Math.exp(-silence / memory)
-    return [this.#departures * kept, this.#watched * kept + memory * (1 - kept)]
+    if (silence > memoryMillis) return [0, undefined]
+    const kept = Math.exp(-silence / memoryMillis)
+    return [this.#departures * kept, this.#watched * kept + memoryMillis * (1 - kept)]
   }
 
-  #best(stuck: ReadonlySet<Line>, hasPermit: boolean): readonly [Line, Waiter] | undefined {
-    let best: readonly [Line, Waiter] | undefined
-    for (const line of this.#lines.values()) {
-      if (stuck.has(line)) continue
-      const head = firstThat(line.waiters, (waiter) => hasPermit || waiter.holdsPermit)
+  #best(stuck: ReadonlySet<Lane>, hasPermit: boolean): readonly [Lane, Waiter] | undefined {
+    let best: readonly [Lane, Waiter] | undefined
+    for (const lane of this.#lanes.values()) {
+      if (stuck.has(lane)) continue
+      const head = firstThat(lane.waiters, (waiter) => hasPermit || waiter.holdsPermit)
       if (head === undefined) continue
       const better =
         best === undefined ||
-        line.priority < best[0].priority ||
-        (line.priority === best[0].priority && head.order < best[1].order)
-      if (better) best = [line, head]
+        lane.priority < best[0].priority ||
+        (lane.priority === best[0].priority && head.order < best[1].order)
+      if (better) best = [lane, head]
     }
     return best
   }

@@ -2,13 +2,13 @@
 import { LRUCache } from "lru-cache"
 
 /** Where a session was served last. */
-export interface Place {
+export interface AffinityTarget {
   readonly backend: string
   /** Where the model has instances there: which one. */
   readonly instance: string | undefined
 }
 
-interface Entry extends Place {
+interface Entry extends AffinityTarget {
   readonly expires: number
 }
 
@@ -40,7 +40,7 @@ export class AffinityTable {
   }
 
   /** Where the session was last; `undefined` where nothing is known, or not any more. */
-  lookup(key: string, now: number): Place | undefined {
+  lookup(key: string, now: number): AffinityTarget | undefined {
     const entry = this.#entries.peek(key)
     if (entry === undefined) return undefined
     if (entry.expires > now) return entry
@@ -49,7 +49,7 @@ export class AffinityTable {
   }
 
   /** When whoever holds a place will be forgotten, the sooner the longer it was away; `undefined` where nobody does. */
-  heldUntil(place: Place, now: number): number | undefined {
+  heldUntil(place: AffinityTarget, now: number): number | undefined {
     const holder = this.#holders.get(slotOf(place))
     const expires = holder === undefined ? undefined : this.#entries.peek(holder)?.expires
     return expires === undefined || expires <= now ? undefined : expires
@@ -59,7 +59,7 @@ export class AffinityTable {
    * Remembers the use; the time to live begins again. `exclusive`: the place has one slot, and so one cache. Whoever
    * came last has displaced what others had there, so that nothing draws them back.
    */
-  bind(key: string, { backend, instance }: Place, exclusive: boolean, now: number): void {
+  bind(key: string, { backend, instance }: AffinityTarget, exclusive: boolean, now: number): void {
     const entry = { backend, instance, expires: now + this.#ttl }
     this.#entries.set(key, entry)
     if (exclusive) this.#displace(key, slotOf(entry))
@@ -86,4 +86,4 @@ export class AffinityTable {
   }
 }
 
-const slotOf = ({ backend, instance }: Place): string => `${backend}\u0000${instance ?? ""}`
+const slotOf = ({ backend, instance }: AffinityTarget): string => `${backend}\u0000${instance ?? ""}`

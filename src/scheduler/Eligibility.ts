@@ -48,7 +48,7 @@ export const standingNow = (member: Member, request: PickRequest, now: number): 
  * fault it is, or after it refused a request for this model.
  */
 export const isAskedLast = ({ backend: { state } }: Member, { model }: PickRequest, now: number): boolean =>
-  now < state.setBackUntil || state.unresolved > 0 || state.refuses(model, now)
+  now < state.ejectedUntil || state.unresolved > 0 || state.refuses(model, now)
 
 export const isUsable = (member: Member, { tried }: PickRequest, now: number): boolean => {
   const { state } = member.backend
@@ -57,7 +57,7 @@ export const isUsable = (member: Member, { tried }: PickRequest, now: number): b
 
 /** Whether it could take requests at all, if it had room. */
 export const isPresent = ({ backend: { config, state } }: Member, now: number): boolean =>
-  state.health.standingAt(now) !== "out" && config.enabled && now >= state.restUntil && circuitPermits(state, now)
+  state.health.standingAt(now) !== "out" && config.enabled && now >= state.retryAfterUntil && circuitPermits(state, now)
 
 /** Closed; or open for long enough, or half open, with nobody trying it yet. */
 const circuitPermits = ({ circuit }: BackendState, now: number): boolean =>
@@ -88,7 +88,7 @@ const worse = maxLastResorts + 1
 /** `undefined` where it must not be asked: it is disabled or misconfigured, loads its model, or asked for its rest. */
 const badnessOf = ({ backend: { config, state } }: Member, now: number): number | undefined => {
   if (!config.enabled) return undefined
-  const rests = now < state.restUntil
+  const rests = now < state.retryAfterUntil
   if (rests && !state.restIsUnasked) return undefined
   const isDead = state.health.standingAt(now) === "out"
   if (isDead && !mayBeTried(state)) return undefined
@@ -105,7 +105,7 @@ export const explain = (request: PickRequest, now: number): NoLease => {
   let refusing = 0
   let others = 0
   for (const { backend, capacity } of request.candidates.all) {
-    const { circuit, health, inflight, restUntil } = backend.state
+    const { circuit, health, inflight, retryAfterUntil: restUntil } = backend.state
     if (!backend.config.enabled) continue
     if (health.status === "misconfigured") refusing++
     else others++

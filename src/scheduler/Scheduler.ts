@@ -3,7 +3,7 @@ import { Context, Duration, Effect, Layer, Random } from "effect"
 import type { StrategyName } from "../domain/Pool.ts"
 import { type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
 import type { Candidates } from "../routing/Router.ts"
-import { AffinityTable, type Place } from "./Affinity.ts"
+import { AffinityTable, type AffinityTarget } from "./Affinity.ts"
 import {
   explain,
   isAskedLast,
@@ -22,7 +22,7 @@ import type { Strategy } from "./Strategy.ts"
 export { isAskedLast, NoLease, type PickRequest } from "./Eligibility.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
 export type { PromptBlocks } from "./PromptBlocks.ts"
-export { guidanceFor } from "./SelectionHints.ts"
+export { selectionHintsFor as guidanceFor } from "./SelectionHints.ts"
 
 export class Scheduler extends Context.Service<
   Scheduler,
@@ -50,18 +50,18 @@ export class Scheduler extends Context.Service<
         const current = registry.current().pools.get(name)
         return current === undefined || current.config === config
       }
-      // By pool name, so that turns and sessions survive a new snapshot.
-      const desks = new Map<string, PoolDesk>()
-      const deskOf = (pool: PoolEntry): PoolDesk => {
-        const desk = desks.get(pool.name)
+      // By pool name, so that cursors and sessions survive a new snapshot.
+      const states = new Map<string, PoolState>()
+      const stateOf = (pool: PoolEntry): PoolState => {
+        const known = states.get(pool.name)
         // A request of an older snapshot takes what is there: it must not undo what the newer ones have begun.
-        if (desk !== undefined && (desk.fits(pool) || !isCurrent(pool))) return desk
-        const made = new PoolDesk(pool, draw, desk)
-        desks.set(pool.name, made)
+        if (known !== undefined && (known.fits(pool) || !isCurrent(pool))) return known
+        const made = new PoolState(pool, draw, known)
+        states.set(pool.name, made)
         return made
       }
       return Scheduler.of({
-        pick: (request, now) => deskOf(request.pool).pick(request, now),
+        pick: (request, now) => stateOf(request.pool).pick(request, now),
         pickLastResort: (request, now) => {
           const member = lastResortAmong(request, now)
           return (
@@ -79,15 +79,15 @@ const outlook = (request: PickRequest, now: number): "ready" | NoLease =>
   request.candidates.all.some((member) => isUsable(member, request, now)) ? "ready" : explain(request, now)
 
 /** What a pool remembers between choices. */
-class PoolDesk {
+class PoolState {
   readonly #strategyName: StrategyName
   readonly #sticky: PoolEntry["config"]["sticky"]
   readonly #strategy: Strategy
   readonly #affinity: AffinityTable
   readonly #random: () => number
 
-  /** `before`: the desk of the same pool with other settings; its sessions stay, where they are kept as before. */
-  constructor({ config }: PoolEntry, random: () => number, before: PoolDesk | undefined) {
+  /** `before`: the state of the same pool with other settings; its sessions stay, where they are kept as before. */
+  constructor({ config }: PoolEntry, random: () => number, before: PoolState | undefined) {
     this.#random = random
     this.#strategyName = config.strategy
     this.#sticky = config.sticky
@@ -98,7 +98,7 @@ class PoolDesk {
       : new AffinityTable(Duration.toMillis(ttl), maxEntries)
   }
 
-  /** Whether a pool's settings still are those that this desk was made for. */
+  /** Whether a pool's settings still are those that this was made for. */
   fits({ config: { sticky, strategy } }: PoolEntry): boolean {
     return strategy === this.#strategyName && this.keepsAs(sticky)
   }
@@ -123,7 +123,7 @@ class PoolDesk {
         ? known?.instance
         : instanceFor(chosen, request, (place) => this.#affinity.heldUntil(place, now))
     if (session === undefined) return new Lease(chosen, undefined, instance)
-    const place: Place = { backend: chosen.backend.name, instance }
+    const place: AffinityTarget = { backend: chosen.backend.name, instance }
     this.#affinity.bind(session, place, instance !== undefined || chosen.capacity === 1, now)
     const stays = known?.backend === place.backend && known.instance === instance
     return new Lease(chosen, known === undefined ? "miss" : stays ? "hit" : "moved", instance)
@@ -152,7 +152,7 @@ class PoolDesk {
  * The session's backend, if it can take the request and is not far busier than the others of its tier. No session
  * keeps a tier in use that is only there for when the ones before it have nobody left.
  */
-const preferredBy = ({ backend, instance }: Place, request: PickRequest, now: number): Member | undefined => {
+const preferredBy = ({ backend, instance }: AffinityTarget, request: PickRequest, now: number): Member | undefined => {
   const { candidates, pool } = request
   const member = candidates.all.find((each) => each.backend.name === backend)
   if (member === undefined || !isUsable(member, request, now)) return undefined
@@ -186,7 +186,7 @@ const hasFree = ({ backend: { state } }: Member, instances: NonNullable<Candidat
 const instanceFor = (
   { backend: { name: backend, state } }: Member,
   { candidates }: PickRequest,
-  heldUntil: (place: Place) => number | undefined
+  heldUntil: (place: AffinityTarget) => number | undefined
 ): string | undefined => {
   let free: string | undefined
   let freeUntil = Number.POSITIVE_INFINITY

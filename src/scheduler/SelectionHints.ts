@@ -4,7 +4,7 @@ import { hashText } from "./Hashing.ts"
 import { type PromptBlocks, promptBlocks } from "./PromptBlocks.ts"
 import type { Choice } from "./Strategy.ts"
 
-export interface Guiding {
+export interface HintSource {
   /** What backends are asked for. */
   readonly model: string | undefined
   /** As the client named it. */
@@ -13,11 +13,11 @@ export interface Guiding {
   readonly prompt: () => Uint8Array | undefined
 }
 
-export type Guidance = Pick<Choice, "hashKey" | "prompt">
+export type SelectionHints = Pick<Choice, "hashKey" | "prompt">
 
-const none: Guidance = { hashKey: undefined, prompt: undefined }
+const none: SelectionHints = { hashKey: undefined, prompt: undefined }
 
-export const guidanceFor = (strategy: StrategyName, { model, prompt, session }: Guiding): Guidance => {
+export const selectionHintsFor = (strategy: StrategyName, { model, prompt, session }: HintSource): SelectionHints => {
   const blocks = (most?: number): PromptBlocks | undefined => {
     const text = prompt()
     return text === undefined ? undefined : promptBlocks(text, hashText(model ?? ""), most)

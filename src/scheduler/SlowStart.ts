@@ -16,7 +16,7 @@ export const shareSince = (since: number): number =>
 
 /** The configured weight, or the part of it that a backend has earned since it came back. */
 export const weightNow = ({ backend: { state }, weight }: Member, now: number): number =>
-  weight * shareSince(now - state.backAt)
+  weight * shareSince(now - state.recoveredAt)
 
 /** What one more request would make of its load: (in-flight + 1) / weight. */
 export const costNow = (member: Member, now: number): number =>

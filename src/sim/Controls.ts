@@ -47,7 +47,7 @@ export interface Controls {
 }
 
 export const makeControls = Effect.fnUntraced(function* (instance: Instance) {
-  const { door, engine, faults, ledger } = instance
+  const { wire, engine, faults, log } = instance
   const scope = yield* Effect.scope
 
   const refuse = (all: ReadonlyArray<Fault>, after: Effect.Effect<void> | undefined) =>
@@ -56,9 +56,9 @@ export const makeControls = Effect.fnUntraced(function* (instance: Instance) {
       (fault) => {
         if (isRequestFault(fault)) return Effect.void
         const shut = Effect.suspend(() => {
-          ledger.faultPlayed(fault.kind)
-          ledger.failAll()
-          return door.refuse(fault.for)
+          log.faultPlayed(fault.kind)
+          log.failAll()
+          return wire.refuse(fault.for)
         })
         return after === undefined ? shut : Effect.asVoid(Effect.forkIn(Effect.andThen(after, shut), scope))
       },
@@ -67,10 +67,10 @@ export const makeControls = Effect.fnUntraced(function* (instance: Instance) {
 
   const controls: Controls = {
     stats: Effect.sync(() => statsOf(instance)),
-    requests: (limit) => Effect.sync(() => ledger.recent(limit)),
+    requests: (limit) => Effect.sync(() => log.recent(limit)),
     reset: ({ cache }) =>
       Effect.sync(() => {
-        ledger.reset()
+        log.reset()
         engine.reset(cache)
       }),
     setFaults: Effect.fnUntraced(function* (input, { add = false, refuseAfter }) {
@@ -79,14 +79,14 @@ export const makeControls = Effect.fnUntraced(function* (instance: Instance) {
       yield* add ? faults.add(ofRequests) : faults.replace(ofRequests)
       yield* refuse(read, refuseAfter)
     }),
-    clearFaults: Effect.andThen(faults.replace([]), door.reopen),
+    clearFaults: Effect.andThen(faults.replace([]), wire.reopen),
     listFaults: Effect.suspend(() => Effect.orDie(encodeFaults(faults.list())))
   }
   return controls
 })
 
-const statsOf = ({ engine, ledger, settings }: Instance): SimulatorStats => {
-  const { byPath, faultsPlayed, ...counts } = ledger.counts()
+const statsOf = ({ engine, log, settings }: Instance): SimulatorStats => {
+  const { byPath, faultsPlayed, ...counts } = log.counts()
   const { running, waiting } = engine.load()
   const { cachedTokens, generatedTokens, maxRunning, promptTokens } = engine.totals()
   return {

@@ -5,7 +5,7 @@ import { Refusal } from "./Refusal.ts"
 export const engineNames = ["vllm", "sglang", "llama-cpp", "ollama", "azure-openai", "anthropic"] as const
 export type EngineName = (typeof engineNames)[number]
 
-export interface Guise {
+export interface EngineProfile {
   /** The path among this server's own that is meant; `undefined`: this engine has no such path. */
   readonly meant: (path: string, query: URLSearchParams) => string | undefined
   /** Which of these headers may hold the key; as `Bearer` in `authorization`, bare in the others. */
@@ -16,15 +16,15 @@ export interface Guise {
 
 const nothing = () => undefined
 
-const plain: Guise = { meant: (path) => path, keyHeaders: ["authorization"], lack: nothing }
+const plain: EngineProfile = { meant: (path) => path, keyHeaders: ["authorization"], lack: nothing }
 
 /** They have no such thing as the figures of a server under load. */
 const without =
-  (...hidden: ReadonlyArray<string>): Guise["meant"] =>
+  (...hidden: ReadonlyArray<string>): EngineProfile["meant"] =>
   (path) =>
     hidden.includes(path) ? undefined : path
 
-const azurePath: Guise["meant"] = (path, query) => {
+const azurePath: EngineProfile["meant"] = (path, query) => {
   const whole = /^\/openai(\/v1\/.+)$/.exec(path)?.[1]
   if (whole !== undefined) return whole
   if (!query.has("api-version")) return undefined
@@ -39,7 +39,7 @@ const noVersion = new Refusal({
   message: "anthropic-version: header is required"
 })
 
-const guises: Record<EngineName, Guise> = {
+const profiles: Record<EngineName, EngineProfile> = {
   vllm: plain,
   sglang: { ...plain, meant: (path) => (path === "/health_generate" ? "/health" : path) },
   "llama-cpp": plain,
@@ -52,4 +52,4 @@ const guises: Record<EngineName, Guise> = {
   }
 }
 
-export const guiseOf = (engine: EngineName): Guise => guises[engine]
+export const profileOf = (engine: EngineName): EngineProfile => profiles[engine]

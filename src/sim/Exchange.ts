@@ -3,7 +3,7 @@ import { IncomingMessage, ServerResponse } from "node:http"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import { Clock, Context, Effect } from "effect"
 import type { HttpServerRequest } from "effect/http"
-import type { Entry, Ledger } from "./RequestLog.ts"
+import type { Entry, RequestLog } from "./RequestLog.ts"
 
 export class Exchange extends Context.Service<
   Exchange,
@@ -22,7 +22,7 @@ const watchers = new Set(["/health", "/metrics", "/llmhealth", "/slots", "/v1/mo
 export const openExchange = Effect.fnUntraced(function* (
   request: HttpServerRequest.HttpServerRequest,
   path: string,
-  ledger: Ledger
+  log: RequestLog
 ) {
   const incoming = NodeHttpServerRequest.toIncomingMessage(request)
   const outgoing = NodeHttpServerRequest.toServerResponse(request)
@@ -35,7 +35,7 @@ export const openExchange = Effect.fnUntraced(function* (
     (name, index): ReadonlyArray<readonly [string, string]> =>
       index % 2 === 0 ? [[name, rawHeaders[index + 1] ?? ""]] : []
   )
-  const entry = ledger.open(
+  const entry = log.open(
     { method: request.method, url: incoming.url ?? "", headers, startedAt },
     !watchers.has(path) && !path.startsWith("/v1/models/")
   )

@@ -1,7 +1,7 @@
 /** The faults in force, and which of them a request meets. */
 import { Clock, Duration, Effect } from "effect"
 import type { RequestFault } from "./Faults.ts"
-import type { Chance } from "./Random.ts"
+import type { Random } from "./Random.ts"
 
 /** What is known of a request when its fault is chosen. */
 export interface Circumstance {
@@ -41,7 +41,7 @@ interface InForce {
   left: number
 }
 
-export const makeFaultBook = (chance: Chance): FaultBook => {
+export const makeFaultBook = (random: Random): FaultBook => {
   let entries: ReadonlyArray<InForce> = []
 
   const enter = (faults: ReadonlyArray<RequestFault>) =>
@@ -52,7 +52,7 @@ export const makeFaultBook = (chance: Chance): FaultBook => {
   const pick = Effect.fnUntraced(function* (circumstance: Circumstance) {
     if (entries.length === 0) return undefined
     const now = yield* Clock.currentTimeMillis
-    const found = entries.find((entry) => meets(entry, circumstance, now, chance))
+    const found = entries.find((entry) => meets(entry, circumstance, now, random))
     if (found === undefined) return undefined
     found.left--
     entries = entries.filter(({ left }) => left > 0)
@@ -76,14 +76,14 @@ export const makeFaultBook = (chance: Chance): FaultBook => {
 /** Faults that are decided on the head of a request to an inference endpoint; the others wait for its body. */
 const decidedOnHead = (fault: RequestFault): boolean => fault.kind === "early_answer" || fault.kind === "flap"
 
-const meets = ({ fault, since }: InForce, circumstance: Circumstance, now: number, chance: Chance): boolean => {
+const meets = ({ fault, since }: InForce, circumstance: Circumstance, now: number, random: Random): boolean => {
   const { path, phase, stream } = circumstance
   const inference = inferencePaths.includes(path)
   if (inference && decidedOnHead(fault) !== (phase === "head")) return false
   if (!(fault.path === undefined ? inference || fault.kind === "flap" : path.startsWith(fault.path))) return false
   if (streamWanted(fault) !== undefined && streamWanted(fault) !== stream) return false
   if (fault.kind === "flap" && isUp(fault.up, fault.down, now - since)) return false
-  return fault.ratio === undefined || chance() < fault.ratio
+  return fault.ratio === undefined || random() < fault.ratio
 }
 
 const streamWanted = (fault: RequestFault): boolean | undefined => {

@@ -32,7 +32,7 @@ const handle = <R>(
       if (fault !== undefined) exchange.entry.meet(fault.kind)
       const instead = insteadOfAnswer(instance, exchange, fault)
       if (instead !== undefined) return yield* instead
-      if (instance.settings.failRate > 0 && instance.chance() < instance.settings.failRate) return yield* randomFailure
+      if (instance.settings.failRate > 0 && instance.random() < instance.settings.failRate) return yield* randomFailure
       return yield* work(received, fault, exchange)
     })
     return yield* Effect.catchTag(answer, "Refusal", (refusal) =>

@@ -3,17 +3,17 @@
 import type { Engine } from "./Engine.ts"
 import type { FaultBook } from "./FaultBook.ts"
 import type { Settings } from "./Options.ts"
-import type { Chance } from "./Random.ts"
-import type { Ledger } from "./RequestLog.ts"
-import type { Door } from "./WireControl.ts"
+import type { Random } from "./Random.ts"
+import type { RequestLog } from "./RequestLog.ts"
+import type { WireControl } from "./WireControl.ts"
 
 export interface Instance {
   readonly settings: Settings
   readonly engine: Engine
-  readonly ledger: Ledger
+  readonly log: RequestLog
   readonly faults: FaultBook
-  readonly door: Door
-  readonly chance: Chance
+  readonly wire: WireControl
+  readonly random: Random
   /** A number that no other request of this server has. */
   readonly nextId: () => number
 }

@@ -19,7 +19,7 @@ export const ollamaRoutes = (instance: Instance) =>
           "GET",
           "/api/ps",
           Effect.sync(() => {
-            const used = new Set(instance.ledger.recent(Number.POSITIVE_INFINITY).map(({ model }) => model))
+            const used = new Set(instance.log.recent(Number.POSITIVE_INFINITY).map(({ model }) => model))
             return listed(instance.settings.models.filter((name) => used.has(name) || used.has(untagged(name))))
           })
         )

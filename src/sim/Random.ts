@@ -1,10 +1,10 @@
 /** Chance that follows from a seed: the same seed plays the same game. */
 
 /** A source of numbers in [0, 1). Each call moves it on. */
-export type Chance = () => number
+export type Random = () => number
 
 /** Mulberry32: 32 bits of state, good enough to look random. */
-export const makeChance = (seed: number): Chance => {
+export const makeRandom = (seed: number): Random => {
   let state = seed >>> 0
   return () => {
     state = (state + 0x6d2b79f5) >>> 0

@@ -39,7 +39,7 @@ export interface Entry {
   readonly meet: (faultKind: string) => void
 }
 
-export interface Ledger {
+export interface RequestLog {
   readonly open: (arrival: Pick<RequestRecord, "method" | "url" | "headers" | "startedAt">, counted: boolean) => Entry
   readonly counts: () => Readonly<Counts>
   /** The last requests, oldest first. */
@@ -56,12 +56,12 @@ export const recentLimit = 200
 
 const pathLimit = 100
 
-export const makeLedger = (): Ledger => {
+export const makeRequestLog = (): RequestLog => {
   let counts = noCounts()
   let recent: Array<RequestRecord> = []
   const unsettled = new Set<Entry>()
 
-  const open: Ledger["open"] = (arrival, counted) => {
+  const open: RequestLog["open"] = (arrival, counted) => {
     // An entry that was opened before a reset must not be counted after it.
     const book = counts
     const record: RequestRecord = { ...arrival, ...blank, outcome: "running" }

@@ -5,13 +5,13 @@ import { delayOf, sendWhole } from "./BodyFaults.ts"
 import { controlRoutes } from "./ControlRoutes.ts"
 import type { Controls } from "./Controls.ts"
 import { echoRoutes } from "./EchoRoutes.ts"
-import { type Guise, guiseOf } from "./EngineProfile.ts"
+import { type EngineProfile, profileOf } from "./EngineProfile.ts"
 import { Exchange, openExchange } from "./Exchange.ts"
 import { generationRoutes } from "./GenerationRoutes.ts"
 import type { Instance } from "./Instance.ts"
 import { ollamaRoutes } from "./OllamaRoutes.ts"
 import { Refusal, refusalResponse } from "./Refusal.ts"
-import { makeLedger } from "./RequestLog.ts"
+import { makeRequestLog } from "./RequestLog.ts"
 import { tokenRoutes } from "./TokenRoutes.ts"
 import { vectorRoutes } from "./VectorRoutes.ts"
 import { watchRoutes } from "./WatchRoutes.ts"
@@ -31,17 +31,17 @@ export const makeService = Effect.fnUntraced(function* (instance: Instance, cont
     )
   )
   // Steering is not part of what is steered.
-  const unbooked = makeLedger()
+  const unbooked = makeRequestLog()
 
-  const guise = guiseOf(instance.settings.engine)
+  const profile = profileOf(instance.settings.engine)
 
   const serve = Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
     const [asked = "", query] = request.url.split("?", 2)
     const control = asked.startsWith("/sim/")
-    const meant = control ? asked : guise.meant(asked, new URLSearchParams(query))
+    const meant = control ? asked : profile.meant(asked, new URLSearchParams(query))
     const path = meant ?? asked
-    const exchange = yield* openExchange(request, path, control ? unbooked : instance.ledger)
+    const exchange = yield* openExchange(request, path, control ? unbooked : instance.log)
     const url = query === undefined ? path : `${path}?${query}`
     const routed = router.pipe(
       Effect.provideService(HttpServerRequest.HttpServerRequest, path === asked ? request : request.modify({ url })),
@@ -51,9 +51,9 @@ export const makeService = Effect.fnUntraced(function* (instance: Instance, cont
       )
     )
     if (control) return yield* routed
-    if (!isAllowed(instance, guise, exchange)) return refusalResponse(wrongKey, path)
+    if (!isAllowed(instance, profile, exchange)) return refusalResponse(wrongKey, path)
     if (meant === undefined) return refusalResponse(unknownRoute(exchange), path)
-    const lack = guise.lack(exchange.incoming.headers)
+    const lack = profile.lack(exchange.incoming.headers)
     if (lack !== undefined) return refusalResponse(lack, path)
     return yield* withFaultOfHead(instance, exchange, routed)
   })
@@ -76,10 +76,14 @@ const withFaultOfHead = Effect.fnUntraced(function* <E, R>(
 })
 
 /** Anthropic's clients send their key in a header of its own, whoever answers them. */
-const isAllowed = ({ settings }: Instance, guise: Guise, { incoming, path }: Exchange["Service"]): boolean => {
+const isAllowed = (
+  { settings }: Instance,
+  profile: EngineProfile,
+  { incoming, path }: Exchange["Service"]
+): boolean => {
   if (settings.apiKey === undefined || path === "/health") return true
   const key = Redacted.value(settings.apiKey)
-  const names = path === "/v1/messages" ? [...guise.keyHeaders, "x-api-key" as const] : guise.keyHeaders
+  const names = path === "/v1/messages" ? [...profile.keyHeaders, "x-api-key" as const] : profile.keyHeaders
   return names.some((name) => incoming.headers[name] === (name === "authorization" ? `Bearer ${key}` : key))
 }
 

@@ -10,10 +10,10 @@ import { makeFaultBook } from "./FaultBook.ts"
 import type { FaultInvalid, FaultSpec } from "./Faults.ts"
 import type { Instance } from "./Instance.ts"
 import { type Settings, type SimulatorOptions, settle } from "./Options.ts"
-import { makeChance } from "./Random.ts"
-import { makeLedger, type RequestRecord, recentLimit } from "./RequestLog.ts"
+import { makeRandom } from "./Random.ts"
+import { makeRequestLog, type RequestRecord, recentLimit } from "./RequestLog.ts"
 import { makeService } from "./Service.ts"
-import { makeDoor } from "./WireControl.ts"
+import { makeWireControl } from "./WireControl.ts"
 
 export type { SimulatorStats } from "./Controls.ts"
 export { type EngineName, engineNames } from "./EngineProfile.ts"
@@ -58,20 +58,20 @@ export class Simulator extends Context.Service<
 
 const start = Effect.fnUntraced(function* (settings: Settings) {
   const instance = yield* assemble(settings)
-  const { door, ledger } = instance
+  const { wire, log } = instance
   const controls = yield* makeControls(instance)
   const { serve: service } = yield* makeService(instance, controls)
-  yield* door.httpServer.serve(service).pipe(Effect.provideService(HttpMiddleware.TracerDisabledWhen, () => true))
+  yield* wire.httpServer.serve(service).pipe(Effect.provideService(HttpMiddleware.TracerDisabledWhen, () => true))
   // Added last, so it runs first: nobody waits for requests that may never end.
   yield* Effect.addFinalizer(() =>
     Effect.andThen(
-      Effect.sync(() => ledger.failAll()),
-      door.close
+      Effect.sync(() => log.failAll()),
+      wire.close
     )
   )
   return {
-    url: `${settings.tls === undefined ? "http" : "https"}://${reachable(settings.host)}:${door.port}`,
-    port: door.port,
+    url: `${settings.tls === undefined ? "http" : "https"}://${reachable(settings.host)}:${wire.port}`,
+    port: wire.port,
     stats: controls.stats,
     requests: (limit: number = recentLimit) => controls.requests(limit),
     reset: ({ cache = false }: { readonly cache?: boolean } = {}) => controls.reset({ cache }),
@@ -83,16 +83,16 @@ const start = Effect.fnUntraced(function* (settings: Settings) {
 
 const assemble = Effect.fnUntraced(function* (settings: Settings) {
   const engine = yield* makeEngine(settings)
-  const door = yield* makeDoor(settings)
-  const chance = makeChance(settings.seed)
+  const wire = yield* makeWireControl(settings)
+  const random = makeRandom(settings.seed)
   let lastId = 0
   const instance: Instance = {
     settings,
     engine,
-    door,
-    chance,
-    ledger: makeLedger(),
-    faults: makeFaultBook(chance),
+    wire,
+    random,
+    log: makeRequestLog(),
+    faults: makeFaultBook(random),
     nextId: () => ++lastId
   }
   return instance

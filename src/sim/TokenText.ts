@@ -1,5 +1,5 @@
 /** What the simulated model says: nothing, at length, and the same each time it is asked the same. */
-import { makeChance } from "./Random.ts"
+import { makeRandom } from "./Random.ts"
 
 /** Some are beyond ASCII, so that whoever splits bytes carelessly is found out. */
 const words = [
@@ -30,9 +30,9 @@ const words = [
 
 /** `count` tokens of text; joined, they are the whole text. */
 export const writeTokens = (seed: number, count: number): ReadonlyArray<string> => {
-  const chance = makeChance(seed)
+  const random = makeRandom(seed)
   return Array.from({ length: count }, (_, index) => {
-    const word = words[Math.floor(chance() * words.length)] ?? "."
+    const word = words[Math.floor(random() * words.length)] ?? "."
     return index === 0 ? "Weir" : word
   })
 }

@@ -7,7 +7,7 @@ import type { Exchange } from "./Exchange.ts"
 import type { RequestFault } from "./Faults.ts"
 import { attended } from "./InferenceRoute.ts"
 import type { Instance } from "./Instance.ts"
-import { fingerprintText, makeChance } from "./Random.ts"
+import { fingerprintText, makeRandom } from "./Random.ts"
 import { checkContext, checkModel, jsonOf } from "./RequestBody.ts"
 import { pauseOf } from "./Script.ts"
 import { promptOf } from "./Tokens.ts"
@@ -145,8 +145,8 @@ const pairsOf = (
 
 /** A unit vector that depends on the text alone. */
 const embed = (seed: number, text: string, dimensions: number): Float32Array => {
-  const chance = makeChance(fingerprintText(text, seed))
-  const raw = Array.from({ length: dimensions }, () => chance() * 2 - 1)
+  const random = makeRandom(fingerprintText(text, seed))
+  const raw = Array.from({ length: dimensions }, () => random() * 2 - 1)
   const norm = Math.hypot(...raw)
   return Float32Array.from(raw, (value) => value / norm)
 }
@@ -159,8 +159,8 @@ const relevance = (seed: number, one: string, other: string): number => {
   const right = wordsOf(other)
   const common = [...left].filter((word) => right.has(word)).length
   const shared = common / Math.max(1, left.size + right.size - common)
-  const chance = makeChance(fingerprintText(`${one}\n${other}`, seed))
-  return Number((0.9 * shared + 0.1 * chance()).toFixed(6))
+  const random = makeRandom(fingerprintText(`${one}\n${other}`, seed))
+  return Number((0.9 * shared + 0.1 * random()).toFixed(6))
 }
 
 const wordsOf = (text: string): ReadonlySet<string> => new Set(text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [])

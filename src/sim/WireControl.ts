@@ -8,7 +8,7 @@ import { type HttpServer, HttpServerError } from "effect/http"
 import { NetAddress } from "effect/net"
 import type { Settings } from "./Options.ts"
 
-export interface Door {
+export interface WireControl {
   readonly httpServer: HttpServer.HttpServer["Service"]
   readonly port: number
   /** Destroys every open connection. */
@@ -22,9 +22,9 @@ export interface Door {
 }
 
 /** Listens at once; a port that is in use, or a certificate that is none, fails with `ServeError`. */
-export const makeDoor = Effect.fnUntraced(function* (
+export const makeWireControl = Effect.fnUntraced(function* (
   settings: Settings
-): Effect.fn.Return<Door, HttpServerError.ServeError, Scope.Scope> {
+): Effect.fn.Return<WireControl, HttpServerError.ServeError, Scope.Scope> {
   const scope = yield* Effect.scope
   const server = yield* Effect.try({
     try: () => newServer(settings),

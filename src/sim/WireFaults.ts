@@ -42,9 +42,9 @@ export const breakOff = (instance: Instance, exchange: Exchange["Service"], all:
     exchange.entry.close("failed", statusSent(exchange))
     const { socket } = exchange.incoming
     if (exchange.outgoing.headersSent) exchange.outgoing.flushHeaders()
-    if (all) instance.ledger.failAll()
+    if (all) instance.log.failAll()
     socket.end(() => {
-      if (all) instance.door.destroyAll()
+      if (all) instance.wire.destroyAll()
       else socket.destroy()
     })
     return Effect.never

@@ -1,5 +1,5 @@
 /**
- * The ways to reach backends that exist now, each with its connections. One that the configuration has no use for any
+ * The ways to key backends that exist now, each with its connections. One that the configuration has no use for any
  * more ends gracefully: what runs on it goes on to its end, and then its connections close.
  */
 import { Duration, Redacted } from "effect"
@@ -12,88 +12,88 @@ import { readTls, type TlsMaterial } from "./BackendTls.ts"
 import { UpstreamFailed, type UpstreamRequest } from "./UpstreamTransport.ts"
 
 /** Who is reached, and what makes a difference for a connection. */
-type Reach = Pick<UpstreamRequest, "backend" | "client" | "connectTimeout" | "upgrade">
+type PoolKey = Pick<UpstreamRequest, "backend" | "client" | "connectTimeout" | "upgrade">
 
-export interface Line {
+export interface ConnectionPool {
   readonly origin: string
   readonly host: string
   readonly proxied: boolean
   readonly dispatcher: Dispatcher
 }
 
-/** How a line is made; `proxy` is empty where there is none. */
-export type MakeDispatcher = (reach: Reach, origin: string, proxy: string, tls: TlsMaterial) => Dispatcher
+/** How a pool is made; `proxy` is empty where there is none. */
+export type MakeDispatcher = (key: PoolKey, origin: string, proxy: string, tls: TlsMaterial) => Dispatcher
 
-export class Lines {
+export class ConnectionPools {
   readonly #make: MakeDispatcher
-  readonly #lines = new Map<string, Line>()
+  readonly #pools = new Map<string, ConnectionPool>()
   readonly #ending = new Set<Dispatcher>()
   #snapshot: Snapshot
-  // Two objects of the snapshot and a number name a line: so no request builds the key again.
-  #known = new WeakMap<Backend, WeakMap<ClientSettings, Map<number, Line>>>()
+  // Two objects of the snapshot and a number name a pool: so no request builds its id again.
+  #known = new WeakMap<Backend, WeakMap<ClientSettings, Map<number, ConnectionPool>>>()
 
   constructor(snapshot: Snapshot, make: MakeDispatcher) {
     this.#snapshot = snapshot
     this.#make = make
   }
 
-  /** To be dispatched on in the same breath. */
-  get(reach: Reach): Line | UpstreamFailed {
-    const { backend, client, connectTimeout } = reach
-    const tunnelled = needsTunnel(reach)
+  /** To be dispatched on synchronously: what is not used may be closed right after. */
+  get(key: PoolKey): ConnectionPool | UpstreamFailed {
+    const { backend, client, connectTimeout } = key
+    const tunnelled = needsTunnel(key)
     const known = tunnelled ? undefined : this.#known.get(backend)?.get(client)?.get(connectTimeout)
     if (known !== undefined) return known
     const tls = readTls(backend.tls)
     if (tls instanceof UpstreamFailed) return tls
-    const key = keyOf(reach, tls)
-    const line = this.#lines.get(key) ?? this.#open(reach, tls)
+    const id = idOf(key, tls)
+    const pool = this.#pools.get(id) ?? this.#open(key, tls)
     if (this.#exists(backend)) {
-      this.#lines.set(key, line)
-      if (tunnelled) return line
-      const ofBackend = this.#known.get(backend) ?? new WeakMap<ClientSettings, Map<number, Line>>()
-      const ofClient = ofBackend.get(client) ?? new Map<number, Line>()
-      this.#known.set(backend, ofBackend.set(client, ofClient.set(connectTimeout, line)))
+      this.#pools.set(id, pool)
+      if (tunnelled) return pool
+      const ofBackend = this.#known.get(backend) ?? new WeakMap<ClientSettings, Map<number, ConnectionPool>>()
+      const ofClient = ofBackend.get(client) ?? new Map<number, ConnectionPool>()
+      this.#known.set(backend, ofBackend.set(client, ofClient.set(connectTimeout, pool)))
     } else {
-      // For a request of an older snapshot: it is the last one on this line.
-      queueMicrotask(() => this.#end(line))
+      // For a request of an older snapshot: it is the last one on this pool.
+      queueMicrotask(() => this.#end(pool))
     }
-    return line
+    return pool
   }
 
   /** Ends what a snapshot has no use for. What is named by the same objects as before may stand in renewed files now. */
   follow(snapshot: Snapshot): void {
     // What is refused now may be at the other end of a connection that was made before.
     const isStricter = snapshot.config.security !== this.#snapshot.config.security
-    const wanted = isStricter ? new Set() : keysOf(snapshot)
+    const wanted = isStricter ? new Set() : idsOf(snapshot)
     this.#snapshot = snapshot
     this.#known = new WeakMap()
-    for (const [key, line] of this.#lines) {
-      if (wanted.has(key)) continue
-      this.#lines.delete(key)
-      this.#end(line)
+    for (const [id, pool] of this.#pools) {
+      if (wanted.has(id)) continue
+      this.#pools.delete(id)
+      this.#end(pool)
     }
   }
 
   /** Ends everything at once. */
   async destroy(): Promise<void> {
-    const all = [...this.#ending, ...[...this.#lines.values()].map(({ dispatcher }) => dispatcher)]
+    const all = [...this.#ending, ...[...this.#pools.values()].map(({ dispatcher }) => dispatcher)]
     await Promise.allSettled(all.map((dispatcher) => dispatcher.destroy()))
   }
 
-  /** Not by the port: a backend may be watched at another one. */
+  /** Not by the port: a backend may be probed at another one. */
   #exists({ name, url }: Backend): boolean {
     const now = this.#snapshot.backends.get(name)?.config
     return now !== undefined && URL.parse(now.url)?.hostname === URL.parse(url)?.hostname
   }
 
-  #open(reach: Reach, tls: TlsMaterial): Line {
-    const { hostname, origin } = new URL(reach.backend.url)
-    const proxy = proxyOf(reach.client)
-    const dispatcher = this.#make(reach, origin, proxy, tls)
+  #open(key: PoolKey, tls: TlsMaterial): ConnectionPool {
+    const { hostname, origin } = new URL(key.backend.url)
+    const proxy = proxyOf(key.client)
+    const dispatcher = this.#make(key, origin, proxy, tls)
     return { origin, host: hostname, proxied: proxy !== "", dispatcher }
   }
 
-  #end({ dispatcher }: Line): void {
+  #end({ dispatcher }: ConnectionPool): void {
     this.#ending.add(dispatcher)
     const ended = () => {
       this.#ending.delete(dispatcher)
@@ -105,10 +105,10 @@ export class Lines {
 const proxyOf = ({ proxy }: ClientSettings): string => (proxy === undefined ? "" : Redacted.value(proxy))
 
 /** A proxy passes an upgrade on only through a tunnel, which plain requests to the same backend do without. */
-const needsTunnel = ({ client, upgrade }: Reach): boolean => upgrade !== undefined && client.proxy !== undefined
+const needsTunnel = ({ client, upgrade }: PoolKey): boolean => upgrade !== undefined && client.proxy !== undefined
 
-const keyOf = (reach: Reach, tls: TlsMaterial): string => {
-  const { backend, client, connectTimeout } = reach
+const idOf = (key: PoolKey, tls: TlsMaterial): string => {
+  const { backend, client, connectTimeout } = key
   return [
     backend.name,
     URL.parse(backend.url)?.origin,
@@ -117,33 +117,33 @@ const keyOf = (reach: Reach, tls: TlsMaterial): string => {
     Duration.toMillis(backend.maxConnectionAge),
     connectTimeout,
     tls.fingerprint,
-    needsTunnel(reach) ? "tunnel" : ""
+    needsTunnel(key) ? "tunnel" : ""
   ].join(" ")
 }
 
-/** Every line that a request or a probe of a snapshot can ask for. */
-const keysOf = ({ backends, pools }: Snapshot): ReadonlySet<string> => {
+/** Every pool that a request or a probe of a snapshot can ask for. */
+const idsOf = ({ backends, pools }: Snapshot): ReadonlySet<string> => {
   const clients = new Set([defaultClient, ...[...pools.values()].map(({ config }) => config.client)])
-  const keys = new Set<string>()
+  const ids = new Set<string>()
   for (const { client, config: backend, probing } of backends.values()) {
     const tls = readTls(backend.tls)
     if (tls instanceof UpstreamFailed) continue
     for (const url of addressesOf(backend)) {
-      keys.add(keyOf({ backend: { ...backend, url }, client, connectTimeout: probing.timeout }, tls))
+      ids.add(idOf({ backend: { ...backend, url }, client, connectTimeout: probing.timeout }, tls))
     }
     for (const each of clients) {
       const connect = backend.timeouts.connect ?? each.timeouts.connect
       const connectTimeout = connect === undefined ? defaultTimeouts.connect : Duration.toMillis(connect)
-      keys.add(keyOf({ backend, client: each, connectTimeout }, tls))
+      ids.add(idOf({ backend, client: each, connectTimeout }, tls))
     }
   }
-  return keys
+  return ids
 }
 
-/** Where it answers requests, and where it is watched. */
+/** Where it answers requests, and where it is probed. */
 const addressesOf = ({ health: { port }, url }: Backend): ReadonlyArray<string> => {
   if (port === undefined) return [url]
-  const watched = new URL(url)
-  watched.port = String(port)
-  return [url, watched.href]
+  const probed = new URL(url)
+  probed.port = String(port)
+  return [url, probed.href]
 }

@@ -4,7 +4,7 @@ import type { Transform } from "node:stream"
 import { createBrotliDecompress, createInflateRaw, createUnzip, createZstdDecompress } from "node:zlib"
 import { Effect } from "effect"
 import { type Chunks, joined } from "../domain/Bytes.ts"
-import { pourByReading } from "./Pipe.ts"
+import { pipeByReading } from "./Pipe.ts"
 import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "./UpstreamTransport.ts"
 
 /** By the first byte of what is to be decoded. */
@@ -44,7 +44,7 @@ export const decodeContent = (response: UpstreamResponse): UpstreamResponse => {
     headers,
     read: body.read,
     wake: response.wake,
-    pour: pourByReading(body.read),
+    pipe: pipeByReading(body.read),
     cancel: body.cancel
   }
 }

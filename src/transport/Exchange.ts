@@ -35,7 +35,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #waiter: ((read: Effect.Effect<Chunks | BodyEnd>) => void) | undefined
   /** Who gets the body from now on, and how that ends; in place of a waiter. */
   #sink: BodySink | undefined
-  #poured: ((end: Effect.Effect<BodyEnd>) => void) | undefined
+  #piped: ((end: Effect.Effect<BodyEnd>) => void) | undefined
   #sinkIsFull = false
   /** What a 101 has opened. */
   #socket: Duplex | undefined
@@ -85,16 +85,16 @@ export class Exchange implements Dispatcher.DispatchHandler {
     waiter?.(Effect.succeed([empty]))
   }
 
-  readonly pour = (sink: BodySink): Effect.Effect<BodyEnd> =>
+  readonly pipe = (sink: BodySink): Effect.Effect<BodyEnd> =>
     Effect.callback<BodyEnd>((resume) => {
       this.#sink = sink
       this.#sinkIsFull = false
-      this.#poured = resume
-      this.#pourOut()
+      this.#piped = resume
+      this.#flush()
       if (this.#end !== undefined) resume(Effect.succeed(this.#end))
       return Effect.sync(() => {
         this.#sink = undefined
-        this.#poured = undefined
+        this.#piped = undefined
       })
     })
 
@@ -117,7 +117,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     // Of most answers all is there at once. Told after this turn, the reader finds the whole of it and need not wait thrice.
     void thisTurn.then(() =>
       this.#onHead(
-        Exit.succeed({ status, headers, read: this.read, pour: this.pour, wake: this.wake, cancel: this.cancel })
+        Exit.succeed({ status, headers, read: this.read, pipe: this.pipe, wake: this.wake, cancel: this.cancel })
       )
     )
   }
@@ -138,7 +138,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#hasHead = true
     this.#socket = socket
     this.#onHead(
-      Exit.succeed({ status, headers, read: this.read, pour: this.pour, wake: this.wake, cancel: this.cancel, socket })
+      Exit.succeed({ status, headers, read: this.read, pipe: this.pipe, wake: this.wake, cancel: this.cancel, socket })
     )
   }
 
@@ -154,7 +154,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#buffer.push(chunk)
     this.#buffered += chunk.length
     // After this turn: a socket's read may hold dozens of events, and they are passed on as they came.
-    if (this.#sink !== undefined && this.#buffer.length === 1) void thisTurn.then(this.#pourOut)
+    if (this.#sink !== undefined && this.#buffer.length === 1) void thisTurn.then(this.#flush)
     if (this.#buffered >= highWaterMark) controller.pause()
   }
 
@@ -184,7 +184,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /** What waits goes to the sink. What a full one is not ready for waits until it is, or until the body is over. */
-  readonly #pourOut = (): void => {
+  readonly #flush = (): void => {
     const sink = this.#sink
     if (sink === undefined || (this.#sinkIsFull && this.#end === undefined)) return
     if (this.#buffered === 0) return this.#resume()
@@ -193,18 +193,18 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#buffered = 0
     try {
       // Only then may more come: a paused socket that is let go on can tell its next pieces, and its end, at once.
-      if (sink.take(piece)) return this.#resume()
+      if (sink.write(piece)) return this.#resume()
       this.#sinkIsFull = true
-      sink.onceReady(() => {
+      sink.onDrain(() => {
         // It may have been given up, and another one taken its place.
         if (this.#sink !== sink) return
         this.#sinkIsFull = false
-        this.#pourOut()
+        this.#flush()
       })
     } catch (defect) {
       // Nobody catches what is thrown in a socket's callback: it is the reader's.
       this.#sink = undefined
-      this.#poured?.(Effect.die(defect))
+      this.#piped?.(Effect.die(defect))
     }
   }
 
@@ -219,8 +219,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const waiter = this.#waiter
     this.#waiter = undefined
     waiter?.(Effect.succeed(end))
-    this.#pourOut()
-    this.#poured?.(Effect.succeed(end))
+    this.#flush()
+    this.#piped?.(Effect.succeed(end))
   }
 }
 

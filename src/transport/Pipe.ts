@@ -3,18 +3,18 @@ import { Effect } from "effect"
 import { joined } from "../domain/Bytes.ts"
 import { BodyEnd, type BodySink, type UpstreamResponse } from "./UpstreamTransport.ts"
 
-export const pourByReading =
-  (read: UpstreamResponse["read"]): UpstreamResponse["pour"] =>
+export const pipeByReading =
+  (read: UpstreamResponse["read"]): UpstreamResponse["pipe"] =>
   (sink) =>
     Effect.gen(function* () {
       for (;;) {
         const pieces = yield* read
         if (pieces instanceof BodyEnd) return pieces
-        if (!sink.take(joined(pieces))) yield* untilReady(sink)
+        if (!sink.write(joined(pieces))) yield* untilReady(sink)
       }
     })
 
 const untilReady = (sink: BodySink) =>
   Effect.callback<void>((resume) => {
-    sink.onceReady(() => resume(Effect.void))
+    sink.onDrain(() => resume(Effect.void))
   })

@@ -10,7 +10,7 @@ import { Registry } from "../registry/Registry.ts"
 import { makeTellShortage } from "../telemetry/Shortages.ts"
 import type { TlsMaterial } from "./BackendTls.ts"
 import { Connection, type ConnectionSettings } from "./Connection.ts"
-import { Lines } from "./ConnectionPools.ts"
+import { ConnectionPools } from "./ConnectionPools.ts"
 import { guardedLookup, makeConnector, refused } from "./Connector.ts"
 import { decodeContent } from "./ContentDecoding.ts"
 import { Exchange } from "./Exchange.ts"
@@ -39,7 +39,7 @@ export const layerUndici = Layer.effect(
     const clock = yield* Clock.Clock
     const random = yield* Random.Random
     const now = () => monotonicMillis(clock)
-    const lines = new Lines(registry.current(), (reach, origin, proxy, tls) => {
+    const lines = new ConnectionPools(registry.current(), (reach, origin, proxy, tls) => {
       const maxAge = Duration.toMillis(reach.backend.maxConnectionAge)
       return makeDispatcher(
         policies,
@@ -51,7 +51,7 @@ export const layerUndici = Layer.effect(
       )
     })
     yield* Effect.addFinalizer(() => Effect.promise(() => lines.destroy()))
-    yield* registry.takePart(() =>
+    yield* registry.participate(() =>
       Effect.succeed({
         commit: (snapshot) => Effect.sync(() => lines.follow(snapshot)),
         abort: Effect.void

@@ -77,9 +77,9 @@ export class BodyEnd {
 /** Where a body goes, piece by piece. */
 export interface BodySink {
   /** Takes a piece, whatever it answers; `false`: the next one had better wait until it is ready. */
-  readonly take: (piece: Uint8Array) => boolean
+  readonly write: (piece: Uint8Array) => boolean
   /** Calls back once, when it is ready again. */
-  readonly onceReady: (ready: () => void) => void
+  readonly onDrain: (ready: () => void) => void
 }
 
 export interface UpstreamResponse {
@@ -94,7 +94,7 @@ export interface UpstreamResponse {
    * Hands over all that was not read yet, as it comes, and ends with the body. What came in together is one piece. The
    * fiber sleeps meanwhile: to be woken for each piece would cost as much as everything else that is done for it.
    */
-  readonly pour: (sink: BodySink) => Effect.Effect<BodyEnd>
+  readonly pipe: (sink: BodySink) => Effect.Effect<BodyEnd>
   /** Gives up what was not read. Harmless at any time, and needed where a body is not read to its end. */
   readonly cancel: () => void
   /**

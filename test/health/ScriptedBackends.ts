@@ -3,7 +3,7 @@
 import { Clock, Effect, Layer } from "effect"
 import { type Chunks } from "../../src/domain/Bytes.ts"
 import { monotonicMillis } from "../../src/domain/Time.ts"
-import { pourByReading } from "../../src/transport/Pipe.ts"
+import { pipeByReading } from "../../src/transport/Pipe.ts"
 import {
   BodyEnd,
   UpstreamFailed,
@@ -76,7 +76,7 @@ export class ScriptedBackends {
             headers: {},
             read: reading,
             wake: () => {},
-            pour: pourByReading(reading),
+            pipe: pipeByReading(reading),
             cancel: release
           }
         })

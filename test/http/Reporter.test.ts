@@ -3,7 +3,7 @@ import { Effect, Exit, Layer, Metric } from "effect"
 import { NotFound, QueueFull } from "../../src/domain/Errors.ts"
 import { makeReporter } from "../../src/http/Reporter.ts"
 import { RequestReport } from "../../src/proxy/Proxy.ts"
-import { Deadlines } from "../../src/resilience/Timers.ts"
+import { Timers } from "../../src/resilience/Timers.ts"
 import { Metrics } from "../../src/telemetry/Metrics.ts"
 import { counted, layerMetrics } from "../telemetry/Figures.ts"
 import { incoming, listener, type RequestLike } from "./Requests.ts"
@@ -13,8 +13,8 @@ type Fields = Readonly<Record<string, unknown>>
 const setUp = Effect.fnUntraced(function* (logs = true) {
   const lines: Array<Fields> = []
   const log = { enabled: logs, write: (_message: string, fields: Fields) => void lines.push(fields) }
-  const deadlines = yield* Deadlines
-  const reporter = makeReporter(yield* Metrics, log, { ...deadlines, now: () => 1500 })
+  const timers = yield* Timers
+  const reporter = makeReporter(yield* Metrics, log, { ...timers, now: () => 1500 })
   /** A request of the time 1000 that ended with this status. */
   const ended = (request: RequestLike, status: number, report = new RequestReport(1000), exit = Exit.void) => {
     const message = incoming(request)
@@ -24,7 +24,7 @@ const setUp = Effect.fnUntraced(function* (logs = true) {
   return { ended, lines, reporter }
 })
 
-const scene = Layer.mergeAll(layerMetrics, Deadlines.layer)
+const scene = Layer.mergeAll(layerMetrics, Timers.layer)
 
 describe("a request that has ended", () => {
   it.effect("is one line and one count, with labels of the program's own", () =>

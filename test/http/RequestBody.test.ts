@@ -11,7 +11,7 @@ import {
   readUpload,
   streamBody
 } from "../../src/http/RequestBody.ts"
-import { Deadlines } from "../../src/resilience/Timers.ts"
+import { Timers } from "../../src/resilience/Timers.ts"
 import { incoming } from "./Requests.ts"
 
 const bounds: BodyBounds = { limit: 10, uploadLimit: 20, patience: 1000, together: 25 }
@@ -20,8 +20,8 @@ const bounds: BodyBounds = { limit: 10, uploadLimit: 20, patience: 1000, togethe
 const reading = Effect.fnUntraced(function* (all = new HeldBodies(), headers: Record<string, string> = {}) {
   const request = incoming({ method: "POST", headers })
   const held = new HeldBody(all)
-  const deadlines = yield* Deadlines
-  const fiber = yield* readBody(request, bounds, deadlines, held).pipe(
+  const timers = yield* Timers
+  const fiber = yield* readBody(request, bounds, timers, held).pipe(
     Effect.match({ onSuccess: (body) => Buffer.from(body).toString(), onFailure: ({ code }) => code }),
     Effect.forkChild({ startImmediately: true })
   )
@@ -45,7 +45,7 @@ describe("a body", () => {
       const { outcome, push } = yield* reading()
       for (const piece of ["ab", "cd", null]) yield* push(piece)
       assert.strictEqual(yield* outcome, "abcd")
-    }).pipe(Effect.provide(Deadlines.layer))
+    }).pipe(Effect.provide(Timers.layer))
   )
 
   it.effect("is refused as soon as it is longer than the limit, however it was announced", () =>
@@ -55,7 +55,7 @@ describe("a body", () => {
       assert.strictEqual(yield* outcome, "request_too_large")
       const announced = yield* reading(new HeldBodies(), { "content-length": "11" })
       assert.strictEqual(yield* announced.outcome, "request_too_large")
-    }).pipe(Effect.provide(Deadlines.layer))
+    }).pipe(Effect.provide(Timers.layer))
   )
 
   it.effect("may take as long as it likes while it comes, and not longer than the patience when it does not", () =>
@@ -68,7 +68,7 @@ describe("a body", () => {
       assert.isUndefined(fiber.pollUnsafe())
       yield* TestClock.adjust("1100 millis")
       assert.strictEqual(yield* outcome, "request_timeout")
-    }).pipe(Effect.provide(Deadlines.layer))
+    }).pipe(Effect.provide(Timers.layer))
   )
 
   it.effect("that breaks off is the client's fault", () =>
@@ -77,7 +77,7 @@ describe("a body", () => {
       yield* push("1")
       request.message.destroy(new Error("gone"))
       assert.strictEqual(yield* outcome, "invalid_request")
-    }).pipe(Effect.provide(Deadlines.layer))
+    }).pipe(Effect.provide(Timers.layer))
   )
 })
 
@@ -91,7 +91,7 @@ describe("a connection that breaks", () => {
       const streamed = incoming({ method: "POST" })
       yield* streamBody(streamed, bounds)
       assert.doesNotThrow(() => streamed.message.emit("error", new Error("aborted")))
-    }).pipe(Effect.provide(Deadlines.layer))
+    }).pipe(Effect.provide(Timers.layer))
   )
 })
 
@@ -119,7 +119,7 @@ describe("the bodies in memory", () => {
       yield* Effect.andThen(Fiber.interrupt(second.fiber), second.over)
       yield* fourth.over
       assert.strictEqual(held.bytes, 0)
-    }).pipe(Effect.provide(Deadlines.layer))
+    }).pipe(Effect.provide(Timers.layer))
   )
 })
 
@@ -127,12 +127,12 @@ describe("what is said of a body beforehand", () => {
   it.effect("may be that it is too large: it is refused before a byte of it is read, with the setting's name", () =>
     Effect.gen(function* () {
       const announced = (bytes: number) => incoming({ method: "POST", headers: { "content-length": String(bytes) } })
-      const deadlines = yield* Deadlines
+      const timers = yield* Timers
       const held = new HeldBody(new HeldBodies())
       const refusals = yield* Effect.all([
-        Effect.flip(readBody(announced(11), bounds, deadlines, held)),
+        Effect.flip(readBody(announced(11), bounds, timers, held)),
         Effect.flip(streamBody(announced(21), bounds)),
-        Effect.flip(readUpload(announced(21), bounds, deadlines, held, "b"))
+        Effect.flip(readUpload(announced(21), bounds, timers, held, "b"))
       ])
       assert.deepStrictEqual(
         refusals.map(({ code, message }) => [code, /limits\.\w+/.exec(message)?.[0]]),
@@ -143,7 +143,7 @@ describe("what is said of a body beforehand", () => {
         ]
       )
       yield* streamBody(announced(20), bounds)
-    }).pipe(Effect.provide(Deadlines.layer))
+    }).pipe(Effect.provide(Timers.layer))
   )
 
   it("tells whether there is one", () => {

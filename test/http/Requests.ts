@@ -6,7 +6,7 @@ import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { Listener } from "../../src/domain/Listener.ts"
 import type { Incoming } from "../../src/http/Incoming.ts"
-import { answerOwn, type OwnRoute } from "../../src/http/routes/BuiltinRoutes.ts"
+import { answerOwn, type BuiltinRoute } from "../../src/http/routes/BuiltinRoutes.ts"
 import { endpointAt } from "../../src/protocol/Endpoint.ts"
 import { BackendState, Scoreboard, type Snapshot } from "../../src/registry/Registry.ts"
 import { makeSnapshot } from "../../src/registry/Snapshot.ts"
@@ -49,19 +49,19 @@ export const listener = (more: object = {}): Listener => decodeListener({ host: 
 const decodeConfig = Schema.decodeUnknownSync(GatewayConfig)
 
 export const snapshot = (more: object = {}): Snapshot => {
-  const board = new Scoreboard()
-  return makeSnapshot(decodeConfig(more), 1, ({ name }) => new BackendState(name, board))
+  const columns = new Scoreboard()
+  return makeSnapshot(decodeConfig(more), 1, ({ name }) => new BackendState(name, columns))
 }
 
 /** What one of the gateway's own routes answers, as it goes out. */
-export const answerOf = (route: OwnRoute, request: RequestLike, shown = snapshot()) =>
+export const answerOf = (route: BuiltinRoute, request: RequestLike, shown = snapshot()) =>
   Effect.map(
     answerOwn(route, { incoming: incoming(request), snapshot: shown, listener: listener(), key: undefined }),
     (response) => HttpServerResponse.toWeb(response)
   )
 
 /** The JSON that one of them answers to a GET. */
-export const jsonOf = (route: OwnRoute, path: string, shown = snapshot()) =>
+export const jsonOf = (route: BuiltinRoute, path: string, shown = snapshot()) =>
   Effect.flatMap(answerOf(route, { path }, shown), (response) =>
     Effect.promise((): Promise<unknown> => response.json())
   )

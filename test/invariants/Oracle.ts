@@ -22,7 +22,7 @@ export class Trail {
   retries = 0
 }
 
-export class Witness {
+export class Oracle {
   /** What must never be, and was. */
   readonly broken: Array<string> = []
   readonly #gateway: Harness
@@ -55,7 +55,7 @@ export class Witness {
   }
 
   get #now(): number {
-    return this.#gateway.deadlines.now()
+    return this.#gateway.timers.now()
   }
 
   /** To be called right before a request comes. */
@@ -71,7 +71,7 @@ export class Witness {
 
   /** Whether a request could be given to a member at this moment; worked out from the state alone. */
   #eligible({ backend: { config, state }, capacity }: Member): boolean {
-    const { circuit, health, inflight, restUntil } = state
+    const { circuit, health, inflight, retryAfterUntil: restUntil } = state
     const isOut = health.standingAt(this.#now) === "out"
     const tryable = circuit.phase === "closed" || (this.#now >= circuit.openUntil && !circuit.trialRunning)
     return config.enabled && !isOut && this.#now >= restUntil && tryable && inflight < capacity
@@ -197,7 +197,7 @@ export class Witness {
     }
     this.expect(admission.active("default") === 0, () => `${admission.active("default")} permits are still held`)
     this.expect(admission.depth("default") === 0, () => `${admission.depth("default")} still wait`)
-    this.expect(watched.size === 0, () => `${watched.size} deadlines are still watched`)
+    this.expect(watched.size === 0, () => `${watched.size} timers are still watched`)
     this.expect(this.#begun === this.#ended, () => `${this.#begun} calls, but ${this.#ended} words on them`)
     const open = transport.exchanges.filter(({ state }) => state === "open").length
     this.expect(open === 0, () => `${open} exchanges are still open`)

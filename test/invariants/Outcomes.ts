@@ -2,7 +2,7 @@
 import type { UpstreamFailed } from "../../src/transport/UpstreamTransport.ts"
 import type { Reading } from "../proxy/Harness.ts"
 import type { Answer, Exchange, Step } from "../proxy/ScriptedTransport.ts"
-import type { Trail, Witness } from "./Oracle.ts"
+import type { Oracle, Trail } from "./Oracle.ts"
 import type { Plan, Visit } from "./Plan.ts"
 
 /** How a request ended, as its client saw it. */
@@ -45,7 +45,7 @@ const saysAll = (bytes: Buffer, choices: number, endedInOrder: boolean): boolean
 const committed = ({ reading, trail }: Done): Exchange | undefined =>
   trail.exchanges.findLast(({ request }) => request.backend.name === reading.headers["x-routed-node"])
 
-export const judgeOne = (done: Done, plan: Plan, witness: Witness): void => {
+export const judgeOne = (done: Done, plan: Plan, witness: Oracle): void => {
   const { ending, reading, trail, visit } = done
   const who = `request ${visit.index}`
   const must = (isTrue: boolean, otherwise: () => string) => witness.expect(isTrue, () => `${who} ${otherwise()}`)

@@ -4,7 +4,7 @@ import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import type { Question } from "../proxy/Harness.ts"
 import { answer, later, type Piece, refuse, reset, type Step, silence, stream } from "../proxy/ScriptedTransport.ts"
 import { sharedModel } from "./Oracle.ts"
-import { type Dice, makeDice } from "./SeededRandom.ts"
+import { makeSeededRandom, type SeededRandom } from "./SeededRandom.ts"
 
 /** One client. */
 export interface Visit {
@@ -44,7 +44,7 @@ const decode = Schema.decodeUnknownSync(GatewayConfig)
 const span = 3000
 
 export const planFor = (seed: number): Plan => {
-  const dice = makeDice(seed)
+  const dice = makeSeededRandom(seed)
   const { of, once, roll } = dice
   const backends = ["a", "b", "c", "d"].slice(0, 2 + roll(3))
   const rock = once(2) ? of("a", ...backends.slice(1)) : undefined
@@ -75,7 +75,7 @@ export const planFor = (seed: number): Plan => {
 }
 
 /** `shares`: all want the same model, and wait in the same line. */
-const visitFor = ({ of, once, roll }: Dice, index: number, shares: boolean): Visit => {
+const visitFor = ({ of, once, roll }: SeededRandom, index: number, shares: boolean): Visit => {
   const passedThrough = once(8)
   const method = passedThrough ? of("GET", "POST") : "POST"
   const streams = once(2)
@@ -112,7 +112,7 @@ interface Settings {
 
 /** Who serves which model is settled once, so that no reload takes a model away. */
 const settingsFor = (
-  { of, once }: Dice,
+  { of, once }: SeededRandom,
   backends: ReadonlyArray<string>,
   rock: string | undefined,
   count: number
@@ -130,7 +130,7 @@ const settingsFor = (
 
 const configFor = (
   { backends, hedges, models, strategy }: Settings,
-  dice: Dice,
+  dice: SeededRandom,
   rock: string | undefined
 ): GatewayConfig => {
   const { once, roll } = dice
@@ -184,7 +184,7 @@ const done = "data: [DONE]\n\n"
 
 const texts = ["Hello", "größe 🎉", "data: [DONE]", '"finish_reason":"stop"', "\n\ndata: [DONE]\n\n"]
 
-const stepFor = (dice: Dice, mood: Mood, asksForStream: boolean): Step => {
+const stepFor = (dice: SeededRandom, mood: Mood, asksForStream: boolean): Step => {
   const { of, once, roll } = dice
   if (mood === "rock" || (mood === "well" && !once(8)) || (mood === "mixed" && once(2)))
     return well(dice, asksForStream)
@@ -204,9 +204,9 @@ const stepFor = (dice: Dice, mood: Mood, asksForStream: boolean): Step => {
   return of(of(reset(), ...before), asksForStream ? badStream(dice) : badWhole(dice))
 }
 
-const slowly = ({ roll }: Dice, data: string | Uint8Array): Piece => later(`${roll(60)} millis`, data)
+const slowly = ({ roll }: SeededRandom, data: string | Uint8Array): Piece => later(`${roll(60)} millis`, data)
 
-const well = (dice: Dice, asksForStream: boolean): Step => {
+const well = (dice: SeededRandom, asksForStream: boolean): Step => {
   const { of, once, roll } = dice
   const after = `${roll(150)} millis` as const
   if (!asksForStream) return answer(200, ['{"choices":', slowly(dice, '[{"finish_reason":"stop"}]}')], { after })
@@ -217,7 +217,7 @@ const well = (dice: Dice, asksForStream: boolean): Step => {
 }
 
 /** Cut into chunks anywhere, in the middle of a character too. */
-const inPieces = (dice: Dice, text: string): ReadonlyArray<Piece> => {
+const inPieces = (dice: SeededRandom, text: string): ReadonlyArray<Piece> => {
   const bytes = Buffer.from(text, "utf8")
   const pieces: Array<Piece> = []
   for (let at = 0; at < bytes.length; ) {
@@ -229,7 +229,7 @@ const inPieces = (dice: Dice, text: string): ReadonlyArray<Piece> => {
 }
 
 /** Broken off, fallen silent or ended in order, at any byte. */
-const badStream = (dice: Dice): Step => {
+const badStream = (dice: SeededRandom): Step => {
   const { of, once, roll } = dice
   const text = [...texts.map((each) => event(each)), event("", "stop"), done].join("")
   const bytes = Buffer.from(text, "utf8")
@@ -240,7 +240,7 @@ const badStream = (dice: Dice): Step => {
 
 const large = Buffer.alloc(1_200_000, "x")
 
-const badWhole = (dice: Dice): Step => {
+const badWhole = (dice: SeededRandom): Step => {
   const { of, once } = dice
   const pieces = once(40) ? [large, slowly(dice, "x")] : ['{"a":', slowly(dice, "1")]
   return answer(200, pieces, { end: of<"cut" | "stall">("cut", "stall") })

@@ -1,6 +1,6 @@
 /** Everything random of one run, from its seed. */
 
-export interface Dice {
+export interface SeededRandom {
   /** A whole number from 0 to `sides - 1`. */
   readonly roll: (sides: number) => number
   /** Whether something happens that does so once in `sides` times. */
@@ -12,7 +12,7 @@ export interface Dice {
 }
 
 /** Mulberry32: neighbouring seeds have nothing in common. */
-export const makeDice = (seed: number): Dice => {
+export const makeSeededRandom = (seed: number): SeededRandom => {
   let state = Math.imul(seed, 0x9e37_79b1) >>> 0
   const next = (): number => {
     state = (state + 0x6d2b_79f5) >>> 0

@@ -6,7 +6,7 @@ import { Proxy } from "../../src/proxy/Proxy.ts"
 import { gatherServices } from "../../src/proxy/ProxyServices.ts"
 import { Harness, layerOf, type Reading } from "../proxy/Harness.ts"
 import { type Exchange, refuse, ScriptedTransport } from "../proxy/ScriptedTransport.ts"
-import { type Trail, Witness } from "./Oracle.ts"
+import { Oracle, type Trail } from "./Oracle.ts"
 import { type Done, type Ending, judgeOne, sayingOf } from "./Outcomes.ts"
 import { type Plan, planFor, type Visit } from "./Plan.ts"
 
@@ -29,7 +29,7 @@ export const runSeed = (seed: number): Effect.Effect<Verdict> => {
   })
   const program = Effect.gen(function* () {
     const gateway = new Harness(transport, yield* Proxy, yield* gatherServices)
-    const witness = new Witness(gateway, plan.hedges)
+    const witness = new Oracle(gateway, plan.hedges)
     onSend = (exchange) => witness.sent(exchange)
     transport.onHead = (exchange, { headers, status }) => {
       const rest = headers["retry-after-ms"]
@@ -60,16 +60,16 @@ interface Guest {
   readonly leavesAt: number
 }
 
-const happen = Effect.fnUntraced(function* (gateway: Harness, witness: Witness, plan: Plan, dead: Set<string>) {
+const happen = Effect.fnUntraced(function* (gateway: Harness, witness: Oracle, plan: Plan, dead: Set<string>) {
   const guests: Array<Guest> = []
   const dones: Array<Done> = []
-  const { deadlines, registry, transport } = gateway
+  const { timers, registry, transport } = gateway
 
   if (plan.hedges) warmUp(gateway)
 
   const arrive = Effect.fnUntraced(function* (visit: Visit) {
     const trail = witness.arriving(gateway.nextId)
-    const began = deadlines.now()
+    const began = timers.now()
     let reading: Reading | undefined
     const asking = gateway.request(visit.question, ({ headers }) => {
       const kept = trail.exchanges.findLast(({ request }) => request.backend.name === headers["x-routed-node"])
@@ -78,7 +78,7 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, witness: Witness, 
     const whole = Effect.onExit(asking, (exit) =>
       Effect.sync(() => {
         const eligible = trail.candidates === undefined ? [] : witness.eligible(trail.candidates)
-        const took = deadlines.now() - began
+        const took = timers.now() - began
         dones.push({ visit, trail, reading: reading ?? gateway.reading, ending: endingOf(exit), took, eligible })
       })
     )
@@ -89,7 +89,7 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, witness: Witness, 
 
   const leave = Effect.suspend(() =>
     Effect.forEach(
-      guests.filter(({ fiber, leavesAt }) => leavesAt <= deadlines.now() + 0.01 && fiber.pollUnsafe() === undefined),
+      guests.filter(({ fiber, leavesAt }) => leavesAt <= timers.now() + 0.01 && fiber.pollUnsafe() === undefined),
       ({ fiber, trail, visit }) =>
         Effect.andThen(
           Fiber.interrupt(fiber),
@@ -121,7 +121,7 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, witness: Witness, 
     .toSorted((one, other) => one.at - other.at)
 
   for (const { at, effect } of happenings) {
-    yield* TestClock.adjust(Math.max(0, at - deadlines.now()))
+    yield* TestClock.adjust(Math.max(0, at - timers.now()))
     yield* effect
   }
   // Nobody has so much patience that it could take longer.
@@ -155,7 +155,7 @@ const endingOf = (exit: Exit.Exit<unknown, GatewayError>): Ending => {
 }
 
 /** Backends are blamed, and trusted, for exactly what they did. */
-const judgeBlame = (dones: ReadonlyArray<Done>, witness: Witness): void => {
+const judgeBlame = (dones: ReadonlyArray<Done>, witness: Oracle): void => {
   const sayings = dones.flatMap((done) =>
     done.trail.exchanges.map((exchange) => ({ name: exchange.request.backend.name, ...sayingOf(exchange, done) }))
   )

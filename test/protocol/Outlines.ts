@@ -1,17 +1,17 @@
 /** Bodies that were read, for tests of what is made of them. */
 import { Pieces } from "../../src/domain/Bytes.ts"
 import { type Edit, edited } from "../../src/protocol/BodyEdit.ts"
-import { Outline } from "../../src/protocol/BodyOutline.ts"
+import { BodyOutline } from "../../src/protocol/BodyOutline.ts"
 import { readBodyAtOnce } from "../../src/protocol/BodyReading.ts"
 
-export const outlineOf = (body: object | string): Outline => {
+export const outlineOf = (body: object | string): BodyOutline => {
   const read = readBodyAtOnce(Buffer.from(typeof body === "string" ? body : JSON.stringify(body)))
-  if (!(read instanceof Outline)) throw new Error(read.message)
+  if (!(read instanceof BodyOutline)) throw new Error(read.message)
   return read
 }
 
 /** What edits make of a body. */
-export const editedText = (outline: Outline, edits: ReadonlyArray<Edit>): string => {
+export const editedText = (outline: BodyOutline, edits: ReadonlyArray<Edit>): string => {
   const body = edited(outline.bytes, edits)
   return (body instanceof Pieces ? Buffer.concat(body.all) : body).toString("utf8")
 }

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import type { Dialect } from "../../src/protocol/Endpoint.ts"
-import { EndJudge } from "../../src/protocol/StreamEndDetector.ts"
+import { StreamEndDetector } from "../../src/protocol/StreamEndDetector.ts"
 import { holdsFor } from "../Property.ts"
 import {
   chatEvents,
@@ -19,7 +19,7 @@ import {
 const plain: Writing = { newline: "\n", lead: "data: ", spaced: false }
 
 const judged = ({ bytes, choices, dialect }: Streamed, sizes: ReadonlyArray<number> = []) => {
-  const judge = new EndJudge(dialect, choices)
+  const judge = new StreamEndDetector(dialect, choices)
   for (const piece of split(bytes, sizes)) judge.push(piece)
   return judge
 }
@@ -136,7 +136,7 @@ describe("a chat stream", () => {
   })
 
   it("is not finished by two broken lines that would make a reason together", () => {
-    const judge = new EndJudge("chat", 1)
+    const judge = new StreamEndDetector("chat", 1)
     judge.push(Buffer.from('data: {"finish_reason":"'))
     judge.push(Buffer.from("\ndata: {}\n\n"))
     assert.strictEqual(judge.verdict(), "truncated")
@@ -161,7 +161,7 @@ describe("a chat stream", () => {
   })
 
   it("has an output with its first event that says something, however slowly it comes", () => {
-    const judge = new EndJudge("chat", 1)
+    const judge = new StreamEndDetector("chat", 1)
     for (const byte of `: hello\n\n${role}`) judge.push(Buffer.from(byte))
     assert.deepStrictEqual([judge.hasEvents, judge.hasOutput], [true, false])
     const word = event(chatEvents.content("Hello"), plain)
@@ -339,7 +339,7 @@ describe("any stream", () => {
     holdsFor(
       fc.tuple(streams, sizes),
       ([stream, cuts]) => {
-        const facts = (judge: EndJudge) => ({
+        const facts = (judge: StreamEndDetector) => ({
           verdict: judge.verdict(),
           outputs: judge.outputs,
           hasOutput: judge.hasOutput,

@@ -25,9 +25,9 @@ describe("another backend answers", () => {
   ])("when one $what", ({ blamed, fault }) =>
     withGateway({ script: { a: [fault], b: [well] } }, (gateway) =>
       Effect.gen(function* () {
-        const begin = gateway.deadlines.now()
+        const begin = gateway.timers.now()
         const { headers, status, text } = yield* gateway.ask()
-        assert.isAtMost(gateway.deadlines.now() - begin, 30, "at once")
+        assert.isAtMost(gateway.timers.now() - begin, 30, "at once")
         assert.strictEqual(status, 200)
         assert.strictEqual(text, '{"ok":true}')
         assert.strictEqual(headers["x-routed-node"], "b")
@@ -299,7 +299,7 @@ describe("when everything fails", () => {
       },
       (gateway) =>
         Effect.gen(function* () {
-          gateway.state("b").restUntil = gateway.deadlines.now() + 200
+          gateway.state("b").retryAfterUntil = gateway.timers.now() + 200
           assert.strictEqual((yield* gateway.ask()).status, 200)
           assert.strictEqual(gateway.transport.asked, "acab")
         })

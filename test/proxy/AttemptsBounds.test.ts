@@ -18,11 +18,11 @@ describe("a backend that has no stand-in", () => {
       (gateway) =>
         Effect.gen(function* () {
           const times: Array<number> = []
-          const begin = gateway.deadlines.now()
+          const begin = gateway.timers.now()
           const fiber = yield* gateway.start(gateway.request())
           for (let i = 1; i <= 5; i++) {
             yield* gateway.passUntil(() => gateway.transport.exchanges.length >= i)
-            times.push(gateway.deadlines.now() - begin)
+            times.push(gateway.timers.now() - begin)
           }
           assert.strictEqual((yield* gateway.join(fiber)).status, 200)
           const gaps = times.slice(1).map((at, i) => at - (times[i] ?? 0))
@@ -47,12 +47,12 @@ describe("a backend that has no stand-in", () => {
       },
       (gateway) =>
         Effect.gen(function* () {
-          const begin = gateway.deadlines.now()
+          const begin = gateway.timers.now()
           assert.strictEqual((yield* gateway.ask()).status, 200)
-          assert.isAtLeast(gateway.deadlines.now() - begin, 1000)
-          const again = gateway.deadlines.now()
+          assert.isAtLeast(gateway.timers.now() - begin, 1000)
+          const again = gateway.timers.now()
           assert.strictEqual((yield* gateway.ask()).status, 429)
-          assert.isAtMost(gateway.deadlines.now() - again, 50)
+          assert.isAtMost(gateway.timers.now() - again, 50)
           const error = yield* gateway.refusal()
           assert.deepStrictEqual([error.status, error.code], [503, "no_healthy_backend"])
           assert.isAtMost(Math.abs((error.retryAfter ?? 0) - 60), 1)
@@ -74,7 +74,7 @@ describe("a storm of failures", () => {
       (gateway) =>
         Effect.gen(function* () {
           for (let i = 0; i < 150; i++) assert.strictEqual((yield* gateway.ask()).status, 503)
-          assert.isBelow(gateway.deadlines.now(), 9000)
+          assert.isBelow(gateway.timers.now(), 9000)
           assert.strictEqual(gateway.transport.exchanges.length, 150 + 100)
         })
     )
@@ -205,10 +205,10 @@ describe("the client's deadline", () => {
   it.effect("is not spent on further attempts that could not end before it", () =>
     withGateway({ script: { a: [answer(500)], b: [silence] } }, (gateway) =>
       Effect.gen(function* () {
-        const begin = gateway.deadlines.now()
+        const begin = gateway.timers.now()
         const error = yield* gateway.refusal({ headers: { "x-weir-timeout": "500ms" } })
         assert.strictEqual(error.code, "deadline_exceeded")
-        assert.isAtMost(gateway.deadlines.now() - begin, 530)
+        assert.isAtMost(gateway.timers.now() - begin, 530)
         assert.deepStrictEqual([gateway.state("a").failures, gateway.state("b").failures], [0, 0])
       })
     )
@@ -219,9 +219,9 @@ describe("the client's deadline", () => {
       { script: { a: [answer(500, "oops")] }, pool: { retry: { attempts: 5, initialDelay: "1s", maxDelay: "5s" } } },
       (gateway) =>
         Effect.gen(function* () {
-          const begin = gateway.deadlines.now()
+          const begin = gateway.timers.now()
           const outcome = yield* Effect.result(gateway.ask({ headers: { "x-weir-timeout": "300ms" } }))
-          assert.isAtMost(gateway.deadlines.now() - begin, 330)
+          assert.isAtMost(gateway.timers.now() - begin, 330)
           assert.isTrue(
             outcome._tag === "Failure" ? outcome.failure.code === "deadline_exceeded" : outcome.success.status === 500
           )

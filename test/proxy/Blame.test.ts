@@ -223,7 +223,7 @@ describe("what goes by path", () => {
         for (const name of ["a", "b"]) {
           const { circuit, failures, health, outcomes } = gateway.state(name)
           assert.deepStrictEqual([failures, circuit.phase, health.standing], [0, "closed", "first"])
-          assert.strictEqual(outcomes.failures(gateway.deadlines.now()), 0)
+          assert.strictEqual(outcomes.failures(gateway.timers.now()), 0)
         }
       })
     )
@@ -267,7 +267,7 @@ describe("x-should-retry", () => {
       Effect.gen(function* () {
         for (const path of ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings", "/api/chat"]) {
           assert.strictEqual((yield* gateway.ask({ path })).headers["x-should-retry"], expected)
-          for (const name of ["a", "b"]) gateway.state(name).restUntil = 0
+          for (const name of ["a", "b"]) gateway.state(name).retryAfterUntil = 0
         }
       })
     )

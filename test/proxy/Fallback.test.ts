@@ -52,10 +52,10 @@ describe("another model stands in", () => {
   it.effect("at once, though the first one's backend asked for no more than a short rest", () =>
     withGateway(setting({ m: [answer(429, "", { headers: { "retry-after": "1" } })], n: [well("N")] }), (gateway) =>
       Effect.gen(function* () {
-        const begin = gateway.deadlines.now()
+        const begin = gateway.timers.now()
         yield* ask(gateway)
         yield* ask(gateway)
-        assert.isAtMost(gateway.deadlines.now() - begin, 50)
+        assert.isAtMost(gateway.timers.now() - begin, 50)
         assert.strictEqual(modelsAsked(gateway), "MNN")
       })
     )
@@ -64,7 +64,7 @@ describe("another model stands in", () => {
   it.effect("when nobody is there who could serve the first one, and is all that was asked", () =>
     withGateway(setting({ m: [well("M")], n: [well("N")] }), (gateway) =>
       Effect.gen(function* () {
-        gateway.state("m").restUntil = Number.POSITIVE_INFINITY
+        gateway.state("m").retryAfterUntil = Number.POSITIVE_INFINITY
         const { headers, status } = yield* ask(gateway)
         assert.deepStrictEqual([status, headers["x-weir-attempts"], modelsAsked(gateway)], [200, "1", "N"])
       })
@@ -216,12 +216,12 @@ describe("no other model stands in", () => {
           const late = yield* gateway.refusal({ body: { model: "M" } })
           assert.strictEqual(late.code, "upstream_timeout")
           assert.strictEqual(gateway.transport.asked, "m")
-          gateway.state("m").restUntil = Number.POSITIVE_INFINITY
-          const begin = gateway.deadlines.now()
+          gateway.state("m").retryAfterUntil = Number.POSITIVE_INFINITY
+          const begin = gateway.timers.now()
           const over = yield* gateway.refusal({ body: { model: "M" }, headers: { "x-weir-timeout": "1s" } })
           assert.strictEqual(over.code, "deadline_exceeded")
           assert.strictEqual(gateway.transport.asked, "mn")
-          assert.isAtMost(gateway.deadlines.now() - begin, 1100)
+          assert.isAtMost(gateway.timers.now() - begin, 1100)
         })
     )
   )

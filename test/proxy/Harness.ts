@@ -11,7 +11,7 @@ import { type BodySink, type Payload, Proxy, type ProxyResponse, RequestReport }
 import { gatherServices, type ProxyServices } from "../../src/proxy/ProxyServices.ts"
 import type { BackendState, Registry } from "../../src/registry/Registry.ts"
 import type { Admission } from "../../src/resilience/Admission.ts"
-import type { Deadlines, Timed } from "../../src/resilience/Timers.ts"
+import type { Timed, Timers } from "../../src/resilience/Timers.ts"
 import { Exposition, Metrics, Tracing } from "../../src/telemetry/Telemetry.ts"
 import type { UpstreamBody } from "../../src/transport/UpstreamTransport.ts"
 import { type Script, ScriptedTransport } from "./ScriptedTransport.ts"
@@ -37,11 +37,11 @@ const configOf = ({ backends, more, pool, script }: Setting): GatewayConfig => {
   })
 }
 
-/** What the deadlines watch now. */
-const watchedBy = (deadlines: Deadlines["Service"]): ReadonlySet<Timed> => {
+/** What the timers watch now. */
+const watchedBy = (timers: Timers["Service"]): ReadonlySet<Timed> => {
   const watched = new Set<Timed>()
-  const { add, remove } = deadlines
-  Object.assign(deadlines, {
+  const { add, remove } = timers
+  Object.assign(timers, {
     add: (timed: Timed) => {
       watched.add(timed)
       add(timed)
@@ -122,7 +122,7 @@ export class Harness {
 
   constructor(transport: ScriptedTransport, proxy: Proxy["Service"], services: ProxyServices) {
     this.transport = transport
-    this.watched = watchedBy(services.deadlines)
+    this.watched = watchedBy(services.timers)
     this.proxy = proxy
     this.services = services
   }
@@ -135,8 +135,8 @@ export class Harness {
     return this.services.admission
   }
 
-  get deadlines(): Deadlines["Service"] {
-    return this.services.deadlines
+  get timers(): Timers["Service"] {
+    return this.services.timers
   }
 
   state(name: string): BackendState {
@@ -153,7 +153,7 @@ export class Harness {
   /** A whole request, from its arrival to the last byte of its answer. Time must pass for it. */
   request(question: Question = {}, onAnswer: (response: ProxyResponse) => void = () => {}) {
     return Effect.suspend(() => {
-      const report = new RequestReport(this.deadlines.now())
+      const report = new RequestReport(this.timers.now())
       const reading = new Reading(report)
       this.reading = reading
       return this.proxy.handle(this.#asRequest(question, report), (response) => {
@@ -195,11 +195,11 @@ export class Harness {
 
   /** Lets time pass until something is true: in small steps at first, in larger ones when it takes long. */
   passUntil(isTrue: () => boolean): Effect.Effect<void> {
-    const begin = this.deadlines.now()
+    const begin = this.timers.now()
     return Effect.gen({ self: this }, function* () {
       yield* TestClock.adjust(0)
       while (!isTrue()) {
-        const passed = this.deadlines.now() - begin
+        const passed = this.timers.now() - begin
         if (passed > 600_000) assert.fail(`not within ten minutes: ${String(isTrue)}`)
         yield* TestClock.adjust(passed < 3000 ? "10 millis" : "100 millis")
       }
@@ -232,7 +232,7 @@ export class Harness {
     }
     assert.strictEqual(this.admission.active("default"), 0, "permits")
     assert.strictEqual(this.admission.depth("default"), 0, "waiting")
-    assert.strictEqual(this.watched.size, 0, "watched deadlines")
+    assert.strictEqual(this.watched.size, 0, "watched timers")
     assert.notInclude(this.transport.ends, "open", "exchanges")
   }
 }
@@ -252,11 +252,11 @@ const receive = (response: ProxyResponse, reading: Reading, socket: Duplex | und
     return Effect.void
   }
   const sink: BodySink = {
-    take: (piece) => {
+    write: (piece) => {
       reading.text += Buffer.from(piece).toString("latin1")
       return true
     },
-    onceReady: () => {}
+    onDrain: () => {}
   }
   return Effect.catch(body(sink), () =>
     Effect.sync(() => {

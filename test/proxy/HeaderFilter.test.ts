@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { downwardHeaders, upwardHeaders } from "../../src/proxy/HeaderFilter.ts"
+import { toClient, toUpstream } from "../../src/proxy/HeaderFilter.ts"
 import { holdsFor } from "../Property.ts"
 
 type Pair = readonly [name: string, value: string]
@@ -9,7 +9,7 @@ const up = (
   pairs: ReadonlyArray<Pair>,
   options: { readable?: boolean; userAgent?: string } = {}
 ): ReadonlyArray<Pair> => {
-  const flat = upwardHeaders(pairs.flat(), {
+  const flat = toUpstream(pairs.flat(), {
     readable: options.readable ?? true,
     requestId: "r-1",
     userAgent: options.userAgent
@@ -122,20 +122,20 @@ describe("on the way up", () => {
 
 describe("on the way down", () => {
   it("everything else passes, repeated headers joined", () => {
-    const { cookies, headers } = downwardHeaders({ "content-type": "a/b", "x-a": ["1", "2"], "openai-model": "m" })
+    const { cookies, headers } = toClient({ "content-type": "a/b", "x-a": ["1", "2"], "openai-model": "m" })
     assert.deepStrictEqual(headers, { "content-type": "a/b", "x-a": "1, 2", "openai-model": "m" })
     assert.deepStrictEqual(cookies, [])
   })
 
   it("cookies are never joined", () => {
-    const { cookies, headers } = downwardHeaders({ "set-cookie": ["a=1; Expires=Wed, 21 Oct", "b=2"] })
+    const { cookies, headers } = toClient({ "set-cookie": ["a=1; Expires=Wed, 21 Oct", "b=2"] })
     assert.deepStrictEqual(cookies, ["a=1; Expires=Wed, 21 Oct", "b=2"])
     assert.deepStrictEqual(headers, {})
-    assert.deepStrictEqual(downwardHeaders({ "set-cookie": "a=1" }).cookies, ["a=1"])
+    assert.deepStrictEqual(toClient({ "set-cookie": "a=1" }).cookies, ["a=1"])
   })
 
   it("what is between two neighbours ends here, with all that Connection names", () => {
-    const { headers } = downwardHeaders({
+    const { headers } = toClient({
       connection: "Keep-Alive, X-Secret",
       "keep-alive": "timeout=5",
       "x-secret": "1",
@@ -145,14 +145,14 @@ describe("on the way down", () => {
       x: "1"
     })
     assert.deepStrictEqual(headers, { x: "1" })
-    assert.deepStrictEqual(downwardHeaders({ connection: ["close", "X-A"], "x-a": "1", "x-b": "2" }).headers, {
+    assert.deepStrictEqual(toClient({ connection: ["close", "X-A"], "x-a": "1", "x-b": "2" }).headers, {
       "x-b": "2"
     })
   })
 
   it("the backend does not say who it is, nor speak in the gateway's name", () => {
     const names = ["server", "x-request-id", "x-routed-node", "x-weir-attempts", "x-weir-sticky"]
-    assert.deepStrictEqual(downwardHeaders(Object.fromEntries(names.map((name) => [name, "x"]))).headers, {})
+    assert.deepStrictEqual(toClient(Object.fromEntries(names.map((name) => [name, "x"]))).headers, {})
   })
 })
 
@@ -223,7 +223,7 @@ describe("whatever headers come", () => {
       ({ all, named }) => {
         const upstream = Object.fromEntries(all.map(([name, value]) => [name.toLowerCase(), value]))
         const expected = Object.entries(upstream).filter(([name]) => !down.has(name) && !named.has(name))
-        assert.deepStrictEqual(Object.entries(downwardHeaders(upstream).headers), expected)
+        assert.deepStrictEqual(Object.entries(toClient(upstream).headers), expected)
       },
       1000
     )

@@ -56,10 +56,10 @@ describe("a request that takes longer than most", () => {
     return withGateway(setting({ a: [...spread, silence], b: [took(10)] }, { after, maxRatio: 1 }), (gateway) =>
       Effect.gen(function* () {
         for (const _ of spread) {
-          gateway.state("b").restUntil = Number.POSITIVE_INFINITY
+          gateway.state("b").retryAfterUntil = Number.POSITIVE_INFINITY
           yield* gateway.ask()
         }
-        gateway.state("b").restUntil = 0
+        gateway.state("b").retryAfterUntil = 0
         yield* TestClock.adjust("2 seconds")
         const fiber = yield* gateway.start(gateway.request())
         yield* TestClock.adjust(wait - 1)
@@ -184,7 +184,7 @@ describe("nobody is asked beside the first", () => {
 
   never("where the pool has no hedging", { script: { a: [...usual, slow], b: [took(1)] } })
   never("where the other is not well", scene(slow, [took(1)]), (gateway) => {
-    gateway.state("b").setBackUntil = Number.POSITIVE_INFINITY
+    gateway.state("b").ejectedUntil = Number.POSITIVE_INFINITY
   })
   never(
     "where the other has a failure of which it is not known yet whose fault it is",
@@ -194,10 +194,10 @@ describe("nobody is asked beside the first", () => {
     }
   )
   never("where the other refused a request for this model a while ago", scene(slow, [took(1)]), (gateway) => {
-    gateway.state("b").refused("m", gateway.deadlines.now())
+    gateway.state("b").refused("m", gateway.timers.now())
   })
   never("where the other rests", scene(slow, [took(1)]), (gateway) => {
-    gateway.state("b").restUntil = Number.POSITIVE_INFINITY
+    gateway.state("b").retryAfterUntil = Number.POSITIVE_INFINITY
   })
   never("where the budget is used up", scene(slow, [took(1)], { maxRatio: 0.001 }))
   never(
@@ -227,7 +227,7 @@ describe("nobody is asked beside the first", () => {
     withGateway(scene(slow, [silence]), (gateway) =>
       Effect.gen(function* () {
         yield* learn(gateway)
-        gateway.state("a").restUntil = gateway.deadlines.now() + 1
+        gateway.state("a").retryAfterUntil = gateway.timers.now() + 1
         const others = yield* Effect.forEach([1, 2], () => gateway.start(gateway.request()))
         yield* TestClock.adjust("2 millis")
         yield* gateway.ask()
@@ -246,14 +246,14 @@ describe("nobody is asked beside the first", () => {
       ),
       (gateway) =>
         Effect.gen(function* () {
-          gateway.state("c").restUntil = Number.POSITIVE_INFINITY
+          gateway.state("c").retryAfterUntil = Number.POSITIVE_INFINITY
           yield* learn(gateway)
-          gateway.state("a").restUntil = gateway.deadlines.now() + 1
+          gateway.state("a").retryAfterUntil = gateway.timers.now() + 1
           const busy = yield* gateway.start(gateway.request())
           yield* TestClock.adjust("2 millis")
           yield* gateway.ask()
           assert.strictEqual(askedOf(gateway, "b"), 1, "it has as much to do")
-          gateway.state("c").restUntil = 0
+          gateway.state("c").retryAfterUntil = 0
           const { text } = yield* gateway.ask()
           assert.deepStrictEqual([text, askedOf(gateway, "b")], ["third", 1], "b comes before c, and has no time")
           yield* Fiber.interrupt(busy)

@@ -23,7 +23,7 @@ const sayBusy = (gateway: Harness, headers: Readonly<Record<string, string>>) =>
 }
 
 const open = (gateway: Harness, name: string) =>
-  Object.assign(gateway.state(name).circuit, { phase: "open", openUntil: gateway.deadlines.now() + 600_000 })
+  Object.assign(gateway.state(name).circuit, { phase: "open", openUntil: gateway.timers.now() + 600_000 })
 
 describe("where every backend is out, the least bad is asked", () => {
   const reasons: ReadonlyArray<{
@@ -34,7 +34,7 @@ describe("where every backend is out, the least bad is asked", () => {
     { what: "its circuit is open", happen: (gateway) => Effect.sync(() => open(gateway, "a")) },
     {
       what: "it rests without having asked for it",
-      happen: (gateway) => Effect.sync(() => gateway.state("a").rest(gateway.deadlines.now() + 600_000, false))
+      happen: (gateway) => Effect.sync(() => gateway.state("a").rest(gateway.timers.now() + 600_000, false))
     },
     { what: "its probes are answered with 429", happen: (gateway) => sayBusy(gateway, {}) },
     {
@@ -44,7 +44,7 @@ describe("where every backend is out, the least bad is asked", () => {
           killProbes(gateway, "a"),
           Effect.sync(() => {
             open(gateway, "a")
-            gateway.state("a").rest(gateway.deadlines.now() + 600_000, false)
+            gateway.state("a").rest(gateway.timers.now() + 600_000, false)
           })
         )
     }
@@ -140,7 +140,7 @@ describe("a backend is not asked as a last resort", () => {
     },
     {
       what: "that asked for its rest",
-      happen: (gateway) => gateway.state("a").rest(gateway.deadlines.now() + 600_000, true)
+      happen: (gateway) => gateway.state("a").rest(gateway.timers.now() + 600_000, true)
     }
   ]
   it.effect.each(cases)("$what", ({ happen, probe, setting }) =>

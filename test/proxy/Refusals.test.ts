@@ -279,7 +279,7 @@ describe("the time in the queue", () => {
         Effect.gen(function* () {
           const state = gateway.state("a")
           state.inflight++
-          const begin = gateway.deadlines.now()
+          const begin = gateway.timers.now()
           const fiber = yield* gateway.start(Effect.result(gateway.request()))
           yield* TestClock.adjust("6 seconds")
           state.inflight--
@@ -288,7 +288,7 @@ describe("the time in the queue", () => {
           state.inflight++
           yield* gateway.join(fiber)
           state.inflight--
-          assert.isAtMost(gateway.deadlines.now() - begin, 10_500)
+          assert.isAtMost(gateway.timers.now() - begin, 10_500)
         })
     )
   )

@@ -1,7 +1,7 @@
 /** How long a request may take, in every phase of it, and who is to blame when it takes longer. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { Flight } from "../../src/proxy/RequestState.ts"
+import { RequestState } from "../../src/proxy/RequestState.ts"
 import { makeCandidates } from "../../src/routing/Candidates.ts"
 import { Lease } from "../../src/scheduler/Scheduler.ts"
 import { type Harness, type Question, withGateway } from "./Harness.ts"
@@ -15,9 +15,9 @@ const streamed: Question = { body: { stream: true } }
 /** How many virtual milliseconds something takes. */
 const timed = <A, E>(gateway: Harness, effect: Effect.Effect<A, E>) =>
   Effect.gen(function* () {
-    const begin = gateway.deadlines.now()
+    const begin = gateway.timers.now()
     const result = yield* effect
-    return { result, took: gateway.deadlines.now() - begin }
+    return { result, took: gateway.timers.now() - begin }
   })
 
 /** Deadlines are met to 20 ms, and time passes in steps of 10. */
@@ -231,11 +231,11 @@ describe("a flight", () => {
       method: "POST",
       trace: undefined
     }
-    const flight = new Flight(gateway.services, options)
-    const lease = gateway.services.scheduler.pick(flight, gateway.deadlines.now())
+    const flight = new RequestState(gateway.services, options)
+    const lease = gateway.services.scheduler.pick(flight, gateway.timers.now())
     assert.instanceOf(lease, Lease)
-    const attempt = flight.board(lease)
-    flight.depart(attempt)
+    const attempt = flight.openAttempt(lease)
+    flight.sent(attempt)
     return { flight, attempt }
   }
 
@@ -244,10 +244,10 @@ describe("a flight", () => {
       Effect.sync(() => {
         const flights = [boarded(gateway), boarded(gateway)]
         assert.strictEqual(gateway.state("a").inflight, 2)
-        flights[0]?.flight.land()
-        flights[0]?.flight.land()
+        flights[0]?.flight.release()
+        flights[0]?.flight.release()
         assert.strictEqual(gateway.state("a").inflight, 1)
-        flights[1]?.flight.land()
+        flights[1]?.flight.release()
       })
     )
   )
@@ -256,12 +256,12 @@ describe("a flight", () => {
     withGateway({ script: { a: [well] } }, (gateway) =>
       Effect.sync(() => {
         const { attempt, flight } = boarded(gateway)
-        attempt.judge("failure")
-        attempt.judge("failure")
-        attempt.judge("success")
-        flight.land()
+        attempt.recordOutcome("failure")
+        attempt.recordOutcome("failure")
+        attempt.recordOutcome("success")
+        flight.release()
         assert.strictEqual(gateway.state("a").failures, 1)
-        assert.strictEqual(gateway.state("a").outcomes.failures(gateway.deadlines.now()), 1)
+        assert.strictEqual(gateway.state("a").outcomes.failures(gateway.timers.now()), 1)
       })
     )
   )

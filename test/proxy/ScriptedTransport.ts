@@ -6,7 +6,7 @@
 import type { Duplex } from "node:stream"
 import { Clock, Deferred, Duration, Effect, Layer } from "effect"
 import { type Chunks, Pieces } from "../../src/domain/Bytes.ts"
-import { pourByReading } from "../../src/transport/Pipe.ts"
+import { pipeByReading } from "../../src/transport/Pipe.ts"
 import {
   type Abort,
   BodyEnd,
@@ -126,7 +126,7 @@ export class Exchange {
       headers: step.headers,
       read,
       wake: () => this.#wake(),
-      pour: pourByReading(read),
+      pipe: pipeByReading(read),
       cancel: this.cancel,
       socket: step.socket
     }

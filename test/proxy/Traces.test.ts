@@ -4,7 +4,7 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import type { Dialect } from "../../src/protocol/Endpoint.ts"
-import { EndJudge } from "../../src/protocol/StreamEndDetector.ts"
+import { StreamEndDetector } from "../../src/protocol/StreamEndDetector.ts"
 import { holdsFor } from "../Property.ts"
 import { split } from "../protocol/EventStreams.ts"
 
@@ -52,7 +52,7 @@ const real: ReadonlyArray<Real> = [
 ]
 
 const judged = (bytes: Buffer, { choices, dialect }: Pick<Real, "choices" | "dialect">, sizes: Array<number> = []) => {
-  const judge = new EndJudge(dialect, choices)
+  const judge = new StreamEndDetector(dialect, choices)
   for (const piece of split(bytes, sizes)) judge.push(piece)
   return judge
 }
@@ -77,7 +77,13 @@ describe.each(real)("a real engine's stream: $name", (each) => {
   })
 
   it("is judged the same however the network cuts it", () => {
-    const facts = (judge: EndJudge) => [judge.verdict(), judge.saidAll, judge.outputs, judge.atLineEnd, judge.usage()]
+    const facts = (judge: StreamEndDetector) => [
+      judge.verdict(),
+      judge.saidAll,
+      judge.outputs,
+      judge.atLineEnd,
+      judge.usage()
+    ]
     const whole = facts(judged(bytes, each))
     holdsFor(
       fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 20 }),

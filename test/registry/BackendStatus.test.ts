@@ -28,7 +28,7 @@ describe("a backend's state as people see it", () => {
       const { entry } = yield* lone({ maxConcurrency: 1 })
       const { state } = entry
       state.inflight = 1
-      state.restUntil = 100
+      state.retryAfterUntil = 100
       state.circuit.phase = "open"
       state.health.probed("misconfigured", limits, 0, 0)
       assert.strictEqual(statusOf(entry, 0), "misconfigured")
@@ -39,7 +39,7 @@ describe("a backend's state as people see it", () => {
     Effect.gen(function* () {
       const { entry } = yield* lone()
       entry.state.health.probed("healthy", limits, 0, 0)
-      entry.state.restUntil = 5000
+      entry.state.retryAfterUntil = 5000
       assert.strictEqual(statusOf(entry, 4999), "rate_limited")
       assert.strictEqual(statusOf(entry, 5000), "healthy")
     })

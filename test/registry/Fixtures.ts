@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { type GatewayConfig, parseGatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { BackendState } from "../../src/registry/BackendState.ts"
-import { Scoreboard } from "../../src/registry/LoadColumns.ts"
+import { LoadColumns } from "../../src/registry/LoadColumns.ts"
 import {
   type BackendEntry,
   type Member,
@@ -15,8 +15,8 @@ export const configOf = (input: unknown): Effect.Effect<GatewayConfig> => Effect
 
 export const snapshotOf = (input: unknown): Effect.Effect<Snapshot> =>
   Effect.map(configOf(input), (config) => {
-    const board = new Scoreboard()
-    return makeSnapshot(config, 1, ({ name }) => new BackendState(name, board))
+    const columns = new LoadColumns()
+    return makeSnapshot(config, 1, ({ name }) => new BackendState(name, columns))
   })
 
 /** A backend named `a`, the only one of a pool named `p`. */

@@ -1,41 +1,41 @@
 import { assert, describe, it } from "@effect/vitest"
 import { BackendState } from "../../src/registry/BackendState.ts"
-import { Scoreboard } from "../../src/registry/LoadColumns.ts"
+import { LoadColumns } from "../../src/registry/LoadColumns.ts"
 import { collectUntil } from "../Garbage.ts"
 
 describe("the scoreboard", () => {
   it("keeps apart what is true of each backend, however many there are", () => {
-    const board = new Scoreboard()
+    const columns = new LoadColumns()
     const states = Array.from({ length: 100 }, (_, index) => {
-      const state = new BackendState(`n${index}`, board)
+      const state = new BackendState(`n${index}`, columns)
       state.inflight = index
       state.latency.record(index * 10, 0)
-      state.backAt = -index
+      state.recoveredAt = -index
       return state
     })
-    for (const [index, { backAt, inflight, latency, seat }] of states.entries()) {
-      assert.deepStrictEqual([inflight, latency.average, backAt], [index, index * 10, -index])
-      assert.deepStrictEqual([board.inflight[seat], board.latency[seat]], [index, index * 10])
+    for (const [index, { recoveredAt: recoveredAt, inflight, latency, slot }] of states.entries()) {
+      assert.deepStrictEqual([inflight, latency.average, recoveredAt], [index, index * 10, -index])
+      assert.deepStrictEqual([columns.inflight[slot], columns.latency[slot]], [index, index * 10])
     }
   })
 
-  it("gives a seat to somebody else when nobody has its backend any more, and clean", async () => {
-    const board = new Scoreboard()
-    const stays = new BackendState("stays", board)
+  it("gives a slot to somebody else when nobody has its backend any more, and clean", async () => {
+    const columns = new LoadColumns()
+    const stays = new BackendState("stays", columns)
     const free = ((gone: BackendState) => {
       gone.inflight = 7
       gone.latency.record(50, 0)
-      gone.backAt = 9
-      return gone.seat
-    })(new BackendState("gone", board))
-    const seats: Array<number> = []
+      gone.recoveredAt = 9
+      return gone.slot
+    })(new BackendState("gone", columns))
+    const slots: Array<number> = []
     const isReused = () => {
-      seats.push(new BackendState("new", board).seat)
-      return seats.includes(free)
+      slots.push(new BackendState("new", columns).slot)
+      return slots.includes(free)
     }
     assert.isTrue(await collectUntil(isReused))
-    assert.deepStrictEqual([board.inflight[free], board.latency[free]], [0, 0])
-    assert.strictEqual(board.backAt[free], Number.NEGATIVE_INFINITY)
-    assert.notInclude(seats, stays.seat)
+    assert.deepStrictEqual([columns.inflight[free], columns.latency[free]], [0, 0])
+    assert.strictEqual(columns.recoveredAt[free], Number.NEGATIVE_INFINITY)
+    assert.notInclude(slots, stays.slot)
   })
 })

@@ -118,7 +118,7 @@ describe("a change that changes nothing", () => {
         Effect.gen(function* () {
           let looked = 0
           const commit = () => Effect.sync(() => void looked++)
-          yield* registry.takePart(() => Effect.succeed({ commit, abort: Effect.void }))
+          yield* registry.participate(() => Effect.succeed({ commit, abort: Effect.void }))
           const before = registry.current()
           assert.strictEqual(yield* registry.apply(yield* configOf({ backends: [one] })), before)
           assert.strictEqual(looked, 1)
@@ -148,7 +148,7 @@ describe("whoever takes part in changes", () => {
   const part =
     (log: Array<string>, name: string, refuses = false) =>
     (registry: Registry["Service"]) =>
-      registry.takePart(({ backends }) =>
+      registry.participate(({ backends }) =>
         Effect.suspend(() => {
           log.push(`${name} prepares ${backends.length}`)
           if (refuses) return Effect.fail(new ChangeRefused({ problems: [{ path: name, message: "cannot" }] }))

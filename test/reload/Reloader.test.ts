@@ -86,7 +86,7 @@ describe("a reload", () => {
       Effect.scoped(
         Effect.gen(function* () {
           const problems = [{ path: "listeners[0].port", message: "taken" }]
-          yield* registry.takePart(() => Effect.fail(new ChangeRefused({ problems })))
+          yield* registry.participate(() => Effect.fail(new ChangeRefused({ problems })))
           const before = registry.current()
           yield* say(loadedOf({ backends: [b] }))
           const refused = yield* Effect.flip(reloader.reload("signal"))

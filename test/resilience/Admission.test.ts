@@ -2,17 +2,20 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Admission } from "../../src/resilience/Admission.ts"
-import { Deadlines } from "../../src/resilience/Timers.ts"
+import { Timers } from "../../src/resilience/Timers.ts"
 import { fc } from "../registry/Properties.ts"
-import { type Bounds, Crowd, Places, type Visitor } from "./FakeRequests.ts"
+import { type Bounds, FakeRequests, Places, type Visitor } from "./FakeRequests.ts"
 import { forAll } from "./Programs.ts"
 
-const layer = Admission.layer.pipe(Layer.provideMerge(Deadlines.layer))
+const layer = Admission.layer.pipe(Layer.provideMerge(Timers.layer))
 
 const withCrowd = <A>(
   bounds: Partial<Bounds>,
-  use: (crowd: Crowd, admission: Admission["Service"]) => Effect.Effect<A, never, Scope.Scope>
-) => Effect.flatMap(Admission, (admission) => use(new Crowd(admission, bounds), admission)).pipe(Effect.provide(layer))
+  use: (crowd: FakeRequests, admission: Admission["Service"]) => Effect.Effect<A, never, Scope.Scope>
+) =>
+  Effect.flatMap(Admission, (admission) => use(new FakeRequests(admission, bounds), admission)).pipe(
+    Effect.provide(layer)
+  )
 
 /** The error that a visitor was turned away with. */
 const errorOf = ({ exit }: Visitor): unknown =>
@@ -95,8 +98,8 @@ describe("a pool with a limit", () => {
   it.effect("has one for each pool: a crowd in one says nothing of another", () =>
     Effect.gen(function* () {
       const admission = yield* Admission
-      const one = new Crowd(admission, { pool: "one", maxConcurrent: 1, maxQueue: 0 })
-      const two = new Crowd(admission, { pool: "two", maxConcurrent: 1, maxQueue: 0 })
+      const one = new FakeRequests(admission, { pool: "one", maxConcurrent: 1, maxQueue: 0 })
+      const two = new FakeRequests(admission, { pool: "two", maxConcurrent: 1, maxQueue: 0 })
       const places = plenty()
       for (const crowd of [one, one, two]) yield* crowd.come({ places })
       assert.deepStrictEqual([one.told, two.told], [["in", "QueueFull"], ["in"]])
@@ -224,7 +227,7 @@ describe("who waits", () => {
         yield* crowd.come({ places })
         places.free = 1
         assert.deepStrictEqual(crowd.told, ["waits"])
-        admission.poke()
+        admission.wake()
         assert.deepStrictEqual(crowd.told, ["in"])
       })
     )
@@ -252,7 +255,7 @@ describe("who waits", () => {
         yield* crowd.come({ places, otherwise })
         yield* crowd.come({ places, otherwise })
         hope = false
-        admission.poke()
+        admission.wake()
         yield* crowd.come({ places, otherwise })
         assert.deepStrictEqual(crowd.told, ["nobody", "nobody", "nobody"])
         assert.deepStrictEqual([admission.active("p"), admission.depth("p")], [0, 0])
@@ -320,7 +323,7 @@ describe("who is done in the very moment of being let in", () => {
         yield* first.again
         places.free = 0
         hope = false
-        admission.poke()
+        admission.wake()
         assert.deepStrictEqual(crowd.told, ["nobody"])
         assert.deepStrictEqual([admission.active("p"), admission.depth("p"), places.free], [0, 0, 1])
       })
@@ -369,8 +372,8 @@ describe("whatever comes, waits, fails over, gives up and leaves", () => {
       layer,
       Effect.fnUntraced(function* ({ maxConcurrent, maxQueue, script }) {
         const admission = yield* Admission
-        const deadlines = yield* Deadlines
-        const crowd = new Crowd(admission, { maxConcurrent, maxQueue, queueTimeout: 1000 })
+        const timers = yield* Timers
+        const crowd = new FakeRequests(admission, { maxConcurrent, maxQueue, queueTimeout: 1000 })
         const groups: Record<string, Places> = { a: new Places(2), b: new Places(1) }
         let all = 3
         const pick = (visitors: ReadonlyArray<Visitor>, who: number) => visitors[who % Math.max(1, visitors.length)]
@@ -400,7 +403,7 @@ describe("whatever comes, waits, fails over, gives up and leaves", () => {
             const places = groups[command.group]
             if (places === undefined) continue
             const { brief, group, patience, priority } = command
-            const deadline = patience === null ? {} : { deadline: deadlines.now() + patience }
+            const deadline = patience === null ? {} : { deadline: timers.now() + patience }
             yield* crowd.come({ places, group, priority, brief, onAdmitted: inOrder, ...deadline })
           } else if (command.do === "pass") {
             yield* TestClock.adjust(command.millis)
@@ -409,7 +412,7 @@ describe("whatever comes, waits, fails over, gives up and leaves", () => {
             if (places === undefined) continue
             places.free += command.by
             all += command.by
-            if (command.poke) admission.poke()
+            if (command.poke) admission.wake()
           } else if (command.do === "leave") {
             yield* pick(
               crowd.all.filter(({ exit }) => exit === undefined),

@@ -58,7 +58,7 @@ export type Bounds = typeof usual
 
 const wait: Attempted<never, never> = { _tag: "Wait" }
 
-export class Crowd {
+export class FakeRequests {
   readonly #admission: Admission["Service"]
   readonly #bounds: Bounds
   readonly all: Array<Visitor> = []
@@ -99,7 +99,7 @@ export class Crowd {
         if (!visitor.leased) return
         visitor.leased = false
         places.free++
-        admission.poke()
+        admission.wake()
       }
       const land = (exit: Exit.Exit<void, Refusal>) => {
         visitor.asking = false
@@ -107,7 +107,7 @@ export class Crowd {
         release()
         if (!visitor.permitted) return
         visitor.permitted = false
-        admission.leave(bounds.pool, bounds.maxConcurrent)
+        admission.release(bounds.pool, bounds.maxConcurrent)
       }
       const entry: Entry<void, string> = {
         ...bounds,
@@ -119,7 +119,7 @@ export class Crowd {
           visitor.leased = true
           return { _tag: "Granted", value: undefined }
         },
-        admitted: () => {
+        onPermit: () => {
           visitor.permitted = true
           request.onAdmitted?.(visitor)
         }
@@ -134,11 +134,11 @@ export class Crowd {
           )
         })
       const live = Effect.gen(function* () {
-        yield* ask(admission.enter(entry))
+        yield* ask(admission.acquire(entry))
         if (request.brief === true) return
         while ((yield* order) === "again") {
           release()
-          yield* ask(admission.enterAgain(entry))
+          yield* ask(admission.reacquire(entry))
         }
       }).pipe(Effect.onExit((exit) => Effect.sync(() => land(exit))))
       const fiber = Effect.suspend(() => running)

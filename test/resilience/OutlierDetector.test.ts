@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { type BackendState, Registry } from "../../src/registry/Registry.ts"
 import { OutlierDetector } from "../../src/resilience/OutlierDetector.ts"
-import { Deadlines } from "../../src/resilience/Timers.ts"
+import { Timers } from "../../src/resilience/Timers.ts"
 
 /** What a backend does in a second: it has so many requests, ends some, and begins as many answers, so late. */
 interface Work {
@@ -67,7 +67,7 @@ class Scene {
   /** Who is asked last now. */
   get setBack(): string {
     return [...this.#states]
-      .filter(([, state]) => state.setBackUntil > this.#now())
+      .filter(([, state]) => state.ejectedUntil > this.#now())
       .map(([name]) => name)
       .join("")
   }
@@ -77,20 +77,20 @@ class Scene {
     Effect.gen({ self: this }, function* () {
       const state = this.#states.get(name)
       assert.isDefined(state)
-      const before = state.setBackUntil
+      const before = state.ejectedUntil
       for (let second = 0; second < 8; second++) {
         yield* this.work(1, works)
-        if (state.setBackUntil > before) return (state.setBackUntil - this.#now()) / 1000
+        if (state.ejectedUntil > before) return (state.ejectedUntil - this.#now()) / 1000
       }
       return assert.fail(`${name} was not set back within eight seconds`)
     })
 }
 
 const watching = <A, E>(members: Readonly<Record<string, Pooled>>, test: (scene: Scene) => Effect.Effect<A, E>) => {
-  const services = Layer.mergeAll(Deadlines.layer, Registry.layerMemory(configOf(members)))
+  const services = Layer.mergeAll(Timers.layer, Registry.layerMemory(configOf(members)))
   return Effect.gen(function* () {
     const { backends } = (yield* Registry).current()
-    const { now } = yield* Deadlines
+    const { now } = yield* Timers
     return yield* test(new Scene(new Map([...backends].map(([name, { state }]) => [name, state])), now))
   }).pipe(Effect.provide(OutlierDetector.layer.pipe(Layer.provideMerge(services))))
 }

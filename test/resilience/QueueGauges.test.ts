@@ -4,19 +4,19 @@ import { TestClock } from "effect/testing"
 import { Registry } from "../../src/registry/Registry.ts"
 import { Admission } from "../../src/resilience/Admission.ts"
 import { layerQueueGauges } from "../../src/resilience/QueueGauges.ts"
-import { Deadlines } from "../../src/resilience/Timers.ts"
+import { Timers } from "../../src/resilience/Timers.ts"
 import { configOf } from "../registry/Fixtures.ts"
 import { layerMetrics, shown } from "../telemetry/Figures.ts"
-import { Crowd, Places } from "./FakeRequests.ts"
+import { FakeRequests, Places } from "./FakeRequests.ts"
 
 const pools = (...names: ReadonlyArray<string>) => configOf({ pools: names.map((name) => ({ name, backends: [] })) })
 
 it.effect("a pool shows how many wait for it, as long as it exists", () =>
   Effect.gen(function* () {
     const services = Layer.mergeAll(Registry.layerMemory(yield* pools("p", "q")), layerMetrics, Admission.layer)
-    const layer = layerQueueGauges.pipe(Layer.provideMerge(services), Layer.provide(Deadlines.layer))
+    const layer = layerQueueGauges.pipe(Layer.provideMerge(services), Layer.provide(Timers.layer))
     const program = Effect.gen(function* () {
-      const crowd = new Crowd(yield* Admission, { pool: "p", maxConcurrent: 1 })
+      const crowd = new FakeRequests(yield* Admission, { pool: "p", maxConcurrent: 1 })
       const registry = yield* Registry
       yield* TestClock.adjust(1)
       const depth = shown("weir_queue_depth")

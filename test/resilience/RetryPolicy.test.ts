@@ -2,10 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { RetryPolicy } from "../../src/resilience/RetryPolicy.ts"
-import { Deadlines } from "../../src/resilience/Timers.ts"
+import { Timers } from "../../src/resilience/Timers.ts"
 import { lone, poolOf, snapshotOf } from "../registry/Fixtures.ts"
 
-const layer = RetryPolicy.layer.pipe(Layer.provideMerge(Deadlines.layer))
+const layer = RetryPolicy.layer.pipe(Layer.provideMerge(Timers.layer))
 
 const poolWith = (retry: object) => Effect.map(lone({}, { retry }), ({ pool }) => pool)
 
@@ -96,11 +96,11 @@ describe("the attempts of one request", () => {
   /** Fails on and on; when each attempt began, in virtual milliseconds. */
   const attemptsOf = Effect.fnUntraced(function* (retry: object, elsewhere: (attempt: number) => boolean) {
     const policy = yield* RetryPolicy
-    const deadlines = yield* Deadlines
+    const timers = yield* Timers
     const pool = yield* poolWith(retry)
     const began: Array<number> = []
     const attempt = Effect.suspend(() => {
-      began.push(deadlines.now())
+      began.push(timers.now())
       return Effect.fail({ elsewhere: elsewhere(began.length) })
     })
     const fiber = yield* Effect.forkChild(Effect.exit(Effect.retry(attempt, policy.schedule(pool))))

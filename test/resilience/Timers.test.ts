@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { Deadlines, type Timed } from "../../src/resilience/Timers.ts"
+import { type Timed, Timers } from "../../src/resilience/Timers.ts"
 import { fc } from "../registry/Properties.ts"
 import { forAll } from "./Programs.ts"
 
@@ -13,8 +13,8 @@ const alarm = (dueAt: number): Timed & { readonly told: ReadonlyArray<number> } 
   return { dueAt, told, expire: (now) => told.push(now) }
 }
 
-const withDeadlines = <A>(use: (deadlines: Deadlines["Service"]) => Effect.Effect<A>) =>
-  Effect.flatMap(Deadlines, use).pipe(Effect.provide(Deadlines.layer))
+const withDeadlines = <A>(use: (timers: Timers["Service"]) => Effect.Effect<A>) =>
+  Effect.flatMap(Timers, use).pipe(Effect.provide(Timers.layer))
 
 describe("a due time", () => {
   it("is met within 20 ms and never early, whatever is due and whenever it was set", () =>
@@ -24,15 +24,15 @@ describe("a due time", () => {
         maxLength: 30,
         size: "max"
       }),
-      Deadlines.layer,
+      Timers.layer,
       Effect.fnUntraced(function* (plans) {
-        const deadlines = yield* Deadlines
+        const timers = yield* Timers
         const alarms: Array<readonly [ReturnType<typeof alarm>, due: number]> = []
         for (const { after, pause } of plans) {
           yield* TestClock.adjust(pause)
-          const due = deadlines.now() + after
+          const due = timers.now() + after
           const one = alarm(due)
-          deadlines.add(one)
+          timers.add(one)
           alarms.push([one, due])
         }
         yield* TestClock.adjust(600)
@@ -45,10 +45,10 @@ describe("a due time", () => {
     ))
 
   it.effect("is moved by writing it, further or nearer, as often as one likes", () =>
-    withDeadlines((deadlines) =>
+    withDeadlines((timers) =>
       Effect.gen(function* () {
         const one = alarm(100)
-        deadlines.add(one)
+        timers.add(one)
         for (let now = 80; now <= 800; now += 80) {
           yield* TestClock.adjust(80)
           one.dueAt = now + 100
@@ -62,10 +62,10 @@ describe("a due time", () => {
   )
 
   it.effect("that has passed is told once, until it is set anew", () =>
-    withDeadlines((deadlines) =>
+    withDeadlines((timers) =>
       Effect.gen(function* () {
         const one = alarm(10)
-        deadlines.add(one)
+        timers.add(one)
         yield* TestClock.adjust(1000)
         assert.deepStrictEqual([one.told, one.dueAt], [[20], never])
         one.dueAt = 1010
@@ -76,7 +76,7 @@ describe("a due time", () => {
   )
 
   it.effect("may set the next one while it is told", () =>
-    withDeadlines((deadlines) =>
+    withDeadlines((timers) =>
       Effect.gen(function* () {
         const told: Array<number> = []
         const ticker: Timed = {
@@ -86,7 +86,7 @@ describe("a due time", () => {
             ticker.dueAt = now + 50
           }
         }
-        deadlines.add(ticker)
+        timers.add(ticker)
         yield* TestClock.adjust(300)
         assert.deepStrictEqual(told, [60, 120, 180, 240, 300])
       })
@@ -94,14 +94,14 @@ describe("a due time", () => {
   )
 
   it.effect("that is removed in time is never told", () =>
-    withDeadlines((deadlines) =>
+    withDeadlines((timers) =>
       Effect.gen(function* () {
         const one = alarm(100)
         const other = alarm(100)
-        deadlines.add(one)
-        deadlines.add(other)
+        timers.add(one)
+        timers.add(other)
         yield* TestClock.adjust(90)
-        deadlines.remove(one)
+        timers.remove(one)
         yield* TestClock.adjust(1000)
         assert.deepStrictEqual([one.told, other.told], [[], [100]])
       })
@@ -109,14 +109,14 @@ describe("a due time", () => {
   )
 
   it.effect("is met after any stretch of time in which there was nothing to wait for", () =>
-    withDeadlines((deadlines) =>
+    withDeadlines((timers) =>
       Effect.gen(function* () {
         const first = alarm(10)
-        deadlines.add(first)
-        deadlines.remove(first)
+        timers.add(first)
+        timers.remove(first)
         yield* TestClock.adjust("1 hour")
-        const second = alarm(deadlines.now() + 5)
-        deadlines.add(second)
+        const second = alarm(timers.now() + 5)
+        timers.add(second)
         yield* TestClock.adjust(100)
         assert.deepStrictEqual(second.told, [3_600_020])
       })
@@ -124,20 +124,20 @@ describe("a due time", () => {
   )
 
   it.effect("of others is met even when one that was told throws", () =>
-    withDeadlines((deadlines) =>
+    withDeadlines((timers) =>
       Effect.gen(function* () {
         const before = alarm(10)
         const after = alarm(10)
         const later = alarm(500)
-        deadlines.add(before)
-        deadlines.add({
+        timers.add(before)
+        timers.add({
           dueAt: 10,
           expire: () => {
             throw new Error("a bug")
           }
         })
-        deadlines.add(after)
-        deadlines.add(later)
+        timers.add(after)
+        timers.add(later)
         yield* TestClock.adjust(1000)
         assert.deepStrictEqual([before.told.length, after.told.length, later.told.length], [1, 1, 1])
       })
@@ -146,11 +146,11 @@ describe("a due time", () => {
 })
 
 it.effect("nothing is looked at while nobody waits: the clock is left alone", () =>
-  withDeadlines((deadlines) =>
+  withDeadlines((timers) =>
     Effect.gen(function* () {
-      assert.strictEqual(deadlines.now(), 0)
+      assert.strictEqual(timers.now(), 0)
       yield* TestClock.adjust(12.5)
-      assert.strictEqual(deadlines.now(), 12.5)
+      assert.strictEqual(timers.now(), 12.5)
     })
   )
 )

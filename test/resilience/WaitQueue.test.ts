@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type Waiter, WaitingRoom } from "../../src/resilience/WaitQueue.ts"
+import { type Waiter, WaitQueue } from "../../src/resilience/WaitQueue.ts"
 
-type Answer = ReturnType<Waiter["tryEnter"]>
+type Answer = ReturnType<Waiter["tryAcquire"]>
 
-const party = (room: WaitingRoom) => {
+const party = (room: WaitQueue) => {
   const entered: Array<string> = []
   let order = 0
   /** Someone who takes what `tell` gives, and is counted as at work when it is a place. */
@@ -13,7 +13,7 @@ const party = (room: WaitingRoom) => {
       priority: 0,
       order: order++,
       holdsPermit: false,
-      tryEnter: () => {
+      tryAcquire: () => {
         const answer = tell()
         if (answer === "wait") return answer
         entered.push(name)
@@ -33,77 +33,77 @@ const no = (): Answer => "wait"
 
 describe("who waits for the same", () => {
   it("gets in in the order of coming, as many as there is room for", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     const { entered, join } = party(room)
     for (const name of ["a", "b", "c", "d"]) join(name, yes)
-    room.admit(2)
+    room.admitWaiting(2)
     assert.deepStrictEqual([entered, room.active, room.waiting], [["a", "b"], 2, 2])
     room.active--
-    room.admit(2)
+    room.admitWaiting(2)
     assert.deepStrictEqual(entered, ["a", "b", "c"])
   })
 
   it("gets in by priority first, lower first", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     const { entered, join } = party(room)
     join("late", yes, { priority: 5 })
     join("soon", yes, { priority: -1 })
     join("now", yes, { priority: -1 })
     join("usual", yes)
-    room.admit(10)
+    room.admitWaiting(10)
     assert.deepStrictEqual(entered, ["soon", "now", "usual", "late"])
   })
 
   it("stays behind the first while that one finds nothing", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     const { entered, join } = party(room)
     let found: Answer = "wait"
     join("first", () => found)
     join("second", yes)
-    room.admit(10)
+    room.admitWaiting(10)
     assert.deepStrictEqual(entered, [])
     found = "entered"
-    room.admit(10)
+    room.admitWaiting(10)
     assert.deepStrictEqual(entered, ["first", "second"])
   })
 
   it("moves up when one in front gives up or is told that it is in vain", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     const { entered, join } = party(room)
     const first = join("first", no)
     join("second", () => "gone")
     join("third", yes)
     room.remove(first)
     room.remove(first)
-    room.admit(1)
+    room.admitWaiting(1)
     assert.deepStrictEqual([entered, room.active, room.waiting], [["second", "third"], 1, 0])
   })
 })
 
 describe("who waits for something else", () => {
   it("is not held up by a line that cannot move, even one with a better priority", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     const { entered, join } = party(room)
     join("stuck", no, { group: "full", priority: -5 })
     join("free", yes, { group: "other", priority: 3 })
-    room.admit(1)
+    room.admitWaiting(1)
     assert.deepStrictEqual([entered, room.waiting], [["free"], 1])
   })
 
   it("shares the last place by the order of coming", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     const { entered, join } = party(room)
     join("a", yes, { group: "one" })
     join("b", yes, { group: "two" })
     join("c", yes, { group: "one" })
-    room.admit(2)
+    room.admitWaiting(2)
     assert.deepStrictEqual(entered, ["a", "b"])
   })
 })
 
 describe("who is at work already and looks for its next backend", () => {
   it("is not one of those who take up the queue", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     const { join } = party(room)
     join("new", no)
     const again = join("again", no, { holdsPermit: true })
@@ -113,29 +113,29 @@ describe("who is at work already and looks for its next backend", () => {
   })
 
   it("needs no place, and may pass those that do", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     const { entered, join } = party(room)
     room.active = 1
     join("new", yes)
     join("again", yes, { holdsPermit: true })
-    room.admit(1)
+    room.admitWaiting(1)
     assert.deepStrictEqual([entered, room.active, room.waiting], [["again"], 1, 1])
   })
 
   it("is asked in its turn where there are places", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     const { entered, join } = party(room)
     room.active = 1
     join("new", yes)
     join("again", yes, { holdsPermit: true })
-    room.admit(2)
+    room.admitWaiting(2)
     assert.deepStrictEqual(entered, ["new", "again"])
   })
 })
 
 describe("a newcomer", () => {
   it("is behind whoever waits for the same with the same or a better claim, and behind nobody else", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     const { join } = party(room)
     assert.isFalse(room.isBehind("g", 0))
     const waiter = join("a", no, { priority: 2 })
@@ -150,7 +150,7 @@ describe("a newcomer", () => {
 
 describe("the time after which a place is likely", () => {
   /** One leaves every `every` milliseconds for a minute; the last moment. */
-  const leaving = (room: WaitingRoom, every: number, from = 0): number => {
+  const leaving = (room: WaitQueue, every: number, from = 0): number => {
     for (let now = from + every; now <= from + 60_000; now += every) room.departed(now)
     return from + 60_000
   }
@@ -163,7 +163,7 @@ describe("the time after which a place is likely", () => {
       [2000, 14]
     ] as const) {
       for (const more of [0, 2500, 5000, 9900]) {
-        const room = new WaitingRoom()
+        const room = new WaitQueue()
         const { join } = party(room)
         for (let i = 0; i < waiting; i++) join("w", no)
         const start = leaving(room, every, 1_000_000)
@@ -176,7 +176,7 @@ describe("the time after which a place is likely", () => {
   })
 
   it("grows while nobody leaves any more", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     const { join } = party(room)
     for (let i = 0; i < 9; i++) join("w", no)
     const now = leaving(room, 1000)
@@ -184,7 +184,7 @@ describe("the time after which a place is likely", () => {
   })
 
   it("is known as soon as a few have left", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     const { join } = party(room)
     for (let i = 0; i < 19; i++) join("w", no)
     for (let now = 50_100; now <= 52_000; now += 100) room.departed(now)
@@ -192,20 +192,20 @@ describe("the time after which a place is likely", () => {
   })
 
   it("is what was configured where nobody has left yet, or long ago", () => {
-    const room = new WaitingRoom()
+    const room = new WaitQueue()
     assert.strictEqual(room.retryAfter(0, 12), 12)
     assert.strictEqual(room.retryAfter(leaving(room, 100) + 3_600_000, 12), 12)
   })
 
   it("is between 1 and 60 whole seconds, whatever the figures", () => {
-    const crowd = new WaitingRoom()
+    const crowd = new WaitQueue()
     const { join } = party(crowd)
     for (let i = 0; i < 1000; i++) join("w", no)
     assert.strictEqual(crowd.retryAfter(leaving(crowd, 5000), 30), 60)
-    const quick = new WaitingRoom()
+    const quick = new WaitQueue()
     assert.strictEqual(quick.retryAfter(leaving(quick, 1), 30), 1)
-    assert.strictEqual(new WaitingRoom().retryAfter(0, 0), 1)
-    assert.strictEqual(new WaitingRoom().retryAfter(0, 7200), 60)
-    assert.strictEqual(new WaitingRoom().retryAfter(0, 2.1), 3)
+    assert.strictEqual(new WaitQueue().retryAfter(0, 0), 1)
+    assert.strictEqual(new WaitQueue().retryAfter(0, 7200), 60)
+    assert.strictEqual(new WaitQueue().retryAfter(0, 2.1), 3)
   })
 })

@@ -302,11 +302,11 @@ describe("routing", () => {
     )
     return withFleet(rulesOf(), (fleet) => {
       holdsFor(fc.tuple(rules, name), ([models, model]) => {
-        const board = new Scoreboard()
+        const columns = new Scoreboard()
         const snapshot = makeSnapshot(
           configOf(rulesOf(...models)),
           1,
-          (backend) => new BackendState(backend.name, board)
+          (backend) => new BackendState(backend.name, columns)
         )
         const route = routed({ router: fleet.router, snapshot }, model)
         if (!("candidates" in route)) return assert.strictEqual(route.status, 404)

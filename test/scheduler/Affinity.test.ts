@@ -134,7 +134,7 @@ describe("a session", () => {
         outcome(fleet, "s")
         if (what === "dead") fleet.found("a", "unhealthy")
         if (what === "draining") fleet.found("a", "draining")
-        if (what === "resting") fleet.state("a").restUntil = fleet.now + 60
+        if (what === "resting") fleet.state("a").retryAfterUntil = fleet.now + 60
         if (what === "open") fleet.openCircuit("a", fleet.now + 60)
         if (what === "full") fleet.state("a").inflight = 2
         assert.strictEqual(outcome(fleet, "s", what === "tried" ? { tried: [fleet.state("a")] } : {}), "moved b")
@@ -148,9 +148,9 @@ describe("a session", () => {
   it.effect("moves off a backend that has become far slower than the others, unless these are no better", () =>
     withFleet(two, (fleet) => {
       outcome(fleet, "s")
-      for (const name of ["a", "b"]) fleet.state(name).setBackUntil = fleet.now + 1000
+      for (const name of ["a", "b"]) fleet.state(name).ejectedUntil = fleet.now + 1000
       assert.strictEqual(outcome(fleet, "s"), "hit a")
-      fleet.state("b").setBackUntil = 0
+      fleet.state("b").ejectedUntil = 0
       assert.strictEqual(outcome(fleet, "s"), "moved b")
       fleet.now += 2000
       assert.strictEqual(outcome(fleet, "s"), "hit b")

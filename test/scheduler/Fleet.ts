@@ -163,8 +163,8 @@ export const dice = (seed = 1) => {
 
 /** The members of a pool by themselves, without a scheduler. */
 export const membersOf = (fleet: FleetLike): ReadonlyArray<Member> => {
-  const board = new Scoreboard()
+  const columns = new Scoreboard()
   return (
-    makeSnapshot(configOf(fleet), 1, ({ name }) => new BackendState(name, board)).pools.get("default")?.members ?? []
+    makeSnapshot(configOf(fleet), 1, ({ name }) => new BackendState(name, columns)).pools.get("default")?.members ?? []
   )
 }

@@ -230,7 +230,7 @@ describe("random", () => {
 describe("who was found far slower than its peers", () => {
   it.effect.each(StrategyName.literals)("is asked last by %s, and still asked where there is nobody else", (strategy) =>
     withFleet(fleet(strategy, 1, 1, 1), (on) => {
-      on.state("a").setBackUntil = on.now + 10_000
+      on.state("a").ejectedUntil = on.now + 10_000
       assert.strictEqual(count(on.choices(30, { hashKey: 7 }), "a"), 0)
       on.found("b", "unhealthy")
       on.found("c", "unhealthy")

@@ -81,7 +81,7 @@ describe("tiers", () => {
         (fleet) => {
           if (what === "dead") fleet.found("a", "unhealthy")
           if (what === "draining") fleet.found("a", "draining")
-          if (what === "resting") fleet.state("a").restUntil = fleet.now + 1
+          if (what === "resting") fleet.state("a").retryAfterUntil = fleet.now + 1
           if (what === "open") fleet.openCircuit("a", fleet.now + 1)
           assert.strictEqual(fleet.choice(what === "tried" ? { tried: [fleet.state("a")] } : {}), "c")
         }
@@ -137,8 +137,8 @@ describe("why there is nobody", () => {
 
   it.effect("is that somebody will be back, with the time of the first", () =>
     withFleet(named("a", "b", "c"), (fleet) => {
-      fleet.state("a").restUntil = fleet.now + 900
-      fleet.state("b").restUntil = fleet.now + 300
+      fleet.state("a").retryAfterUntil = fleet.now + 900
+      fleet.state("b").retryAfterUntil = fleet.now + 300
       fleet.openCircuit("c", fleet.now + 600)
       const { reason, until } = fleet.refusal()
       assert.deepStrictEqual({ reason, until }, { reason: "resting", until: fleet.now + 300 })
@@ -158,7 +158,7 @@ describe("why there is nobody", () => {
   it.effect("is that all were tried, though they rest or are full", () =>
     withFleet({ backends: [{ name: "a", maxConcurrency: 1 }, { name: "b" }] }, (fleet) => {
       const lease = fleet.lease({ tried: [fleet.state("b")] })
-      fleet.state("b").restUntil = fleet.now + 10
+      fleet.state("b").retryAfterUntil = fleet.now + 10
       assert.strictEqual(fleet.refusal({ tried: [fleet.state("a"), fleet.state("b")] }).reason, "unavailable")
       lease.release()
     })
@@ -171,7 +171,7 @@ describe("why there is nobody", () => {
           const name = `n${index}`
           if (status !== undefined) fleet.found(name, status)
           fleet.state(name).inflight = inflight
-          fleet.state(name).restUntil = fleet.now + rest
+          fleet.state(name).retryAfterUntil = fleet.now + rest
           if (circuit !== undefined) fleet.openCircuit(name, fleet.now + circuit)
           fleet.state(name).circuit.trialRunning = trial && circuit !== undefined
         }

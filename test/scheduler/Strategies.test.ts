@@ -223,7 +223,7 @@ const shake = (state: BackendState, roll: (sides: number) => number, now: number
   if (roll(3) === 0) state.latency.record(roll(5000), now)
   if (roll(3) === 0) state.outcomes.record(roll(2) === 0, now)
   if (roll(5) === 0) state.reported({ running: roll(50), waiting: roll(9), kvCacheUsage: roll(100) / 99 }, now)
-  if (roll(20) === 0) state.backAt = now
+  if (roll(20) === 0) state.recoveredAt = now
   if (roll(20) === 0) state.generation++
 }
 

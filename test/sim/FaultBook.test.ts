@@ -3,11 +3,11 @@ import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { makeFaultBook } from "../../src/sim/FaultBook.ts"
 import { decodeFaults, encodeFaults, type FaultSpec, isRequestFault } from "../../src/sim/Faults.ts"
-import { makeChance } from "../../src/sim/Random.ts"
+import { makeRandom } from "../../src/sim/Random.ts"
 import { brokenEvent } from "../../src/sim/Script.ts"
 
 const bookOf = Effect.fnUntraced(function* (...specs: ReadonlyArray<FaultSpec>) {
-  const book = makeFaultBook(makeChance(1))
+  const book = makeFaultBook(makeRandom(1))
   const faults = yield* decodeFaults(specs)
   yield* book.replace(faults.filter(isRequestFault))
   return book

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { makeChance } from "../../src/sim/Random.ts"
+import { makeRandom } from "../../src/sim/Random.ts"
 import type { FaultSpec } from "../../src/sim/Simulator.ts"
 import { chatBody, eventually, launch } from "./Harness.ts"
 import { dial, post } from "./RawClient.ts"
@@ -24,10 +24,10 @@ describe("after a storm of faults and of clients that leave", () => {
     Effect.gen(function* () {
       const simulator = yield* launch({ slots: 4, failRate: 0.05 })
       yield* simulator.setFaults(everyKind)
-      const chance = makeChance(9)
+      const random = makeRandom(9)
       const visit = Effect.suspend(() => {
-        const request = post("/v1/chat/completions", chatBody("x", { stream: chance() < 0.5 }))
-        const patience = chance() < 0.4 ? Math.ceil(chance() * 30) : 400
+        const request = post("/v1/chat/completions", chatBody("x", { stream: random() < 0.5 }))
+        const patience = random() < 0.4 ? Math.ceil(random() * 30) : 400
         const stay = Effect.flatMap(dial(simulator.port, request), (connection) => connection.ended)
         return Effect.ignore(Effect.timeout(Effect.scoped(stay), patience))
       })

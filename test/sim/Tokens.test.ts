@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { fingerprintText, makeChance } from "../../src/sim/Random.ts"
+import { fingerprintText, makeRandom } from "../../src/sim/Random.ts"
 import { countTokens, detokenize, promptOf, tokenize } from "../../src/sim/Tokens.ts"
 import { cutIntoTokens, writeTokens } from "../../src/sim/TokenText.ts"
 
@@ -45,14 +45,14 @@ describe("what the model says", () => {
   })
 })
 
-describe("chance", () => {
+describe("random", () => {
   it("is even, and the same for a seed", () => {
-    const chance = makeChance(3)
-    const draws = Array.from({ length: 10_000 }, chance)
+    const random = makeRandom(3)
+    const draws = Array.from({ length: 10_000 }, random)
     const mean = draws.reduce((sum, draw) => sum + draw, 0) / draws.length
     assert.isTrue(draws.every((draw) => draw >= 0 && draw < 1))
     assert.closeTo(mean, 0.5, 0.02)
-    const again = makeChance(3)
+    const again = makeRandom(3)
     assert.deepStrictEqual(Array.from({ length: 10_000 }, again), draws)
     assert.notStrictEqual(fingerprintText("a", 1), fingerprintText("b", 1))
   })

@@ -7,7 +7,7 @@ import { Cause, Console, Duration, Effect, Fiber, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { type FaultSpec, Simulator } from "../../src/sim/Simulator.ts"
 import { eventually, type Gateway, serve } from "../e2e/Program.ts"
-import { makeDice } from "../invariants/SeededRandom.ts"
+import { makeSeededRandom } from "../invariants/SeededRandom.ts"
 import { look, type Sample, underWay } from "./Gauges.ts"
 import { startSpeaker } from "./Speaker.ts"
 import { poisonedPath, Tally, traffic } from "./Traffic.ts"
@@ -93,7 +93,7 @@ const load = Effect.fnUntraced(function* (
 ) {
   const began = performance.now()
   const over = () => performance.now() - began > seconds * 1000
-  const running = yield* Effect.forkChild(traffic(gateway.url, makeDice(seed), clients, tally, over), {
+  const running = yield* Effect.forkChild(traffic(gateway.url, makeSeededRandom(seed), clients, tally, over), {
     startImmediately: true
   })
   const samples: Array<Sample> = []

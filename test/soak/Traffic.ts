@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import { Agent, request } from "undici"
-import type { Dice } from "../invariants/SeededRandom.ts"
+import type { SeededRandom } from "../invariants/SeededRandom.ts"
 import { largeBytes, largeModel } from "./Speaker.ts"
 
 interface Dialect {
@@ -63,7 +63,7 @@ const poisonous: Errand = {
   end: ""
 }
 
-const largeFrom = ({ of, once, roll }: Dice): Errand => {
+const largeFrom = ({ of, once, roll }: SeededRandom): Errand => {
   const [dialect] = dialects
   const streams = once(2)
   return {
@@ -81,12 +81,12 @@ const largeFrom = ({ of, once, roll }: Dice): Errand => {
 const largeOnceIn = 40
 const poisonousOnceIn = 40
 
-const errandFrom = (dice: Dice): Errand => {
+const errandFrom = (dice: SeededRandom): Errand => {
   if (dice.once(largeOnceIn)) return largeFrom(dice)
   return dice.once(poisonousOnceIn) ? poisonous : usualFrom(dice)
 }
 
-const usualFrom = ({ of, once, roll }: Dice): Errand => {
+const usualFrom = ({ of, once, roll }: SeededRandom): Errand => {
   const { end, fields, path } = of(...dialects)
   const streams = once(2)
   const padding = once(20) ? { user: "x".repeat(200_000) } : {}
@@ -131,7 +131,7 @@ const run = async (url: string, agent: Agent, errand: Errand, tally: Tally): Pro
 /** `clients` at once until `over` says so. */
 export const traffic = (
   url: string,
-  dice: Dice,
+  dice: SeededRandom,
   clients: number,
   tally: Tally,
   over: () => boolean

@@ -15,7 +15,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import { type Chunks } from "../../src/domain/Bytes.ts"
 import { decodeContent } from "../../src/transport/ContentDecoding.ts"
-import { pourByReading } from "../../src/transport/Pipe.ts"
+import { pipeByReading } from "../../src/transport/Pipe.ts"
 import {
   BodyEnd,
   UpstreamFailed,
@@ -40,7 +40,7 @@ const responseOf = (encoding: string, pieces: ReadonlyArray<Uint8Array>, end = i
     status: 200,
     headers: { "content-encoding": encoding, "content-length": "7", "content-type": "text/plain", ...more },
     read,
-    pour: pourByReading(read),
+    pipe: pipeByReading(read),
     wake: () => {},
     cancel: () => {
       seen.cancelled++
@@ -154,7 +154,7 @@ for (const { as, compress, flush, name, stream } of codings) {
           status: 200,
           headers: { "content-encoding": as },
           read,
-          pour: pourByReading(read),
+          pipe: pipeByReading(read),
           wake: () => {},
           cancel: () => {}
         }
@@ -257,19 +257,19 @@ for (const { as, compress, flush, name, stream } of codings) {
       })
     )
 
-    it.live("is the same poured out, to a sink that is not always ready", () =>
+    it.live("is the same piped, to a sink that is not always ready", () =>
       Effect.gen(function* () {
         const { response } = responseOf(as, split(compress(text), [5, 50, 100]))
         const pieces: Array<Uint8Array> = []
         let isReady = true
-        const end = yield* decodeContent(response).pour({
-          take: (piece) => {
+        const end = yield* decodeContent(response).pipe({
+          write: (piece) => {
             assert.isTrue(isReady, "nothing comes before it was ready again")
             pieces.push(piece)
             isReady = pieces.length % 2 === 0
             return isReady
           },
-          onceReady: (ready) => {
+          onDrain: (ready) => {
             setImmediate(() => {
               isReady = true
               ready()

@@ -237,11 +237,11 @@ class Client implements BodySink {
   readonly pieces: Array<string> = []
   isReady = true
   #waiting: Array<() => void> = []
-  readonly take = (piece: Uint8Array): boolean => {
+  readonly write = (piece: Uint8Array): boolean => {
     this.pieces.push(Buffer.from(piece).toString("latin1"))
     return this.isReady
   }
-  readonly onceReady = (ready: () => void): void => {
+  readonly onDrain = (ready: () => void): void => {
     this.#waiting.push(ready)
   }
   drain(): void {
@@ -252,10 +252,10 @@ class Client implements BodySink {
 
 const text = (of: string) => Buffer.from(of, "latin1")
 
-describe("a body that is poured out", () => {
-  const pouring = (client: BodySink) => {
+describe("a body that is piped", () => {
+  const piping = (client: BodySink) => {
     const all = begun()
-    const fiber = Effect.runFork(all.exchange.pour(client))
+    const fiber = Effect.runFork(all.exchange.pipe(client))
     return { ...all, fiber, ended: () => fiber.pollUnsafe() }
   }
 
@@ -264,7 +264,7 @@ describe("a body that is poured out", () => {
     const { controller, exchange } = begun()
     exchange.onResponseData(controller, text("a"))
     exchange.onResponseData(controller, text("b"))
-    const fiber = Effect.runFork(exchange.pour(client))
+    const fiber = Effect.runFork(exchange.pipe(client))
     assert.deepStrictEqual(client.pieces, ["ab"])
     exchange.onResponseData(controller, text("c"))
     await Promise.resolve()
@@ -276,7 +276,7 @@ describe("a body that is poured out", () => {
 
   it("passes on as one piece what came in one turn", async () => {
     const client = new Client()
-    const { controller, exchange } = pouring(client)
+    const { controller, exchange } = piping(client)
     for (const piece of ["a", "b", "c"]) exchange.onResponseData(controller, text(piece))
     assert.deepStrictEqual(client.pieces, [])
     await Promise.resolve()
@@ -285,7 +285,7 @@ describe("a body that is poured out", () => {
 
   it("whose end comes in the same turn as its last piece is whole", () => {
     const client = new Client()
-    const { controller, ended, exchange } = pouring(client)
+    const { controller, ended, exchange } = piping(client)
     exchange.onResponseData(controller, text("last"))
     exchange.onResponseEnd()
     assert.deepStrictEqual(client.pieces, ["last"])
@@ -294,7 +294,7 @@ describe("a body that is poured out", () => {
 
   it("waits for a client that is slow, with the socket stopped once enough has gathered", async () => {
     const client = new Client()
-    const { controller, exchange } = pouring(client)
+    const { controller, exchange } = piping(client)
     client.isReady = false
     exchange.onResponseData(controller, text("a"))
     await Promise.resolve()
@@ -312,7 +312,7 @@ describe("a body that is poured out", () => {
 
   it("stays in order where a socket that is let go on tells more, and its end, at once", async () => {
     const client = new Client()
-    const { controller, ended, exchange } = pouring(client)
+    const { controller, ended, exchange } = piping(client)
     client.isReady = false
     exchange.onResponseData(controller, text("a"))
     await Promise.resolve()
@@ -332,7 +332,7 @@ describe("a body that is poured out", () => {
 
   it("is handed over whole at its end, even to a client that is slow", async () => {
     const client = new Client()
-    const { controller, ended, exchange } = pouring(client)
+    const { controller, ended, exchange } = piping(client)
     client.isReady = false
     exchange.onResponseData(controller, text("a"))
     await Promise.resolve()
@@ -344,7 +344,7 @@ describe("a body that is poured out", () => {
 
   it("tells how it broke off, after all that had come", () => {
     const client = new Client()
-    const { controller, ended, exchange } = pouring(client)
+    const { controller, ended, exchange } = piping(client)
     exchange.onResponseData(controller, text("a"))
     exchange.abort(tooSlow)
     assert.deepStrictEqual(client.pieces, ["a"])
@@ -353,7 +353,7 @@ describe("a body that is poured out", () => {
 
   it("is for nobody any more once its reader was interrupted", async () => {
     const client = new Client()
-    const { controller, exchange, fiber } = pouring(client)
+    const { controller, exchange, fiber } = piping(client)
     exchange.onResponseData(controller, text("a"))
     await Effect.runPromise(Fiber.interrupt(fiber))
     exchange.onResponseData(controller, text("b"))
@@ -367,11 +367,11 @@ describe("a body that is poured out", () => {
     const [former, client] = [new Client(), new Client()]
     former.isReady = false
     client.isReady = false
-    const { controller, exchange, fiber } = pouring(former)
+    const { controller, exchange, fiber } = piping(former)
     exchange.onResponseData(controller, text("a"))
     await Promise.resolve()
     await Effect.runPromise(Fiber.interrupt(fiber))
-    Effect.runFork(exchange.pour(client))
+    Effect.runFork(exchange.pipe(client))
     exchange.onResponseData(controller, text("b"))
     await Promise.resolve()
     exchange.onResponseData(controller, text("c"))
@@ -382,11 +382,11 @@ describe("a body that is poured out", () => {
   })
 
   it("ends its reader, not the program, where a sink fails", async () => {
-    const { controller, ended, exchange } = pouring({
-      take: () => {
+    const { controller, ended, exchange } = piping({
+      write: () => {
         throw new Error("a bug")
       },
-      onceReady: () => {}
+      onDrain: () => {}
     })
     exchange.onResponseData(controller, text("a"))
     await Promise.resolve()
@@ -397,9 +397,9 @@ describe("a body that is poured out", () => {
   })
 
   it("ends its reader, not the program, where a sink cannot say when it is ready again", async () => {
-    const { controller, ended, exchange } = pouring({
-      take: () => false,
-      onceReady: () => {
+    const { controller, ended, exchange } = piping({
+      write: () => false,
+      onDrain: () => {
         throw new Error("a bug")
       }
     })

@@ -10,7 +10,7 @@ const largestPiece = 70_000
 
 interface Way {
   /** How the rest is taken after the last step. */
-  readonly last: "read" | "pour"
+  readonly last: "read" | "pipe"
   /** What the client says of each piece, again and again: whether it is ready for more. */
   readonly ready: ReadonlyArray<boolean>
   /** It is ready again the moment it is asked to tell. */
@@ -33,7 +33,7 @@ class Client implements BodySink {
     return this.#waiting.length > 0
   }
 
-  readonly take = (piece: Uint8Array): boolean => {
+  readonly write = (piece: Uint8Array): boolean => {
     assert.isAbove(piece.length, 0, "a piece that is handed over has bytes")
     if (!this.#wire.ended) assert.isFalse(this.isFull, "it had said that it was full")
     this.pieces.push(piece)
@@ -41,7 +41,7 @@ class Client implements BodySink {
     return ready[this.pieces.length % ready.length] ?? true
   }
 
-  readonly onceReady = (ready: () => void): void => {
+  readonly onDrain = (ready: () => void): void => {
     if (this.#way.atOnce) ready()
     else this.#waiting.push(ready)
   }
@@ -53,7 +53,7 @@ class Client implements BodySink {
 
 type Step =
   | { readonly kind: "arrive"; readonly length: number }
-  | { readonly kind: "read" | "pour" | "giveUp" | "drain" | "turn" }
+  | { readonly kind: "read" | "pipe" | "giveUp" | "drain" | "turn" }
 
 const steps = fc.array(
   fc.oneof(
@@ -69,7 +69,7 @@ const steps = fc.array(
     },
     {
       weight: 4,
-      arbitrary: fc.record({ kind: fc.constantFrom("read", "pour", "giveUp", "drain", "turn") })
+      arbitrary: fc.record({ kind: fc.constantFrom("read", "pipe", "giveUp", "drain", "turn") })
     }
   ),
   { maxLength: 40 }
@@ -77,7 +77,7 @@ const steps = fc.array(
 
 const scenes = fc.record({
   steps,
-  last: fc.constantFrom("read", "pour"),
+  last: fc.constantFrom("read", "pipe"),
   ready: fc.array(fc.boolean(), { minLength: 1, maxLength: 5 }),
   atOnce: fc.boolean()
 })
@@ -91,7 +91,7 @@ class Scene {
   readonly ends: Array<BodyEnd> = []
   #sent = 0
   #reading: Fiber.Fiber<void> | undefined
-  /** The latest is the one that is poured to; those before it may still say that they are ready. */
+  /** The latest is the one that is piped to; those before it may still say that they are ready. */
   readonly #clients: [Client, ...Array<Client>]
 
   constructor(of: Way) {
@@ -106,9 +106,9 @@ class Scene {
     this.#gather()
   }
 
-  take(how: "read" | "pour"): void {
+  take(how: "read" | "pipe"): void {
     if (this.#isTaking) return
-    this.#reading = Effect.runFork(how === "pour" ? this.#pour() : this.#readOnce())
+    this.#reading = Effect.runFork(how === "pipe" ? this.#pipe() : this.#readOnce())
   }
 
   async step(step: Step): Promise<void> {
@@ -116,7 +116,7 @@ class Scene {
       case "arrive":
         return this.wire.arrive(this.numbered(step.length))
       case "read":
-      case "pour":
+      case "pipe":
         return this.take(step.kind)
       case "giveUp":
         // Who comes after a client that was full finds no trace of it.
@@ -185,9 +185,9 @@ class Scene {
     })
   }
 
-  #pour(): Effect.Effect<void> {
+  #pipe(): Effect.Effect<void> {
     const [client] = this.#clients
-    return Effect.map(this.#exchange.pour(client), (end) => {
+    return Effect.map(this.#exchange.pipe(client), (end) => {
       this.ends.push(end)
     })
   }
@@ -215,8 +215,8 @@ describe("a body, whatever sizes its pieces have and however it is stopped and l
 
   for (const length of [0, 1, highWaterMark, largestPiece]) {
     it(`goes on after pieces of ${length} bytes, in each of which the connection was stopped and resumed`, async () => {
-      const scene = new Scene({ last: "pour", ready: [false], atOnce: false })
-      scene.take("pour")
+      const scene = new Scene({ last: "pipe", ready: [false], atOnce: false })
+      scene.take("pipe")
       for (let i = 0; i < 20; i++) {
         await scene.step({ kind: "arrive", length })
         await scene.step({ kind: "turn" })

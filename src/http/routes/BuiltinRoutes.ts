@@ -18,7 +18,7 @@ export interface OwnRequest {
   readonly key: ApiKey | undefined
 }
 
-export interface OwnRoute {
+export interface BuiltinRoute {
   /** A label for metrics. */
   readonly route: string
   readonly access: Access
@@ -27,14 +27,14 @@ export interface OwnRoute {
 }
 
 /** Where nothing is passed through, everything else is not there. */
-export const nothingHere: OwnRoute = {
+export const nothingHere: BuiltinRoute = {
   route: "other",
   access: "public",
   methods: { "*": () => Effect.fail(new NotFound({ message: "Nothing is served at this path." })) }
 }
 
 /** Where a client's address ends in `/v1` and the client adds another. */
-export const versionTwice: OwnRoute = {
+export const versionTwice: BuiltinRoute = {
   route: "other",
   access: "client",
   methods: {
@@ -54,10 +54,10 @@ export const hasVersionTwice = (path: string): boolean =>
 export type Answering = Effect.Effect<HttpServerResponse.HttpServerResponse, GatewayError>
 
 /** Finds the route of a path (without its query), where the gateway has one for all methods or for this one. */
-export type FindRoute = (path: string, method: string) => OwnRoute | undefined
+export type FindRoute = (path: string, method: string) => BuiltinRoute | undefined
 
 /** What a route answers to a request's method; HEAD is answered as GET is. */
-export const answerOwn = ({ methods }: OwnRoute, request: OwnRequest): Answering => {
+export const answerOwn = ({ methods }: BuiltinRoute, request: OwnRequest): Answering => {
   const { method } = request.incoming
   // Over HTTP/2 a method may have any name, that of something every object has among them.
   const named = (name: string) => (Object.hasOwn(methods, name) ? methods[name] : undefined)

@@ -3,33 +3,33 @@ import { Effect } from "effect"
 import type { HealthStatus } from "../../domain/Health.ts"
 import { version } from "../../domain/Version.ts"
 import { type BackendEntry, type Snapshot, statusOf } from "../../registry/Registry.ts"
-import type { Deadlines } from "../../resilience/Timers.ts"
+import type { Timers } from "../../resilience/Timers.ts"
 import { json } from "../Responses.ts"
 
-import type { OwnRoute } from "./BuiltinRoutes.ts"
+import type { BuiltinRoute } from "./BuiltinRoutes.ts"
 
 export interface HealthServices {
   /** Whether the end has begun: from that moment on nothing calls itself ready. */
   readonly isDraining: () => boolean
-  readonly deadlines: Deadlines["Service"]
+  readonly timers: Timers["Service"]
   readonly startedAt: number
 }
 
 /** States that count as being able to serve. */
 const serving = new Set<HealthStatus>(["healthy", "busy", "degraded"])
 
-export const healthRoutes = (services: HealthServices): ReadonlyMap<string, OwnRoute> => {
-  const alive: OwnRoute = {
+export const healthRoutes = (services: HealthServices): ReadonlyMap<string, BuiltinRoute> => {
+  const alive: BuiltinRoute = {
     route: "/healthz",
     access: "public",
     methods: { GET: () => Effect.succeed(json({ status: "ok" })) }
   }
-  const ready: OwnRoute = {
+  const ready: BuiltinRoute = {
     route: "/readyz",
     access: "public",
     methods: { GET: ({ snapshot }) => Effect.sync(() => readiness(snapshot, services)) }
   }
-  const health: OwnRoute = {
+  const health: BuiltinRoute = {
     route: "/health",
     access: "public",
     methods: { GET: ({ snapshot }) => Effect.sync(() => json(describe(snapshot, services))) }
@@ -44,18 +44,18 @@ export const healthRoutes = (services: HealthServices): ReadonlyMap<string, OwnR
   ])
 }
 
-const readiness = ({ backends }: Snapshot, { deadlines, isDraining }: HealthServices) => {
+const readiness = ({ backends }: Snapshot, { timers, isDraining }: HealthServices) => {
   const all = [...backends.values()]
-  const healthy = all.filter((backend) => serving.has(statusOf(backend, deadlines.now()))).length
+  const healthy = all.filter((backend) => serving.has(statusOf(backend, timers.now()))).length
   if (isDraining()) return json({ status: "not_ready", reason: "shutting_down" }, 503)
   if (healthy === 0) return json({ status: "not_ready", reason: "no_healthy_backend", healthy, total: all.length }, 503)
   return json({ status: "ready", healthy, total: all.length })
 }
 
 /** No address and no secret is in it: it can be read without a key. */
-const describe = (snapshot: Snapshot, { deadlines, isDraining, startedAt }: HealthServices) => {
+const describe = (snapshot: Snapshot, { timers, isDraining, startedAt }: HealthServices) => {
   const { backends, config, pools } = snapshot
-  const now = deadlines.now()
+  const now = timers.now()
   return {
     status: isDraining() ? "stopping" : "ok",
     version,

@@ -1,10 +1,10 @@
 import { Effect } from "effect"
 import { Exposition } from "../../telemetry/Telemetry.ts"
 import { text } from "../Responses.ts"
-import type { OwnRoute } from "./BuiltinRoutes.ts"
+import type { BuiltinRoute } from "./BuiltinRoutes.ts"
 
 /** `GET /metrics`, without a token where `admin.publicMetrics` says so. */
-export const metricsRoute = (exposition: Exposition["Service"], isPublic: () => boolean): OwnRoute => ({
+export const metricsRoute = (exposition: Exposition["Service"], isPublic: () => boolean): BuiltinRoute => ({
   route: "/metrics",
   get access() {
     return isPublic() ? "public" : "admin"

@@ -5,11 +5,11 @@ import type { ModelInfo } from "../../domain/Health.ts"
 import type { Proxy } from "../../proxy/Proxy.ts"
 import { quoted } from "../../telemetry/Telemetry.ts"
 import { json } from "../Responses.ts"
-import type { OwnRoute } from "./BuiltinRoutes.ts"
+import type { BuiltinRoute } from "./BuiltinRoutes.ts"
 
 type Models = Proxy["Service"]["models"]
 
-export const modelsRoute = (models: Models): OwnRoute => ({
+export const modelsRoute = (models: Models): BuiltinRoute => ({
   route: "/v1/models",
   access: "client",
   methods: {
@@ -19,7 +19,7 @@ export const modelsRoute = (models: Models): OwnRoute => ({
 })
 
 /** A name may hold slashes, as `mistralai/Mistral-7B` does, but not end with one: clients that add one mean no more by it. */
-export const modelRoute = (models: Models, prefix: string): OwnRoute => ({
+export const modelRoute = (models: Models, prefix: string): BuiltinRoute => ({
   route: "/v1/models/{id}",
   access: "client",
   methods: {

@@ -7,11 +7,11 @@ import { Effect } from "effect"
 import type { ModelInfo } from "../../domain/Health.ts"
 import type { Proxy } from "../../proxy/Proxy.ts"
 import { json } from "../Responses.ts"
-import type { OwnRoute } from "./BuiltinRoutes.ts"
+import type { BuiltinRoute } from "./BuiltinRoutes.ts"
 
 type Models = Proxy["Service"]["models"]
 
-export const tagsRoute = (models: Models): OwnRoute => ({
+export const tagsRoute = (models: Models): BuiltinRoute => ({
   route: "/api/tags",
   access: "client",
   methods: {
@@ -20,7 +20,7 @@ export const tagsRoute = (models: Models): OwnRoute => ({
   }
 })
 
-export const residentRoute = (models: Models): OwnRoute => ({
+export const residentRoute = (models: Models): BuiltinRoute => ({
   route: "/api/ps",
   access: "client",
   methods: {

@@ -3,22 +3,22 @@ import { Effect } from "effect"
 import { type EngineLoad, freshLoad } from "../../domain/Health.ts"
 import { type BackendEntry, type Snapshot, statusOf } from "../../registry/Registry.ts"
 import type { Admission } from "../../resilience/Admission.ts"
-import type { Deadlines } from "../../resilience/Timers.ts"
+import type { Timers } from "../../resilience/Timers.ts"
 import { json } from "../Responses.ts"
-import type { OwnRoute } from "./BuiltinRoutes.ts"
+import type { BuiltinRoute } from "./BuiltinRoutes.ts"
 
 export interface StatsServices {
   readonly admission: Pick<Admission["Service"], "active" | "depth">
-  readonly deadlines: Pick<Deadlines["Service"], "now">
+  readonly timers: Pick<Timers["Service"], "now">
 }
 
-export const statsRoute = (services: StatsServices): OwnRoute => ({
+export const statsRoute = (services: StatsServices): BuiltinRoute => ({
   route: "/stats",
   access: "admin",
   methods: { GET: ({ snapshot }) => Effect.sync(() => json(stats(snapshot, services))) }
 })
 
-const stats = ({ backends, pools }: Snapshot, { admission, deadlines }: StatsServices) => ({
+const stats = ({ backends, pools }: Snapshot, { admission, timers }: StatsServices) => ({
   active_requests: sum([...pools.keys()].map(admission.active)),
   queue_depth: sum([...pools.keys()].map(admission.depth)),
   pools: [...pools.values()].map(({ config, members, name }) => ({
@@ -28,7 +28,7 @@ const stats = ({ backends, pools }: Snapshot, { admission, deadlines }: StatsSer
     active: admission.active(name),
     queued: admission.depth(name)
   })),
-  backends: [...backends.values()].map((backend) => describe(backend, deadlines.now()))
+  backends: [...backends.values()].map((backend) => describe(backend, timers.now()))
 })
 
 const describe = (backend: BackendEntry, now: number) => {

@@ -2,7 +2,7 @@
 import type { GatewayConfig } from "../../domain/GatewayConfig.ts"
 import type { Listener } from "../../domain/Listener.ts"
 
-export interface Place {
+export interface Binding {
   /** The same for as long as the same socket will do: only then is it left alone by a change. */
   readonly key: string
   readonly listener: Listener
@@ -13,24 +13,24 @@ export interface Place {
 }
 
 /** By key, in the order of the configuration. */
-export const placesOf = (config: GatewayConfig): ReadonlyMap<string, Place> => {
+export const bindingsOf = (config: GatewayConfig): ReadonlyMap<string, Binding> => {
   const { admin, listeners } = config
-  const places = listeners.map((listener, index): Place => {
+  const bindings = listeners.map((listener, index): Binding => {
     const reach = admin.port === undefined && index === 0 ? "everything" : "clients"
     return { key: keyOf(listener), listener, reach, path: `listeners[${index}]` }
   })
   if (admin.port !== undefined) {
     const listener = adminListener(listeners[0], admin.host, admin.port)
-    places.push({ key: keyOf(listener), listener, reach: "admin", path: "admin" })
+    bindings.push({ key: keyOf(listener), listener, reach: "admin", path: "admin" })
   }
-  return new Map(places.map((place) => [place.key, place]))
+  return new Map(bindings.map((binding) => [binding.key, binding]))
 }
 
 /** Any free port is one of its own for each name; with and without TLS are two kinds of server. */
 const keyOf = ({ host, name, port, tls }: Listener): string =>
   [host, port, port === 0 ? name : "", tls === undefined ? "plain" : "tls"].join(" ")
 
-/** The admin surface as a listener that no pool stands behind. */
+/** The admin API as a listener that no pool stands behind. */
 const adminListener = ({ connectTimeout, maxConnections }: Listener, host: string, port: number): Listener => ({
   name: "admin",
   host,

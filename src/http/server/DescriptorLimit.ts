@@ -5,7 +5,7 @@
 import { Effect, Option, Schema } from "effect"
 import type { GatewayConfig } from "../../domain/GatewayConfig.ts"
 import type { Registry } from "../../registry/Registry.ts"
-import { placesOf } from "./Bindings.ts"
+import { bindingsOf } from "./Bindings.ts"
 
 const Limits = Schema.Struct({ userLimits: Schema.Struct({ open_files: Schema.Struct({ soft: Schema.Int }) }) })
 const decodeLimits = Schema.decodeUnknownOption(Limits)
@@ -25,7 +25,7 @@ const spareDescriptors = 64
 
 /** The connections that all addresses together may have. */
 const maxConnectionsOf = (config: GatewayConfig): number =>
-  [...placesOf(config).values()].reduce((total, { listener }) => total + listener.maxConnections, 0)
+  [...bindingsOf(config).values()].reduce((total, { listener }) => total + listener.maxConnections, 0)
 
 /** Warns now where the limit is too low for the configuration, and at each change that asks for more. */
 export const holdAgainstLimit = Effect.fnUntraced(function* (registry: Registry["Service"], limit: number | undefined) {
@@ -40,7 +40,7 @@ export const holdAgainstLimit = Effect.fnUntraced(function* (registry: Registry[
           { maxConnections: wanted, fileLimit: limit }
         )
   yield* told(maxConnectionsOf(registry.current().config))
-  yield* registry.takePart((next) =>
+  yield* registry.participate((next) =>
     Effect.sync(() => {
       const before = maxConnectionsOf(registry.current().config)
       const wanted = maxConnectionsOf(next)

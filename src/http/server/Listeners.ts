@@ -7,34 +7,34 @@ import type { GatewayConfig } from "../../domain/GatewayConfig.ts"
 import type { Listener } from "../../domain/Listener.ts"
 import { ChangeRefused, type Prepared, type Registry, type Snapshot } from "../../registry/Registry.ts"
 import { lacksDescriptors, makeTellShortage } from "../../telemetry/Shortages.ts"
-import { type Place, placesOf } from "./Bindings.ts"
+import { type Binding, bindingsOf } from "./Bindings.ts"
 import { Connections } from "./Connections.ts"
-import { type CannotListen, type Door, openDoor, readPems, type Surface } from "./Server.ts"
+import { type CannotListen, openServer, type RequestHandler, readPems, type Server } from "./Server.ts"
 import type { Pems } from "./ServerTls.ts"
 
 /** Told of every address that is opened. */
-export type OnListening = (surface: {
+export type OnListening = (handler: {
   readonly name: string
   readonly host: string
   readonly port: number
 }) => Effect.Effect<void>
 
 /** What holds at an address for a request that comes in now. */
-export interface Seen {
+export interface Current {
   readonly snapshot: Snapshot
-  readonly place: Place
+  readonly binding: Binding
 }
 
-/** What a surface is told of the address that it answers at. */
-export interface Threshold {
-  readonly see: () => Seen
+/** What a handler is told of the address that it answers at. */
+export interface ListenerContext {
+  readonly current: () => Current
   readonly connections: Connections
 }
 
 export interface ListenersOptions {
   readonly registry: Registry["Service"]
   readonly now: () => number
-  readonly surfaceOf: (threshold: Threshold) => Surface
+  readonly handlerOf: (context: ListenerContext) => RequestHandler
   readonly onListening: OnListening
   /** Told of every connection that was one too many. */
   readonly onRefused: (listener: Listener) => void
@@ -42,9 +42,9 @@ export interface ListenersOptions {
   readonly onEnd: () => void
 }
 
-/** A door with what is seen there. */
-interface Opened extends Threshold {
-  readonly door: Door
+/** A server with what is seen there. */
+interface OpenListener extends ListenerContext {
+  readonly server: Server
 }
 
 /** Opens every address of the snapshot in force, then follows the registry until the scope closes. */
@@ -53,80 +53,83 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
   const first = registry.current().config
   const scope = yield* Effect.scope
   // Requests run with this, and with nothing of whoever asks for a change that opens an address.
-  const context = yield* Effect.context()
-  const doors = new Map<string, Opened>()
-  const retiring = new Set<Opened>()
+  const services = yield* Effect.context()
+  const open = new Map<string, OpenListener>()
+  const retiring = new Set<OpenListener>()
 
   /** Opens one address; what comes in waits for `ready`. */
   const openAt = Effect.fnUntraced(function* (
-    place: Place,
+    binding: Binding,
     pems: Pems | undefined,
     next: GatewayConfig,
     ready: Latch.Latch
   ) {
-    const see = seeing(registry, place)
-    const refused = () => options.onRefused(see().place.listener)
-    const threshold = { see, connections: new Connections(options.now, refused) }
-    const answering = options.surfaceOf(threshold)
-    const surface = Effect.suspend(() => (ready.isOpen() ? answering : Effect.andThen(ready.await, answering)))
+    const current = makeCurrent(registry, binding)
+    const refused = () => options.onRefused(current().binding.listener)
+    const context = { current, connections: new Connections(options.now, refused) }
+    const answering = options.handlerOf(context)
+    const handler = Effect.suspend(() => (ready.isOpen() ? answering : Effect.andThen(ready.await, answering)))
     const config = { ...next, server: { ...next.server, reusePort: first.server.reusePort } }
-    const door = yield* openDoor(place, config, pems, threshold.connections, surface).pipe(Effect.setContext(context))
-    return { ...threshold, door }
+    const server = yield* openServer(binding, config, pems, context.connections, handler).pipe(
+      Effect.setContext(services)
+    )
+    return { ...context, server }
   })
 
-  const announce = ({ listener: { host, name } }: Place, { door: { port } }: Opened) =>
+  const announce = ({ listener: { host, name } }: Binding, { server: { port } }: OpenListener) =>
     options.onListening({ name, host, port })
 
   /** Nothing new comes in, what is under way ends, the connections close. */
-  const retire = Effect.fnUntraced(function* (opened: Opened, grace: Duration.Duration) {
-    const { host, name } = opened.see().place.listener
+  const retire = Effect.fnUntraced(function* (opened: OpenListener, grace: Duration.Duration) {
+    const { host, name } = opened.current().binding.listener
     retiring.add(opened)
-    yield* opened.door.stopListening
-    yield* Effect.logInfo("no longer listening", { name, host, port: opened.door.port })
-    yield* opened.door.drain(grace)
-    yield* opened.door.close
+    yield* opened.server.stopListening
+    yield* Effect.logInfo("no longer listening", { name, host, port: opened.server.port })
+    yield* opened.server.drain(grace)
+    yield* opened.server.close
     retiring.delete(opened)
   })
 
   const prepare = Effect.fnUntraced(function* (next: GatewayConfig) {
-    const places = placesOf(next)
+    const bindings = bindingsOf(next)
     const ready = Latch.makeUnsafe(false)
-    const gone = [...doors].filter(([key]) => !places.has(key))
-    const silenced: Array<Door> = []
-    const opened: Array<readonly [Place, Opened]> = []
-    const kept: Array<readonly [Place, Pems | undefined]> = []
+    const gone = [...open].filter(([key]) => !bindings.has(key))
+    const silenced: Array<Server> = []
+    const opened: Array<readonly [Binding, OpenListener]> = []
+    const kept: Array<readonly [Binding, Pems | undefined]> = []
 
-    const follow = Effect.fnUntraced(function* (place: Place) {
-      const pems = yield* readPems(place)
-      if (doors.has(place.key)) {
-        kept.push([place, pems])
+    const follow = Effect.fnUntraced(function* (binding: Binding) {
+      const pems = yield* readPems(binding)
+      if (open.has(binding.key)) {
+        kept.push([binding, pems])
         return
       }
-      const attempt = openAt(place, pems, next, ready)
+      const attempt = openAt(binding, pems, next, ready)
       // Somebody who goes may have the port: then it goes first.
-      const holder = gone.find(([, { see }]) => see().place.listener.port === place.listener.port)?.[1].door
+      const holder = gone.find(([, { current }]) => current().binding.listener.port === binding.listener.port)?.[1]
+        .server
       const instead = (error: CannotListen) => {
         if (!error.taken || holder === undefined || silenced.includes(holder)) return Effect.fail(error)
         silenced.push(holder)
         return Effect.andThen(holder.stopListening, attempt)
       }
-      opened.push([place, yield* Effect.catch(attempt, instead)])
+      opened.push([binding, yield* Effect.catch(attempt, instead)])
     })
     const undo = Effect.gen(function* () {
-      yield* Effect.forEach(opened, ([, { door }]) => door.close, { discard: true })
+      yield* Effect.forEach(opened, ([, { server }]) => server.close, { discard: true })
       yield* Effect.forEach(silenced, ({ listenAgain }) => Effect.catch(listenAgain, tellLost), { discard: true })
     })
 
-    const [, problems] = yield* Effect.partition(places.values(), follow)
+    const [, problems] = yield* Effect.partition(bindings.values(), follow)
     if (problems.length > 0) return yield* Effect.andThen(undo, new ChangeRefused({ problems }))
     const commit = Effect.fnUntraced(function* ({ config }: Snapshot) {
-      for (const [place, pems] of kept) doors.get(place.key)?.door.adjust(place, config, pems)
-      for (const [key] of gone) doors.delete(key)
-      for (const [{ key }, one] of opened) doors.set(key, one)
-      // What is gone goes on with what it sees now, so everybody looks.
-      for (const { see } of doors.values()) see()
+      for (const [binding, pems] of kept) open.get(binding.key)?.server.adjust(binding, config, pems)
+      for (const [key] of gone) open.delete(key)
+      for (const [{ key }, one] of opened) open.set(key, one)
+      // What is gone goes on with what it sees now, so all of them look.
+      for (const { current } of open.values()) current()
       yield* ready.open
-      yield* Effect.forEach(opened, ([place, one]) => announce(place, one), { discard: true })
+      yield* Effect.forEach(opened, ([binding, one]) => announce(binding, one), { discard: true })
       const { shutdownGrace } = config.server
       yield* Effect.forEach(gone, ([, one]) => Effect.forkIn(retire(one, shutdownGrace), scope), { discard: true })
     })
@@ -137,10 +140,10 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
   /** `/readyz` says so at once; what is under way goes on to its end, for as long as the grace lasts. */
   const end = Effect.gen(function* () {
     options.onEnd()
-    const all = [...doors.values(), ...retiring]
+    const all = [...open.values(), ...retiring]
     const underWay = () => all.reduce((total, { connections }) => total + connections.busy, 0)
-    const each = (run: (door: Door) => Effect.Effect<void>) =>
-      Effect.forEach(all, ({ door }) => run(door), { concurrency: "unbounded", discard: true })
+    const each = (run: (server: Server) => Effect.Effect<void>) =>
+      Effect.forEach(all, ({ server }) => run(server), { concurrency: "unbounded", discard: true })
     yield* Effect.logInfo("stopping", { requestsUnderWay: underWay() })
     // Where another process has the port too, the sockets go at once, so that it gets what comes in.
     if (first.server.reusePort) yield* each(({ stopListening }) => stopListening)
@@ -152,19 +155,19 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
 
   const openAll = Effect.gen(function* () {
     const ready = Latch.makeUnsafe(true)
-    for (const place of placesOf(first).values()) {
-      const opened = yield* openAt(place, yield* readPems(place), first, ready)
-      doors.set(place.key, opened)
-      yield* announce(place, opened)
+    for (const binding of bindingsOf(first).values()) {
+      const opened = yield* openAt(binding, yield* readPems(binding), first, ready)
+      open.set(binding.key, opened)
+      yield* announce(binding, opened)
     }
   })
-  yield* Effect.tapError(openAll, () => Effect.forEach(doors.values(), ({ door }) => door.close))
+  yield* Effect.tapError(openAll, () => Effect.forEach(open.values(), ({ server }) => server.close))
   yield* Effect.sync(() => {
-    for (const { connections } of [...doors.values(), ...retiring]) connections.cutStalled(stallPatience)
+    for (const { connections } of [...open.values(), ...retiring]) connections.cutStalled(stallPatience)
   }).pipe(Effect.repeat(Schedule.spaced("5 seconds")), Effect.forkScoped)
   yield* Effect.forkScoped(watchDescriptors)
   yield* Effect.addFinalizer(() => end)
-  yield* registry.takePart(prepare)
+  yield* registry.participate(prepare)
 })
 
 /**
@@ -181,13 +184,13 @@ const watchDescriptors = Effect.gen(function* () {
 const stallPatience = 60_000
 
 /** An address that is gone goes on with what it saw last. */
-const seeing = (registry: Registry["Service"], place: Place): (() => Seen) => {
-  let seen: Seen = { snapshot: registry.current(), place }
+const makeCurrent = (registry: Registry["Service"], binding: Binding): (() => Current) => {
+  let seen: Current = { snapshot: registry.current(), binding }
   return () => {
     const snapshot = registry.current()
     if (snapshot === seen.snapshot) return seen
-    const now = placesOf(snapshot.config).get(place.key)
-    if (now !== undefined) seen = { snapshot, place: now }
+    const now = bindingsOf(snapshot.config).get(binding.key)
+    if (now !== undefined) seen = { snapshot, binding: now }
     return seen
   }
 }

@@ -24,7 +24,7 @@ export class Outlet implements BodySink {
     return this.#waiting.length === 0
   }
 
-  take(piece: Uint8Array): boolean {
+  write(piece: Uint8Array): boolean {
     if (!this.#isFull && piece.length <= sliceSize) this.#write(piece)
     else {
       this.#waiting.push(piece)
@@ -33,7 +33,7 @@ export class Outlet implements BodySink {
     return !this.#isFull
   }
 
-  onceReady(ready: () => void): void {
+  onDrain(ready: () => void): void {
     if (this.#isFull) this.#onReady = ready
     else ready()
   }

@@ -46,9 +46,9 @@ export const deliver = (
     writeHead(incoming, status, headers)
     if (body instanceof Uint8Array) return whole(incoming, body)
     const outlet = new Outlet(response)
-    const poured = pour(incoming, outlet, body)
+    const piped = pipe(incoming, outlet, body)
     const { lastWords } = answer
-    return lastWords === undefined ? poured : Effect.onInterrupt(poured, () => conclude(response, outlet, lastWords))
+    return lastWords === undefined ? piped : Effect.onInterrupt(piped, () => conclude(response, outlet, lastWords))
   })
 
 const done = Effect.succeed(delivered)
@@ -71,11 +71,11 @@ const whole = ({ response }: Delivered, body: Uint8Array) => {
     return done
   }
   const outlet = new Outlet(response)
-  outlet.take(body)
+  outlet.write(body)
   return endOf(response, outlet)
 }
 
-const pour = (incoming: Delivered, outlet: Outlet, body: Relayed) => {
+const pipe = (incoming: Delivered, outlet: Outlet, body: Relayed) => {
   const response: Writable = incoming.response
   return Effect.matchEffect(body(outlet), {
     onSuccess: () => endOf(response, outlet),
@@ -99,7 +99,7 @@ const conclude = (
   Effect.suspend(() => {
     if (isGone(response)) return Effect.void
     const words = lastWords()
-    if (words !== undefined) outlet.take(words)
+    if (words !== undefined) outlet.write(words)
     return Effect.asVoid(Effect.timeoutOption(Effect.interruptible(endOf(response, outlet)), lastWordsPatience))
   })
 
@@ -135,7 +135,7 @@ const endOf = (response: Writable, outlet: Outlet): Effect.Effect<HttpServerResp
 const untilReady = (response: Writable, outlet: Outlet): Effect.Effect<void> =>
   Effect.callback((resume) => {
     const ready = () => resume(Effect.void)
-    outlet.onceReady(ready)
+    outlet.onDrain(ready)
     response.once("close", ready)
     return Effect.sync(() => response.off("close", ready))
   })

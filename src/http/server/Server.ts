@@ -1,6 +1,6 @@
 /** One open address: its server, its connections, and how it opens, changes and closes. */
 import { readFile } from "node:fs/promises"
-import { createServer, type Server } from "node:http"
+import { createServer, type Server as NodeServer } from "node:http"
 import { createSecureServer, type Http2SecureServer } from "node:http2"
 import { Server as NetServer, type Socket } from "node:net"
 import { createSecureContext } from "node:tls"
@@ -10,13 +10,13 @@ import type { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { cannotListen, isTaken } from "../../domain/CannotListen.ts"
 import type { GatewayConfig } from "../../domain/GatewayConfig.ts"
 import type { Listener } from "../../domain/Listener.ts"
-import type { Place } from "./Bindings.ts"
+import type { Binding } from "./Bindings.ts"
 import { answerClientErrors } from "./ClientErrors.ts"
 import type { Connections } from "./Connections.ts"
 import { type Pems, secureContext } from "./ServerTls.ts"
 import { takeUpgrades } from "./Upgrades.ts"
 
-export type Surface = Effect.Effect<
+export type RequestHandler = Effect.Effect<
   HttpServerResponse.HttpServerResponse,
   never,
   HttpServerRequest.HttpServerRequest | Scope.Scope
@@ -51,7 +51,7 @@ const http2Settings = (maxHeaderBytes: number) => ({
 const maxHeaderListPairs = 1_000_000
 
 /** `undefined` for an address without TLS. Read anew each time: files are renewed. */
-export const readPems = Effect.fnUntraced(function* ({ listener: { tls }, path }: Place) {
+export const readPems = Effect.fnUntraced(function* ({ listener: { tls }, path }: Binding) {
   if (tls === undefined) return undefined
   const read = (setting: "cert" | "key") =>
     Effect.tryPromise({
@@ -68,12 +68,12 @@ export const readPems = Effect.fnUntraced(function* ({ listener: { tls }, path }
 
 const refuse = (path: string, message: string) => new CannotListen({ path, message, taken: false })
 
-export interface Door {
+export interface Server {
   /** The port that it really has. */
   readonly port: number
   readonly connections: Connections
   /** Takes over what needs no other socket: limits, and a renewed certificate. */
-  readonly adjust: (place: Place, config: GatewayConfig, pems: Pems | undefined) => void
+  readonly adjust: (binding: Binding, config: GatewayConfig, pems: Pems | undefined) => void
   /** Nothing new is accepted. What the system had accepted already is served. */
   readonly stopListening: Effect.Effect<void>
   readonly listenAgain: Effect.Effect<void, CannotListen>
@@ -83,15 +83,15 @@ export interface Door {
   readonly close: Effect.Effect<void>
 }
 
-/** Opens an address; `surface` answers what comes in. The one who opens it closes it. */
-export const openDoor = Effect.fnUntraced(function* (
-  place: Place,
+/** Opens an address; `handler` answers what comes in. The one who opens it closes it. */
+export const openServer = Effect.fnUntraced(function* (
+  binding: Binding,
   config: GatewayConfig,
   pems: Pems | undefined,
   connections: Connections,
-  surface: Surface
+  handler: RequestHandler
 ) {
-  const { listener, path } = place
+  const { listener, path } = binding
   const address = { host: listener.host, port: listener.port, reusePort: config.server.reusePort, backlog: 4096 }
   const server = makeServer(listener, config.limits.maxHeaderBytes, pems)
   let current = { pems, connectTimeout: listener.connectTimeout }
@@ -102,9 +102,9 @@ export const openDoor = Effect.fnUntraced(function* (
   const failed = (cause: unknown) =>
     new CannotListen({ path: `${path}.port`, message: cannotListen(cause), taken: isTaken(cause) })
   const scope = yield* Scope.make()
-  const opened = yield* NodeHttpServer.make(() => server, { ...address, disablePreemptiveShutdown: true }).pipe(
+  const bound = yield* NodeHttpServer.make(() => server, { ...address, disablePreemptiveShutdown: true }).pipe(
     // In the same breath as the socket opens: nothing can come in before there is somebody to answer it.
-    Effect.tap(({ serve }) => serve(Effect.interruptible(surface))),
+    Effect.tap(({ serve }) => serve(Effect.interruptible(handler))),
     Effect.provideService(Scope.Scope, scope),
     Effect.mapError(({ cause }) => failed(cause)),
     Effect.onError(() => Scope.close(scope, Exit.void))
@@ -112,8 +112,8 @@ export const openDoor = Effect.fnUntraced(function* (
   // A connection that could not be accepted is lost, and the next one can be: it must not end the process.
   server.on("error", () => {})
 
-  const door: Door = {
-    port: opened.address._tag === "UnixPathAddress" ? 0 : opened.address.port,
+  const opened: Server = {
+    port: bound.address._tag === "UnixPathAddress" ? 0 : bound.address.port,
     connections,
     adjust: ({ listener }, { limits }, renewed) => {
       Object.assign(server, settingsOf(listener, limits.maxHeaderBytes))
@@ -150,10 +150,14 @@ export const openDoor = Effect.fnUntraced(function* (
       server.close()
     })
   }
-  return door
+  return opened
 })
 
-const makeServer = (listener: Listener, maxHeaderSize: number, pems: Pems | undefined): Server | Http2SecureServer => {
+const makeServer = (
+  listener: Listener,
+  maxHeaderSize: number,
+  pems: Pems | undefined
+): NodeServer | Http2SecureServer => {
   const settings = settingsOf(listener, maxHeaderSize)
   const { headersTimeout: handshakeTimeout } = settings
   const server =
@@ -184,7 +188,7 @@ const settingsOf = ({ connectTimeout, maxConnections }: Listener, maxHeaderSize:
   requireHostHeader: false
 })
 
-const follow = (server: Server | Http2SecureServer, connections: Connections, headTime: () => number): void => {
+const follow = (server: NodeServer | Http2SecureServer, connections: Connections, headTime: () => number): void => {
   server.on("connection", (socket) => connections.accepted(socket))
   server.on("drop", () => connections.refused())
   if (!("setSecureContext" in server)) {
@@ -219,7 +223,7 @@ const turnPatience = 100
  * the requests that may already be in them. So all of them are taken first, one in each turn of the event loop; and the
  * socket is closed right after a turn that found none, and that was short: what comes in between is what can be lost.
  */
-const stopListening = (server: Server | Http2SecureServer): Effect.Effect<void> =>
+const stopListening = (server: NodeServer | Http2SecureServer): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     const began = performance.now()
     let last = began

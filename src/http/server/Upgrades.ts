@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
 import type { ProxyResponse, Tunnel } from "../../proxy/Proxy.ts"
-import type { Deadlines, Timed } from "../../resilience/Timers.ts"
+import type { Timed, Timers } from "../../resilience/Timers.ts"
 import type { Incoming } from "../Incoming.ts"
 import { mayUpgrade } from "./WebSocketHead.ts"
 
@@ -69,16 +69,16 @@ const done = Effect.succeed(switched)
 const closePatience = 2000
 
 /** The request is over, and the connection with it: nobody else closes it. */
-export const hangUp = (socket: Duplex, deadlines: Deadlines["Service"]): void => {
+export const hangUp = (socket: Duplex, timers: Timers["Service"]): void => {
   if (socket.destroyed) return
   const timed: Timed = { dueAt: Number.POSITIVE_INFINITY, expire: () => socket.destroy() }
   const startClock = () => {
-    timed.dueAt = deadlines.now() + closePatience
+    timed.dueAt = timers.now() + closePatience
   }
-  deadlines.add(timed)
+  timers.add(timed)
   if (socket.writableFinished) startClock()
   else socket.once("finish", startClock)
-  socket.once("close", () => deadlines.remove(timed))
+  socket.once("close", () => timers.remove(timed))
   // What still comes is for nobody; unread, it would keep the end from being seen.
   socket.resume()
 }

@@ -1,7 +1,7 @@
 import type { BackendState, Member } from "../../registry/Registry.ts"
 import { weightNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
-import { SmoothTurns } from "./SmoothWeightedRoundRobin.ts"
+import { SmoothWeightedRoundRobin } from "./SmoothWeightedRoundRobin.ts"
 
 /** Milliseconds after which a sample has lost half of its say. */
 const memory = 30_000
@@ -16,13 +16,13 @@ const leastLatency = 1
  * pool, so that who was slow once is asked again.
  */
 export const latencyBased = (): Strategy => {
-  const turns = new SmoothTurns()
+  const cursor = new SmoothWeightedRoundRobin()
   return {
     choose: (members, { now, usable }) => {
-      const untried = turns.isDue(members) ? members.find((member) => isUntried(member) && usable(member)) : undefined
+      const untried = cursor.isDue(members) ? members.find((member) => isUntried(member) && usable(member)) : undefined
       if (untried !== undefined) return untried
       let mean: number | undefined
-      return turns.next(members, usable, (member) => {
+      return cursor.next(members, usable, (member) => {
         const { state } = member.backend
         mean ??= meanLatency(members)
         return (weightNow(member, now) * mean) / expectedLatency(state, mean, now)

@@ -2,7 +2,7 @@ import { freshLoad } from "../../domain/Health.ts"
 import type { Member } from "../../registry/Registry.ts"
 import { weightNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
-import { Turns } from "./RoundRobinCursor.ts"
+import { RoundRobinCursor } from "./RoundRobinCursor.ts"
 
 /** From this share of the KV cache on, an engine begins to preempt and recompute what it has; or of its GPU, to slow. */
 const tight = 0.8
@@ -13,9 +13,9 @@ const tight = 0.8
  * known to have no more slots than it had then. A nearly full KV cache or GPU makes all count up to twice as much.
  */
 export const leastLoaded = (): Strategy => {
-  const turns = new Turns()
+  const cursor = new RoundRobinCursor()
   return {
-    choose: (members, { now, usable }) => turns.cheapest(members, usable, (member) => loadOf(member, now))
+    choose: (members, { now, usable }) => cursor.cheapest(members, usable, (member) => loadOf(member, now))
   }
 }
 

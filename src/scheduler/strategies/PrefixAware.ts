@@ -3,7 +3,7 @@ import { PrefixIndex } from "../PrefixIndex.ts"
 import type { PromptBlocks } from "../PromptBlocks.ts"
 import { costNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
-import { Turns } from "./RoundRobinCursor.ts"
+import { RoundRobinCursor } from "./RoundRobinCursor.ts"
 
 /**
  * The one knob: how much busier than the mean the holder of a whole ordinary prompt may be before it is worth computing
@@ -13,7 +13,7 @@ import { Turns } from "./RoundRobinCursor.ts"
 const missWeight = 2
 
 /** With more requests than that at each backend, so many requests count as the mean does: see {@link prefixAware}. */
-const crowd = 8
+const crowdedAbove = 8
 
 /** What a new prompt counts in what an ordinary one is. */
 const smoothing = 0.05
@@ -22,7 +22,7 @@ const smoothing = 0.05
  * The engine that probably has the longest prefix of this prompt in its cache, weighed against its load.
  *
  * cost = missWeight x (uncached share of the prompt) x (prompt / ordinary prompt) + load / mean load x crowding, where
- * load is (in-flight + 1) / weight, and crowding is 1 up to {@link crowd} requests each and grows with them from there.
+ * load is (in-flight + 1) / weight, and crowding is 1 up to {@link crowdedAbove} requests each and grows with them from there.
  * All are pure numbers. What was routed is learnt at once, so two requests with one new prefix meet. The holder of a hot
  * prefix is busy then, and the cost sends some to others, who hold it from then on. Without crowding a single prefix
  * that all requests share would be kept by some of many engines until they are full: a ratio to the mean allows more
@@ -30,7 +30,7 @@ const smoothing = 0.05
  */
 export const prefixAware = (): Strategy => {
   const index = new PrefixIndex<BackendState>()
-  const turns = new Turns()
+  const cursor = new RoundRobinCursor()
   let ordinary = 0
   const learn = ({ backend }: Member, prompt: PromptBlocks | undefined): void => {
     if (prompt !== undefined && prompt.length > 0) index.learn(backend.state, prompt)
@@ -42,7 +42,7 @@ export const prefixAware = (): Strategy => {
       const held = prompt === undefined || size === 0 ? undefined : index.match(prompt)
       const missCost = ordinary === 0 ? 0 : (missWeight * size) / ordinary
       const loadCost = loadCostOf(members, now)
-      const best = turns.cheapest(members, usable, (member) => {
+      const best = cursor.cheapest(members, usable, (member) => {
         const miss = held === undefined ? 1 : 1 - held(member.backend.state) / size
         return missCost * miss + loadCost * costNow(member, now)
       })
@@ -62,5 +62,5 @@ const loadCostOf = (members: ReadonlyArray<Member>, now: number): number => {
     requests += member.backend.state.inflight + 1
   }
   const { length } = members
-  return length === 0 ? 1 : (length / load) * Math.max(1, requests / length / crowd)
+  return length === 0 ? 1 : (length / load) * Math.max(1, requests / length / crowdedAbove)
 }

@@ -1,18 +1,18 @@
 import type { Member } from "../../registry/Registry.ts"
 import { weightNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
-import { Turns } from "./RoundRobinCursor.ts"
+import { RoundRobinCursor } from "./RoundRobinCursor.ts"
 
 /** Milliseconds: what is expected of a backend while nobody has a sample. */
 const unknownLatency = 2000
 
 /** Response time x (in-flight + 1) / success rate, per weight: the lowest wins. Who has no sample is taken for average. */
 export const responseAware = (): Strategy => {
-  const turns = new Turns()
+  const cursor = new RoundRobinCursor()
   return {
     choose: (members, { now, usable }) => {
       const typical = typicalLatency(members)
-      return turns.cheapest(members, usable, (member, least) => {
+      return cursor.cheapest(members, usable, (member, least) => {
         const { inflight, latency, outcomes } = member.backend.state
         const time = latency.count === 0 ? typical : latency.steady
         const atBest = (time * (inflight + 1)) / weightNow(member, now)

@@ -1,17 +1,17 @@
 import type { Strategy } from "../Strategy.ts"
-import { Turns } from "./RoundRobinCursor.ts"
+import { RoundRobinCursor } from "./RoundRobinCursor.ts"
 
 /** One after the other, whatever their weights; those that cannot take it are skipped. */
 export const roundRobin = (): Strategy => {
-  const turns = new Turns()
+  const cursor = new RoundRobinCursor()
   return {
     choose: (members, { usable }) => {
-      const next = turns.nextOf(members)
+      const next = cursor.nextOf(members)
       for (let step = 0; step < members.length; step++) {
         const position = (next + step) % members.length
         const member = members[position]
         if (member !== undefined && usable(member)) {
-          turns.setNext(members, position + 1)
+          cursor.setNext(members, position + 1)
           return member
         }
       }

@@ -4,7 +4,7 @@ import type { Member } from "../../registry/Registry.ts"
  * Where the next round among some candidates begins. Each list has turns of its own: requests for one model in
  * between those for another must not take its turns away.
  */
-export class Turns {
+export class RoundRobinCursor {
   readonly #next = new WeakMap<ReadonlyArray<Member>, number>()
 
   nextOf(members: ReadonlyArray<Member>): number {
@@ -19,7 +19,7 @@ export class Turns {
   }
 
   /**
-   * The usable member with the least cost; what ties takes turns. `cost` is told the least so far: what cannot be below
+   * The usable member with the least cost; what ties takes cursor. `cost` is told the least so far: what cannot be below
    * it need not be worked out.
    */
   cheapest(

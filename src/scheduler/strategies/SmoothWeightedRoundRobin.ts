@@ -7,25 +7,25 @@ import type { Member } from "../../registry/Registry.ts"
 const lookedAtEachTime = 64
 
 /** Numbers for some candidates, in their order. */
-interface Ledger {
+interface Credits {
   /** What each gains in a round; nothing where it cannot be used. */
   readonly shares: Float64Array
-  /** What each has gained, less what it has paid. */
+  /** What each has gained, less what was taken from it. */
   readonly credits: Float64Array
   /** Choices until everybody is looked at again. */
   left: number
 }
 
 /**
- * Smooth weighted round robin: every round each usable member gains its share, the richest is chosen and pays the sum
- * of all. Shares of 5, 1, 1 give a a b a c a a, not five in a row. Each list of candidates has turns of its own.
+ * Smooth weighted round robin: every round each usable member gains its share, the one with the most is chosen, and the sum of all is taken
+ * from it. Shares of 5, 1, 1 give a a b a c a a, not five in a row. Each list of candidates has numbers of its own.
  */
-export class SmoothTurns {
-  readonly #ledgers = new WeakMap<ReadonlyArray<Member>, Ledger>()
+export class SmoothWeightedRoundRobin {
+  readonly #numbers = new WeakMap<ReadonlyArray<Member>, Credits>()
 
   /** Whether {@link next} is going to look at everybody. */
   isDue(members: ReadonlyArray<Member>): boolean {
-    return this.#ledgerOf(members).left <= 0
+    return this.#numbersOf(members).left <= 0
   }
 
   /** `share`: more than 0; asked for when everybody is looked at. */
@@ -34,63 +34,63 @@ export class SmoothTurns {
     usable: (member: Member) => boolean,
     share: (member: Member) => number
   ): Member | undefined {
-    const ledger = this.#ledgerOf(members)
-    const isDue = ledger.left <= 0
-    if (isDue) renew(ledger, members, usable, share)
-    ledger.left--
-    const chosen = richestOf(ledger, members, usable)
-    if (chosen >= 0) pay(ledger, chosen)
+    const numbers = this.#numbersOf(members)
+    const isDue = numbers.left <= 0
+    if (isDue) renew(numbers, members, usable, share)
+    numbers.left--
+    const chosen = nextOf(numbers, members, usable)
+    if (chosen >= 0) charge(numbers, chosen)
     else if (!isDue) {
-      ledger.left = 0
+      numbers.left = 0
       return this.next(members, usable, share)
     }
     return members[chosen]
   }
 
-  #ledgerOf(members: ReadonlyArray<Member>): Ledger {
-    const known = this.#ledgers.get(members)
+  #numbersOf(members: ReadonlyArray<Member>): Credits {
+    const known = this.#numbers.get(members)
     if (known !== undefined) return known
     const { length } = members
     const made = { shares: new Float64Array(length), credits: new Float64Array(length), left: 0 }
-    this.#ledgers.set(members, made)
+    this.#numbers.set(members, made)
     return made
   }
 }
 
 const renew = (
-  ledger: Ledger,
+  numbers: Credits,
   members: ReadonlyArray<Member>,
   usable: (member: Member) => boolean,
   share: (member: Member) => number
 ): void => {
   let position = 0
-  for (const member of members) ledger.shares[position++] = usable(member) ? share(member) : 0
-  ledger.left = Math.ceil(members.length / lookedAtEachTime)
+  for (const member of members) numbers.shares[position++] = usable(member) ? share(member) : 0
+  numbers.left = Math.ceil(members.length / lookedAtEachTime)
 }
 
-/** Who turns out not to be usable any more is left out until everybody is looked at again. */
-const richestOf = (
-  { credits, shares }: Ledger,
+/** One that turns out not to be usable any more is left out until everybody is looked at again. */
+const nextOf = (
+  { credits, shares }: Credits,
   members: ReadonlyArray<Member>,
   usable: (member: Member) => boolean
 ): number => {
   for (;;) {
-    let richest = -1
+    let next = -1
     let most = Number.NEGATIVE_INFINITY
     for (let position = 0; position < shares.length; position++) {
       const share = shares[position] ?? 0
       const credit = (credits[position] ?? 0) + share
       if (share === 0 || credit <= most) continue
       most = credit
-      richest = position
+      next = position
     }
-    const member = members[richest]
-    if (member === undefined || usable(member)) return richest
-    shares[richest] = 0
+    const member = members[next]
+    if (member === undefined || usable(member)) return next
+    shares[next] = 0
   }
 }
 
-const pay = ({ credits, shares }: Ledger, chosen: number): void => {
+const charge = ({ credits, shares }: Credits, chosen: number): void => {
   let total = 0
   for (let position = 0; position < shares.length; position++) {
     const share = shares[position] ?? 0

@@ -1,11 +1,11 @@
 import { weightNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
-import { SmoothTurns } from "./SmoothWeightedRoundRobin.ts"
+import { SmoothWeightedRoundRobin } from "./SmoothWeightedRoundRobin.ts"
 
 /** Each as often as its weight says, and as evenly as that can be done. */
 export const weightedRoundRobin = (): Strategy => {
-  const turns = new SmoothTurns()
+  const cursor = new SmoothWeightedRoundRobin()
   return {
-    choose: (members, { now, usable }) => turns.next(members, usable, (member) => weightNow(member, now))
+    choose: (members, { now, usable }) => cursor.next(members, usable, (member) => weightNow(member, now))
   }
 }

@@ -8,7 +8,7 @@ import type { StrategyName } from "../../../src/domain/Pool.ts"
 import { type BackendEntry, Registry } from "../../../src/registry/Registry.ts"
 import { type CallRole, CircuitBreaker } from "../../../src/resilience/CircuitBreaker.ts"
 import { OutlierDetector } from "../../../src/resilience/OutlierDetector.ts"
-import { Deadlines } from "../../../src/resilience/Timers.ts"
+import { Timers } from "../../../src/resilience/Timers.ts"
 import { Router } from "../../../src/routing/Router.ts"
 import { hashText } from "../../../src/scheduler/Hashing.ts"
 import { Lease, type PickRequest, Scheduler } from "../../../src/scheduler/Scheduler.ts"
@@ -44,9 +44,7 @@ export const makeGateway = (
 ): Effect.Effect<Dispatcher> => {
   const clock = new VirtualClock()
   const layer = Layer.mergeAll(Router.layer, Scheduler.layer, CircuitBreaker.layer, OutlierDetector.layer).pipe(
-    Layer.provideMerge(
-      Layer.mergeAll(Deadlines.layer, Metrics.layer, Registry.layerMemory(configOf(strategy, weights)))
-    )
+    Layer.provideMerge(Layer.mergeAll(Timers.layer, Metrics.layer, Registry.layerMemory(configOf(strategy, weights))))
   )
   return Effect.gen(function* () {
     const services = {

@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
-import { nothingHere, type OwnRoute, wrongMethod } from "../../../src/http/routes/BuiltinRoutes.ts"
+import { type BuiltinRoute, nothingHere, wrongMethod } from "../../../src/http/routes/BuiltinRoutes.ts"
 import { answerOf } from "../Requests.ts"
 
 const answering = (text: string) => () => Effect.succeed(HttpServerResponse.text(text))
 
-const outcome = (methods: OwnRoute["methods"], method: string) =>
+const outcome = (methods: BuiltinRoute["methods"], method: string) =>
   answerOf({ route: "/x", access: "public", methods }, { method }).pipe(
     Effect.flatMap((response) => Effect.promise(() => response.text())),
     Effect.catch((error) => Effect.succeed(`${error.status} ${"allow" in error ? error.allow : error.code}`))

@@ -30,8 +30,8 @@ interface Asked {
 }
 
 const ask = Effect.fnUntraced(function* (path: string, shown: Snapshot, { draining = false, now = 0 }: Asked = {}) {
-  const deadlines = { now: () => now, add: () => {}, remove: () => {} }
-  const route = healthRoutes({ deadlines, startedAt: 0, isDraining: () => draining }).get(path)
+  const timers = { now: () => now, add: () => {}, remove: () => {} }
+  const route = healthRoutes({ timers, startedAt: 0, isDraining: () => draining }).get(path)
   assert.isDefined(route)
   assert.strictEqual(route.access, "public")
   const response = yield* answerOf(route, { path }, shown)

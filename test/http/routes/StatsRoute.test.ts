@@ -8,7 +8,7 @@ import { jsonOf, snapshot } from "../Requests.ts"
 const stats = Effect.fnUntraced(function* (now: number) {
   const shown = snapshot({ backends: [{ name: "a", url: "http://10.0.0.1:8000", adapter: "vllm" }] })
   backendOf(shown, "a").state.load = engineLoad({ running: 3, waiting: 1, kvCacheUsage: 0.5 }, 2, 1000)
-  const route = statsRoute({ admission: { active: () => 0, depth: () => 0 }, deadlines: { now: () => now } })
+  const route = statsRoute({ admission: { active: () => 0, depth: () => 0 }, timers: { now: () => now } })
   return yield* jsonOf(route, "/stats", shown)
 })
 

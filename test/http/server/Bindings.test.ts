@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { placesOf } from "../../../src/http/server/Bindings.ts"
+import { bindingsOf } from "../../../src/http/server/Bindings.ts"
 import { configOf } from "../../registry/Fixtures.ts"
 
-const placed = (input: unknown) => Effect.map(configOf(input), (config) => [...placesOf(config).values()])
+const placed = (input: unknown) => Effect.map(configOf(input), (config) => [...bindingsOf(config).values()])
 
 describe("the addresses of a configuration", () => {
   it.effect("are its listeners; the first has the admin surface where that has no port of its own", () =>

@@ -47,9 +47,9 @@ describe("a body on its way to its client", () => {
         const outlet = new Outlet(client)
         const pieces = piecesOf(of)
         for (const piece of pieces) {
-          if (outlet.take(piece) || !patient) continue
+          if (outlet.write(piece) || !patient) continue
           const state = { isReady: false }
-          outlet.onceReady(() => {
+          outlet.onDrain(() => {
             state.isReady = true
           })
           while (!state.isReady) await client.takeOne()
@@ -66,7 +66,7 @@ describe("a body on its way to its client", () => {
   it("waits outside of the socket: of a large piece no more than a slice is with it", async () => {
     const client = new Client()
     const outlet = new Outlet(client)
-    assert.isFalse(outlet.take(Buffer.alloc(10 * sliceSize)))
+    assert.isFalse(outlet.write(Buffer.alloc(10 * sliceSize)))
     for (let n = 0; n < 10; n++) {
       assert.strictEqual(client.writableLength, sliceSize)
       assert.strictEqual(outlet.isEmpty, n === 9)
@@ -78,14 +78,14 @@ describe("a body on its way to its client", () => {
   it("that is small is written at once", () => {
     const client = new Client()
     const outlet = new Outlet(client)
-    assert.isTrue(outlet.take(Buffer.from("a")))
-    assert.isTrue(outlet.take(Buffer.from("b")))
+    assert.isTrue(outlet.write(Buffer.from("a")))
+    assert.isTrue(outlet.write(Buffer.from("b")))
     assert.strictEqual(client.writableLength, 2)
   })
 
   it("is asked for more at once where more is taken", () => {
     let asked = 0
-    new Outlet(new Client()).onceReady(() => asked++)
+    new Outlet(new Client()).onDrain(() => asked++)
     assert.strictEqual(asked, 1)
   })
 })

@@ -57,7 +57,7 @@ const relayed =
   (...pieces: ReadonlyArray<string>): Relayed =>
   (sink) =>
     Effect.sync(() => {
-      for (const piece of pieces) sink.take(Buffer.from(piece))
+      for (const piece of pieces) sink.write(Buffer.from(piece))
     })
 
 describe("an answer", () => {
@@ -131,7 +131,7 @@ describe("a body that breaks off", () => {
     Effect.gen(function* () {
       const broken: Relayed = (sink) =>
         Effect.suspend(() => {
-          sink.take(Buffer.from("half"))
+          sink.write(Buffer.from("half"))
           return new UpstreamFailed({ kind: "reset", detail: "x" })
         })
       const { delivered, url } = yield* delivering({ body: broken })
@@ -151,9 +151,9 @@ describe("a client that is slow", () => {
         Effect.gen(function* () {
           const piece = Buffer.alloc(1024 * 1024, "x")
           for (let count = 0; count < 32; count++) {
-            if (sink.take(piece)) continue
+            if (sink.write(piece)) continue
             if (seen.full++ === 0) yield* Deferred.succeed(gate, undefined)
-            yield* Effect.callback<void>((resume) => sink.onceReady(() => resume(Effect.void)))
+            yield* Effect.callback<void>((resume) => sink.onDrain(() => resume(Effect.void)))
             seen.ready++
           }
         })

@@ -6,10 +6,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import { HttpServerRequest } from "effect/http"
 import { readIncoming } from "../../../src/http/Incoming.ts"
-import { placesOf } from "../../../src/http/server/Bindings.ts"
+import { bindingsOf } from "../../../src/http/server/Bindings.ts"
 import { Connections } from "../../../src/http/server/Connections.ts"
 import { deliver } from "../../../src/http/server/ResponseWriter.ts"
-import { openDoor } from "../../../src/http/server/Server.ts"
+import { openServer } from "../../../src/http/server/Server.ts"
 import type { BodySink, Relayed } from "../../../src/proxy/Proxy.ts"
 import { configOf } from "../../registry/Fixtures.ts"
 import { ca, server as pair } from "../../transport/Certificates.ts"
@@ -34,12 +34,12 @@ const give = (given: Set<Given>, what: string): Relayed => {
       const pump = () => {
         if (!given.has(one)) return
         one.bytes += piece.length
-        one.isFull = !sink.take(piece)
-        if (one.isFull) sink.onceReady(pump)
+        one.isFull = !sink.write(piece)
+        if (one.isFull) sink.onDrain(pump)
         else setImmediate(pump)
       }
       if (what === "/flood") pump()
-      else sink.take(new Uint8Array(0))
+      else sink.write(new Uint8Array(0))
       return Effect.sync(() => given.delete(one))
     })
 }
@@ -58,10 +58,10 @@ const openOne = Effect.fnUntraced(function* (tls: boolean) {
     return yield* deliver(incoming, { ...head, body: give(incoming.path === "/flood" ? floods : drips, incoming.path) })
   })
   const config = yield* configOf({ listeners: [{ host: "127.0.0.1", port: 0 }] })
-  const [place] = placesOf(config).values()
+  const [place] = bindingsOf(config).values()
   if (place === undefined) throw new Error("no listener")
   const door = yield* Effect.acquireRelease(
-    openDoor(place, config, tls ? pair : undefined, connections, surface),
+    openServer(place, config, tls ? pair : undefined, connections, surface),
     ({ close }) => close
   )
   /** Seconds go by; whether somebody stands still is looked at every five. */
@@ -289,7 +289,7 @@ describe("a client that stands still in the middle of its answer", () => {
       let drops = 0
       const drop = Effect.gen(function* () {
         drops++
-        for (const { sink } of drips) sink.take(Buffer.from("x"))
+        for (const { sink } of drips) sink.write(Buffer.from("x"))
         yield* eventually("each drop arrives", () => others.every((other) => other.bytes() === drops))
       })
       yield* pass(70, drop)

@@ -7,7 +7,7 @@ import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { hangUp, takeUpgrades, watchLeaving } from "../../../src/http/server/Upgrades.ts"
 import { mayUpgrade, refuseWebSocket } from "../../../src/http/server/WebSocketHead.ts"
-import { Deadlines } from "../../../src/resilience/Timers.ts"
+import { Timers } from "../../../src/resilience/Timers.ts"
 
 const offer: Readonly<Record<string, string>> = {
   connection: "keep-alive, Upgrade",
@@ -80,10 +80,10 @@ describe("a connection that was handed over", () => {
 
   it.effect("is closed 2 s after its last byte, where its client does not close it", () =>
     Effect.gen(function* () {
-      const deadlines = yield* Deadlines
+      const timers = yield* Timers
       const [ours, theirs] = duplexPair()
       theirs.resume()
-      hangUp(ours, deadlines)
+      hangUp(ours, timers)
       yield* TestClock.adjust("10 seconds")
       assert.isFalse(ours.destroyed)
       ours.end("the last")
@@ -92,19 +92,19 @@ describe("a connection that was handed over", () => {
       assert.isFalse(ours.destroyed)
       yield* TestClock.adjust("200 millis")
       assert.isTrue(ours.destroyed)
-    }).pipe(Effect.provide(Deadlines.layer))
+    }).pipe(Effect.provide(Timers.layer))
   )
 
   it.effect("is closed at once where its client closes it", () =>
     Effect.gen(function* () {
       const [ours, theirs] = duplexPair()
-      hangUp(ours, yield* Deadlines)
+      hangUp(ours, yield* Timers)
       ours.end()
       theirs.resume()
       theirs.end("what nobody reads")
       yield* turn
       yield* turn
       assert.isTrue(ours.destroyed)
-    }).pipe(Effect.provide(Deadlines.layer))
+    }).pipe(Effect.provide(Timers.layer))
   )
 })
