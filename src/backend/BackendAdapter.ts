@@ -19,7 +19,7 @@ import { hashInSlices, isLongToHash } from "./BodyHash.ts"
 import { type Outgoing, outgoingHeaders, type PreparedRequest, prepare, target } from "./Outgoing.ts"
 import { mayTellAddress, OwnAddress } from "./OwnAddress.ts"
 
-export { type Adapter, type Classification as Verdict, type ProbeAnswer } from "./Adapter.ts"
+export type { Adapter, Classification, ProbeAnswer } from "./Adapter.ts"
 export type { Outgoing } from "./Outgoing.ts"
 export { restFor } from "./RetryAfter.ts"
 

@@ -44,8 +44,8 @@ export class HealthProber extends Context.Service<
               duration: backend.probing.timeout,
               orElse: () => Effect.succeed(new NoAnswer(`no answer within ${backend.probing.timeout} ms`))
             }),
-            Effect.catchTag("UpstreamFailed", ({ kind, message }) =>
-              Effect.succeed(kind === "local" ? unasked : new NoAnswer(message))
+            Effect.catch((failure) =>
+              Effect.succeed(failure.kind === "local" ? unasked : new NoAnswer(failure.message))
             ),
             // A bug of ours while asking is no answer either: nothing is called healthy because we cannot look.
             Effect.catchDefect((defect) =>

@@ -4,14 +4,11 @@ import { Pieces } from "../domain/Bytes.ts"
 import { InvalidRequest, QueueFull, RequestTimeout, RequestTooLarge } from "../domain/Errors.ts"
 import {
   type BadMultipart,
-  bodyTooLarge,
-  bodyTooSlow,
-  bodyUnclear,
   type ModelForm,
   MultipartModel,
   type Payload,
-  type UpstreamBody,
-  UpstreamFailed
+  RequestBodyFailed,
+  type UpstreamBody
 } from "../proxy/Proxy.ts"
 import type { Timed, Timers } from "../resilience/Timers.ts"
 import type { Incoming } from "./Incoming.ts"
@@ -39,6 +36,7 @@ export class HeldBody implements Payload {
   readonly #all: HeldBodies
   body: UpstreamBody
   form: ModelForm | undefined
+  envelope: Payload["envelope"]
   size = 0
 
   constructor(all: HeldBodies) {
@@ -61,6 +59,7 @@ export class HeldBody implements Payload {
     this.size = 0
     this.body = undefined
     this.form = undefined
+    this.envelope = undefined
   }
 }
 
@@ -216,16 +215,19 @@ const restOf = (
   incoming: Incoming,
   { patience, uploadLimit }: BodyBounds,
   before: number,
-  look: (piece: Uint8Array) => UpstreamFailed | undefined
-): Stream.Stream<Uint8Array, UpstreamFailed> =>
+  look: (piece: Uint8Array) => RequestBodyFailed | undefined
+): Stream.Stream<Uint8Array, RequestBodyFailed> =>
   Stream.suspend(() => {
     let size = before
     return incoming.request.stream.pipe(
-      Stream.mapError(() => new UpstreamFailed({ kind: "request_body", detail: "broke off" })),
-      Stream.timeoutOrElse({ duration: patience, orElse: () => Stream.fail(bodyTooSlow) }),
+      Stream.mapError(() => new RequestBodyFailed({ reason: "broken" })),
+      Stream.timeoutOrElse({
+        duration: patience,
+        orElse: () => Stream.fail(new RequestBodyFailed({ reason: "too_slow" }))
+      }),
       Stream.tap((piece) => {
         size += piece.length
-        const failure = size > uploadLimit ? bodyTooLarge : look(piece)
+        const failure = size > uploadLimit ? new RequestBodyFailed({ reason: "too_large" }) : look(piece)
         return failure === undefined ? Effect.void : Effect.fail(failure)
       })
     )
@@ -265,7 +267,7 @@ export const readUpload = (
       // A second name behind the first would be another one for some engines: nothing of it may get to its end there.
       const rest = restOf(incoming, bounds, held.size, (piece) => {
         reader.push(piece)
-        return reader.problem && bodyUnclear
+        return reader.problem && new RequestBodyFailed({ reason: "two_models" })
       })
       const bodyOf = (...parts: ReadonlyArray<Uint8Array>): UpstreamBody =>
         isWhole ? new Pieces(parts) : Stream.concat(Stream.fromIterable(parts), rest)

@@ -41,7 +41,7 @@ export const endsWithConnection = ({ headers }: UpstreamResponse): boolean =>
   headers["content-length"] === undefined && headers["transfer-encoding"] === undefined
 
 /** Whether there is a body to come, by the rules of HTTP. */
-export const hasBody = ({ state: { method } }: RequestPlan, { status }: UpstreamResponse): boolean =>
+export const hasBody = ({ request: { method } }: RequestPlan, { status }: UpstreamResponse): boolean =>
   method !== "HEAD" && status !== 204 && status !== 205 && status !== 304
 
 /** By how it begins; `undefined` as long as that does not tell. */

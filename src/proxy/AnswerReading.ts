@@ -7,7 +7,7 @@ import { isFields } from "../protocol/JsonFields.ts"
 import { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import { readStreamedError } from "../protocol/StreamedError.ts"
 import { isWholeJson, parsedJson } from "../protocol/WholeJson.ts"
-import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
+import { BodyEnd, type ExchangeFailed, UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
 import { endsWithConnection, formOf, hasBody, isEventStream, isJson } from "./AnswerForm.ts"
 import type { Attempt } from "./Attempt.ts"
 import { ErrorInStream } from "./ErrorInStream.ts"
@@ -29,141 +29,141 @@ const commentPatienceMillis = 5000
  */
 const preamblePatienceMillis = 30
 
-export type { UpstreamAnswer as Answer } from "./UpstreamAnswer.ts"
+export type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 /** What came of an answer: one to keep, or why there is none. */
-export type Read = UpstreamAnswer | ErrorInStream | UpstreamFailed
+export type Read = UpstreamAnswer | ErrorInStream | ExchangeFailed
 
-export const readAnswer = (mission: RequestPlan, attempt: Attempt, response: UpstreamResponse): Effect.Effect<Read> => {
-  const { state: flight, passedThrough } = mission
-  const reading = new AnswerReader(mission, attempt, response)
-  if (response.socket !== undefined) return Effect.succeed(reading.answer(false, false))
-  const isStream = isEventStream(mission, response)
+export const readAnswer = (plan: RequestPlan, attempt: Attempt, response: UpstreamResponse): Effect.Effect<Read> => {
+  const { passedThrough, streaming } = plan
+  const reader = new AnswerReader(plan, attempt, response)
+  if (response.socket !== undefined) return Effect.succeed(reader.answer(false, false))
+  const isStream = isEventStream(plan, response)
   if (passedThrough) {
     // What has no known form is not looked at before it is passed on.
-    if (!isStream && isShort(mission, response)) return readDocument(reading)
+    if (!isStream && isShort(plan, response)) return readDocument(reader)
     attempt.awaitOutput(attempt.sentAt)
-    const judge = isStream ? new StreamEndDetector(mission.dialect, mission.choices) : undefined
-    return Effect.succeed(reading.answer(false, true, judge))
+    const detector = isStream ? new StreamEndDetector(plan.dialect, plan.choices) : undefined
+    return Effect.succeed(reader.answer(false, true, detector))
   }
-  const wasAskedFor = flight.streaming && response.status < 300 && hasBody(mission, response)
-  if (!isStream && !wasAskedFor) return readDocument(reading)
+  const wasAskedFor = streaming && response.status < 300 && hasBody(plan, response)
+  if (!isStream && !wasAskedFor) return readDocument(reader)
   attempt.awaitOutput()
-  return isStream ? readEvents(reading) : readUnlabelled(reading)
+  return isStream ? readEvents(reader) : readUnlabelled(reader)
 }
 
 /** A body to its end if that is near. */
-const readDocument = Effect.fnUntraced(function* (reading: AnswerReader): Effect.fn.Return<Read> {
-  const { attempt, response } = reading
+const readDocument = Effect.fnUntraced(function* (reader: AnswerReader): Effect.fn.Return<Read> {
+  const { attempt, response } = reader
   for (;;) {
     const read = yield* response.read
-    if (read instanceof BodyEnd) return read.failure ?? halfDocument(reading) ?? reading.answer(true, false)
-    reading.take(read)
-    if (reading.size >= holdBytes) return reading.answer(false, false)
+    if (read instanceof BodyEnd) return read.failure ?? halfDocument(reader) ?? reader.answer(true, false)
+    reader.take(read)
+    if (reader.size >= holdBytes) return reader.answer(false, false)
     attempt.awaitMore()
   }
 })
 
 /** Events until the first that says something; comments and what only opens a stream are held back, but not for long. */
-const readEvents = Effect.fnUntraced(function* (reading: AnswerReader): Effect.fn.Return<Read> {
-  const { attempt, held, mission, response } = reading
-  const judge = new StreamEndDetector(mission.dialect, mission.choices)
+const readEvents = Effect.fnUntraced(function* (reader: AnswerReader): Effect.fn.Return<Read> {
+  const { attempt, held, plan, response } = reader
+  const detector = new StreamEndDetector(plan.dialect, plan.choices)
   let seen = 0
   /** Since when something is held back. */
   let since: number | undefined
   let hasPreamble = false
   for (;;) {
-    for (; seen < held.length; seen++) judge.push(held[seen] ?? noBytes)
-    if (judge.error !== undefined && !judge.hasOutput) return new ErrorInStream(response, judge.error)
-    if (judge.hasOutput || reading.size >= holdCommentBytes) return reading.answer(false, true, judge)
+    for (; seen < held.length; seen++) detector.push(held[seen] ?? noBytes)
+    if (detector.error !== undefined && !detector.hasOutput) return new ErrorInStream(response, detector.error)
+    if (detector.hasOutput || reader.size >= holdCommentBytes) return reader.answer(false, true, detector)
     const now = attempt.now()
-    if (judge.hasEvents && !hasPreamble) {
+    if (detector.hasEvents && !hasPreamble) {
       hasPreamble = true
       since = now
     } else if (held.length > 0) since ??= now
     const patience = hasPreamble ? preamblePatienceMillis : commentPatienceMillis
     const left = since === undefined ? patience : since + patience - now
-    if (left <= 0) return reading.answer(false, true, judge)
+    if (left <= 0) return reader.answer(false, true, detector)
     if (hasPreamble) attempt.awaitOutputFor(left, now)
     else attempt.awaitOutput(now)
     const read = yield* response.read
-    if (read instanceof BodyEnd) return endedEarly(reading, judge, read)
+    if (read instanceof BodyEnd) return endedEarly(reader, detector, read)
     const isFirst = held.length === 0
-    reading.take(read)
+    reader.take(read)
     // Some engines answer with a document, whatever was asked for and whatever they call it.
-    if (isFirst && mission.dialect !== "ollama" && opensJson(held[0])) return yield* readJson(reading)
+    if (isFirst && plan.dialect !== "ollama" && opensJson(held[0])) return yield* readJson(reader)
   }
 })
 
 /** A stream that ended before it said anything is none, whatever it was that ended it. */
-const endedEarly = (reading: AnswerReader, judge: StreamEndDetector, { failure }: BodyEnd): Read => {
-  const verdict = judge.verdict()
-  if (judge.error !== undefined && !judge.hasOutput) return new ErrorInStream(reading.response, judge.error)
-  if (failure !== undefined && !judge.saidAll) return failure
-  return judge.hasEvents && verdict === "complete" ? reading.answer(true, true, judge) : nothingSaid
+const endedEarly = (reader: AnswerReader, detector: StreamEndDetector, { failure }: BodyEnd): Read => {
+  const verdict = detector.verdict()
+  if (detector.error !== undefined && !detector.hasOutput) return new ErrorInStream(reader.response, detector.error)
+  if (failure !== undefined && !detector.saidAll) return failure
+  return detector.hasEvents && verdict === "complete" ? reader.answer(true, true, detector) : nothingSaid
 }
 
 /** A stream was asked for and its head does not say that it is one: what comes is looked at, since such labels are often wrong. */
-const readUnlabelled = Effect.fnUntraced(function* (reading: AnswerReader): Effect.fn.Return<Read> {
-  const { attempt, mission, response } = reading
+const readUnlabelled = Effect.fnUntraced(function* (reader: AnswerReader): Effect.fn.Return<Read> {
+  const { attempt, plan, response } = reader
   for (;;) {
     attempt.awaitOutput()
     const read = yield* response.read
     if (read instanceof BodyEnd) return read.failure ?? nothingSaid
-    reading.take(read)
-    switch (formOf(mission, response, reading.bytes)) {
+    reader.take(read)
+    switch (formOf(plan, response, reader.bytes)) {
       case "events":
-        return yield* readEvents(reading)
+        return yield* readEvents(reader)
       case "json":
-        return yield* readJson(reading)
+        return yield* readJson(reader)
       case "other":
-        return reading.answer(false, true)
+        return reader.answer(false, true)
     }
   }
 })
 
 /** One document where a stream was asked for: whole; or lines of JSON, which are passed on as they come. */
-const readJson = Effect.fnUntraced(function* (reading: AnswerReader): Effect.fn.Return<Read> {
-  const { attempt, mission, response } = reading
+const readJson = Effect.fnUntraced(function* (reader: AnswerReader): Effect.fn.Return<Read> {
+  const { attempt, plan, response } = reader
   for (;;) {
-    const line = reading.firstLine()
-    const error = line === undefined ? undefined : errorIn(reading, line)
+    const line = reader.firstLine()
+    const error = line === undefined ? undefined : errorIn(reader, line)
     if (error !== undefined) return error
-    if (line !== undefined && mission.dialect === "ollama" && saysMoreFollows(line)) return yield* readEvents(reading)
-    if (reading.size >= holdBytes || (line !== undefined && isWholeJson(line))) return reading.answer(false, true)
+    if (line !== undefined && plan.dialect === "ollama" && saysMoreFollows(line)) return yield* readEvents(reader)
+    if (reader.size >= holdBytes || (line !== undefined && isWholeJson(line))) return reader.answer(false, true)
     attempt.awaitPiece(true)
     const read = yield* response.read
     if (read instanceof BodyEnd) {
-      return read.failure ?? halfDocument(reading) ?? errorIn(reading, reading.text) ?? reading.answer(true, true)
+      return read.failure ?? halfDocument(reader) ?? errorIn(reader, reader.text) ?? reader.answer(true, true)
     }
-    reading.take(read)
+    reader.take(read)
   }
 })
 
-const errorIn = ({ mission, response }: AnswerReader, text: string): ErrorInStream | undefined => {
+const errorIn = ({ plan, response }: AnswerReader, text: string): ErrorInStream | undefined => {
   // Nearly no answer has it, and to look for it costs far less than to parse all.
   const value = text.includes('"error"') ? parsedJson(text) : undefined
-  const error = value === undefined ? undefined : readStreamedError(mission.dialect, false, value, text)
+  const error = value === undefined ? undefined : readStreamedError(plan.dialect, false, value, text)
   return error === undefined ? undefined : new ErrorInStream(response, error)
 }
 
 /** Why a document that has ended is none: it is empty, or its end was a cut. */
-const halfDocument = (reading: AnswerReader): UpstreamFailed | undefined => {
-  const { mission, response, size } = reading
-  if (mission.passedThrough || response.status !== 200) return undefined
+const halfDocument = (reader: AnswerReader): UpstreamFailed | undefined => {
+  const { plan, response, size } = reader
+  if (plan.passedThrough || response.status !== 200) return undefined
   // Nearly all answers leave here: neither empty, nor may their end be a cut.
   if (size > longestBlank && !endsWithConnection(response)) return undefined
   if (!isJson(response)) return undefined
-  if (size <= longestBlank && reading.text.trim() === "") return emptyDocument
-  return reading.isUncertain && !isWholeJson(reading.text) ? cutDocument : undefined
+  if (size <= longestBlank && reader.text.trim() === "") return emptyDocument
+  return reader.isUncertain && !isWholeJson(reader.text) ? cutDocument : undefined
 }
 
 /** Of bytes; a longer document is not searched for anything but blanks. */
 const longestBlank = 64
 
 /** Whether the end of an answer is near, so that it can be waited for; else it may be a stream of any kind. */
-const isShort = (mission: RequestPlan, response: UpstreamResponse): boolean =>
-  !hasBody(mission, response) ||
+const isShort = (plan: RequestPlan, response: UpstreamResponse): boolean =>
+  !hasBody(plan, response) ||
   isRedirect(response.status) ||
   Number(response.headers["content-length"] ?? Number.NaN) <= holdBytes
 

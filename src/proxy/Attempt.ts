@@ -3,38 +3,34 @@
  * it says of the backend. Ending it gives all of that back, however it ends.
  */
 import type { Attributes } from "@opentelemetry/api"
-import type { Member, PoolEntry } from "../registry/Registry.ts"
-import type { CallResult, CallRole } from "../resilience/CircuitBreaker.ts"
-import type { Timed } from "../resilience/Timers.ts"
+import type { Member } from "../registry/Registry.ts"
+import type { Admission } from "../resilience/Admission.ts"
+import type { CallResult, CallRole, CircuitBreaker } from "../resilience/CircuitBreaker.ts"
+import type { Timed, Timers } from "../resilience/Timers.ts"
 import type { Lease } from "../scheduler/Scheduler.ts"
-import type { ActiveSpan } from "../telemetry/Telemetry.ts"
+import type { ActiveSpan, Metrics, Tracing } from "../telemetry/Telemetry.ts"
 import { type Abort, UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
-import type { ProxyServices } from "./ProxyServices.ts"
-import { attemptAttributes, type RequestTrace } from "./RequestTrace.ts"
+import type { RequestPlan } from "./RequestPlan.ts"
+import { attemptAttributes } from "./RequestTrace.ts"
 import type { Unresolved } from "./UnresolvedFailures.ts"
 
 /** Which bound was reached: the client's own, or one of the backend's. */
 export type Expired = "deadline" | "first_byte" | "idle" | "request"
 
-/** What an attempt has to know of the request that it is made for. */
-export interface Errand {
-  readonly pool: PoolEntry
-  /** What backends are asked for; `undefined` for what goes by path. */
-  readonly model: string | undefined
-  /** Monotonic milliseconds; `Infinity` without. */
-  readonly deadline: number
-  readonly streaming: boolean
-  readonly method: string
-  /** Where the request is traced. */
-  readonly trace: RequestTrace | undefined
+export interface AttemptServices {
+  readonly admission: Pick<Admission["Service"], "wake">
+  readonly breaker: CircuitBreaker["Service"]
+  readonly metrics: Metrics["Service"]
+  readonly timers: Timers["Service"]
+  readonly tracing: Tracing["Service"]
 }
 
 const never = Number.POSITIVE_INFINITY
 
 /** Mutable by nature: written by the one fiber that runs it, and by the timers. */
 export class Attempt implements Timed {
-  readonly #services: ProxyServices
-  readonly #errand: Errand
+  readonly #services: AttemptServices
+  readonly #plan: RequestPlan
   readonly lease: Lease
   sentAt = 0
   headAt = 0
@@ -45,7 +41,7 @@ export class Attempt implements Timed {
   /** When the attempt as a whole must be over. */
   #wholeBy = never
   readonly #role: CallRole
-  #judged = false
+  #hasOutcome = false
   /** Failed, and it is not known yet whether that counts against the backend. */
   #isUnresolved = false
   #ended = false
@@ -54,9 +50,9 @@ export class Attempt implements Timed {
   #span: ActiveSpan | undefined
   #error: string | undefined
 
-  constructor(services: ProxyServices, errand: Errand, lease: Lease) {
+  constructor(services: AttemptServices, plan: RequestPlan, lease: Lease) {
     this.#services = services
-    this.#errand = errand
+    this.#plan = plan
     this.lease = lease
     this.#role = services.breaker.begin(lease.member.backend, lease.isLastResort)
     services.timers.add(this)
@@ -68,13 +64,13 @@ export class Attempt implements Timed {
 
   /** The request goes out; the head of an answer is awaited, or the whole of one that does not stream. */
   sent(number: number): void {
-    const { method, pool, streaming, trace } = this.#errand
+    const { pool, request, streaming, trace } = this.#plan
     const { backend, timeouts } = this.member
     this.sentAt = this.now()
     backend.state.requests++
     this.#services.metrics.upstreamRequests(pool.name, backend.name)(1)
     if (trace !== undefined) {
-      const attributes = attemptAttributes(trace, this.member, method, number)
+      const attributes = attemptAttributes(trace, this.member, request.method, number)
       this.#span = this.#services.tracing.attempt(trace.span, trace.name, attributes)
     }
     const bounded = !streaming || !pool.config.client.stream
@@ -108,7 +104,7 @@ export class Attempt implements Timed {
 
   /** The answer streams, whether or not that was asked for: its first output is awaited, and not the whole of it. */
   awaitOutput(now = this.now()): void {
-    if (this.#errand.pool.config.client.stream) this.#wholeBy = never
+    if (this.#plan.pool.config.client.stream) this.#wholeBy = never
     this.#within(this.member.timeouts.firstByte, "first_byte", now)
   }
 
@@ -138,11 +134,11 @@ export class Attempt implements Timed {
   /** Nothing is awaited from the backend; only the request's own deadline counts. */
   atEase(): void {
     this.#dueFor = "deadline"
-    this.dueAt = this.#errand.deadline
+    this.dueAt = this.#plan.deadline
   }
 
   #within(limit: number, reason: Expired, from: number): void {
-    const { deadline } = this.#errand
+    const { deadline } = this.#plan
     const due = Math.min(from + limit, this.#wholeBy, deadline)
     this.dueAt = due
     this.#dueFor = due === deadline ? "deadline" : due === this.#wholeBy ? "request" : reason
@@ -160,13 +156,13 @@ export class Attempt implements Timed {
 
   /** Whether the request goes by path: then nothing counts but a refused connection. */
   get isByPath(): boolean {
-    return this.#errand.model === undefined
+    return this.#plan.model === undefined
   }
 
   /** What this attempt says of its backend; the first word counts. */
   recordOutcome(result: CallResult): void {
-    if (this.#judged) return
-    this.#judged = true
+    if (this.#hasOutcome) return
+    this.#hasOutcome = true
     const { backend } = this.member
     if (this.#isUnresolved) backend.state.unresolved--
     this.#services.breaker.end(backend, this.#role, result)

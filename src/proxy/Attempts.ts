@@ -2,239 +2,198 @@
  * From a request to an answer: attempt after attempt, each on another backend while there is one, until one of them is
  * worth keeping or no more may be made. Nothing is committed to the client here.
  */
-import { Duration, Effect } from "effect"
-import { type GatewayError, NoHealthyBackend, QueueFull, UpstreamError, UpstreamTimeout } from "../domain/Errors.ts"
-import type { Attempted, Entry } from "../resilience/Admission.ts"
-import { Lease, type NoLease, type PickRequest } from "../scheduler/Scheduler.ts"
-import type { UpstreamFailed } from "../transport/UpstreamTransport.ts"
-import type { Answer } from "./AnswerReading.ts"
+import { Duration, Effect, Result } from "effect"
+import type { GatewayError } from "../domain/Errors.ts"
+import { Admission, type Attempted, type Entry } from "../resilience/Admission.ts"
+import { HedgePolicy } from "../resilience/HedgePolicy.ts"
+import { RetryPolicy, TryAgain } from "../resilience/RetryPolicy.ts"
+import { Timers } from "../resilience/Timers.ts"
+import { Lease, type NoLease, Scheduler } from "../scheduler/Scheduler.ts"
+import { Metrics } from "../telemetry/Telemetry.ts"
 import type { Attempt } from "./Attempt.ts"
+import { AttemptFailed } from "./AttemptFailed.ts"
 import { isOverload } from "./Fallback.ts"
+import { credentialRefused, noAnswer, noBackend, pastDeadline } from "./GatewayAnswers.ts"
 import { makeHedged } from "./Hedged.ts"
-import type { ProxyServices } from "./ProxyServices.ts"
-import type { RequestPlan } from "./RequestPlan.ts"
+import type { Planner } from "./Planner.ts"
+import { isRepeatable } from "./RequestPlan.ts"
 import type { RequestState } from "./RequestState.ts"
-import { AttemptFailed, credentialRefused, makeSendOnce, pastDeadline } from "./SendOnce.ts"
+import { makeSendOnce } from "./SendOnce.ts"
+import type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 
-export const makeAttempts = (services: ProxyServices) => {
-  const { admission, timers, hedging, metrics, retry, scheduler } = services
-  const { ask, readOn } = makeSendOnce(services)
-  const hedged = makeHedged(services)
+export const makeAttempts = (planner: Planner) =>
+  Effect.gen(function* () {
+    const admission = yield* Admission
+    const hedging = yield* HedgePolicy
+    const metrics = yield* Metrics
+    const retry = yield* RetryPolicy
+    const scheduler = yield* Scheduler
+    const timers = yield* Timers
+    const { readOn, sendOnce } = yield* makeSendOnce
+    const hedged = yield* makeHedged
 
-  /** Where all who could be were asked: who has come back since, then anybody but the one that has just failed. */
-  const pickFor = (flight: RequestState): Lease | NoLease => {
-    const { failed, tried } = flight
-    const beginsAnew = failed.some((state) => !tried.includes(state))
-    for (const avoided of beginsAnew ? [failed, [...tried, ...failed.slice(-1)]] : []) {
-      const other = scheduler.pick({ ...pickRequestOf(flight), tried: avoided }, timers.now())
-      if (other instanceof Lease) return other
+    /** Where all that could be were asked: one that has recovered since, then any but the one that just failed. */
+    const pickFor = (state: RequestState): Lease | NoLease => {
+      const { failed, tried } = state
+      const beginsAnew = failed.some((each) => !tried.includes(each))
+      for (const avoided of beginsAnew ? [failed, [...tried, ...failed.slice(-1)]] : []) {
+        const other = scheduler.pick(state.pickRequest(avoided), timers.now())
+        if (other instanceof Lease) return other
+      }
+      return scheduler.pick(state.pickRequest(), timers.now())
     }
-    return scheduler.pick(flight, timers.now())
-  }
 
-  /** What is out, where nothing else is left for the request: after tiers, fallbacks and the fallback backend. */
-  const pickLastResort = (mission: RequestPlan): Lease | undefined =>
-    mission.hasFallback() ? undefined : scheduler.pickLastResort(mission.state, timers.now())
+    /** What is out, where nothing else is left for the request: after tiers, fallbacks and the fallback backend. */
+    const pickLastResort = (state: RequestState): Lease | undefined =>
+      planner.hasFallback(state.plan, state.report.attempts)
+        ? undefined
+        : scheduler.pickLastResort(state.pickRequest(), timers.now())
 
-  const entryFor = (mission: RequestPlan): Entry<Attempt, GatewayError> => {
-    const { state: flight, group, hasFallback: hasStandIn, priority } = mission
-    const { admission: bounds, retry: policy } = flight.pool.config
-    const patience = Duration.toMillis(policy.maxDelay)
-    const attempt = (): Attempted<Attempt, GatewayError> => {
-      const picked = pickFor(flight)
-      if (picked instanceof Lease) return { _tag: "Granted", value: flight.openAttempt(picked) }
-      const worthWaiting = picked.reason === "saturated" || (picked.until - timers.now() <= patience && !hasStandIn())
-      if (worthWaiting) return { _tag: "Wait" }
-      const last = pickLastResort(mission)
-      return last === undefined
-        ? { _tag: "Refused", error: noBackend(picked, timers.now()) }
-        : { _tag: "Granted", value: flight.openAttempt(last) }
+    const entryFor = (state: RequestState): Entry<Attempt, GatewayError> => {
+      const { plan } = state
+      const { admission: bounds, retry: policy } = plan.pool.config
+      const maxDelayMillis = Duration.toMillis(policy.maxDelay)
+      const attempt = (): Attempted<Attempt, GatewayError> => {
+        const picked = pickFor(state)
+        if (picked instanceof Lease) return { _tag: "Granted", value: state.openAttempt(picked) }
+        const worthWaiting =
+          picked.reason === "saturated" ||
+          (picked.until - timers.now() <= maxDelayMillis && !planner.hasFallback(state.plan, state.report.attempts))
+        if (worthWaiting) return { _tag: "Wait" }
+        const last = pickLastResort(state)
+        return last === undefined
+          ? { _tag: "Refused", error: noBackend(picked, timers.now()) }
+          : { _tag: "Granted", value: state.openAttempt(last) }
+      }
+      return {
+        pool: plan.pool.name,
+        maxConcurrent: bounds.maxConcurrent,
+        maxQueue: bounds.maxQueue,
+        queueTimeout: Duration.toMillis(bounds.queueTimeout),
+        waited: () => state.report.queued,
+        group: plan.route.model ?? "",
+        priority: state.request.key?.priority ?? 0,
+        deadline: plan.deadline,
+        attempt,
+        onPermit: state.onPermit
+      }
     }
-    return {
-      pool: flight.pool.name,
-      maxConcurrent: bounds.maxConcurrent,
-      maxQueue: bounds.maxQueue,
-      queueTimeout: Duration.toMillis(bounds.queueTimeout),
-      waited: () => flight.queued,
-      group,
-      priority,
-      deadline: flight.deadline,
-      attempt,
-      onPermit: flight.onPermit
-    }
-  }
 
-  /** One backend is asked; and one beside it, where the pool hedges and the first takes long. */
-  const attempt = (
-    mission: RequestPlan,
-    entry: Entry<Attempt, GatewayError>
-  ): Effect.Effect<Answer, AttemptFailed | GatewayError> =>
-    Effect.suspend(() => {
-      const { state: flight } = mission
-      const asked = flight.now()
-      if (asked >= flight.deadline) return Effect.fail(pastDeadline())
-      const entering = flight.isPermitted ? admission.reacquire(entry) : admission.acquire(entry)
-      return Effect.flatMap(entering, (boarded) => {
-        const waited = flight.now() - asked
-        flight.queued += waited
-        metrics.queueWait(flight.pool.name)(waited / 1000)
-        const patience = mission.passedThrough ? undefined : hedging.delay(flight.pool, flight.streaming)
-        return patience === undefined
-          ? ask(mission, boarded)
-          : hedged(flight, boarded, patience, (attempt, since) => ask(mission, attempt, since))
+    /** One backend is asked; and one beside it, where the pool hedges and the first takes long. */
+    const askOnce = (state: RequestState, entry: Entry<Attempt, GatewayError>): Attempting =>
+      Effect.suspend(() => {
+        const asked = state.now()
+        const { deadline, passedThrough, pool, streaming } = state.plan
+        if (asked >= deadline) return Effect.fail(pastDeadline())
+        const acquired = state.hasPermit ? admission.reacquire(entry) : admission.acquire(entry)
+        return Effect.flatMap(acquired, (attempt) => {
+          const waited = state.now() - asked
+          state.report.queued += waited
+          metrics.queueWait(pool.name)(waited / 1000)
+          const delay = passedThrough ? undefined : hedging.delay(pool, streaming)
+          return delay === undefined ? sendOnce(state, attempt) : hedged(state, attempt, delay, sendOnce)
+        })
       })
-    })
 
-  /** Whether another attempt is made; if so, everything of this one is given back. */
-  const again = (mission: RequestPlan, failed: AttemptFailed): boolean => {
-    const { state: flight } = mission
-    const { retry: policy } = flight.pool.config
-    if (!mission.repeatable(failed.failure) || flight.attempts > policy.attempts || timers.now() >= flight.deadline)
-      return false
-    if (tookTooLong(failed) || (isSilence(failed) && flight.silences > maxSilences)) return false
-    const tried = flight.triedWith(failed.attempt)
-    const elsewhere = canAskElsewhere(mission, tried)
-    if (!elsewhere && !canAskTheSame(mission, failed)) return false
-    if (!retry.take(flight.pool, admission.active(flight.pool.name))) return false
-    failed.elsewhere = elsewhere
-    flight.tried = elsewhere ? tried : []
-    flight.failed = [...flight.failed, failed.attempt.member.backend.state]
-    flight.discard(failed.attempt)
-    metrics.retries(flight.pool.name, failed.reason)(1)
-    return true
-  }
+    /** Whether another attempt is made; if so, everything of this one is given back. */
+    const tryAgain = (state: RequestState, failed: AttemptFailed): TryAgain<AttemptFailed> | undefined => {
+      const { deadline, pool } = state.plan
+      if (!isRepeatable(state.plan, failed.failure) || state.attempts > pool.config.retry.attempts) return undefined
+      if (timers.now() >= deadline || failed.tookTooLong) return undefined
+      if (failed.isSilence && state.silences > maxSilences) return undefined
+      const tried = state.triedWith(failed.attempt)
+      const elsewhere = canAskElsewhere(state, tried)
+      if (!elsewhere && !canAskTheSame(state, failed)) return undefined
+      if (!retry.take(pool, admission.active(pool.name))) return undefined
+      state.tried = elsewhere ? tried : []
+      state.failed = [...state.failed, failed.attempt.member.backend.state]
+      state.discard(failed.attempt)
+      metrics.retries(pool.name, failed.reason)(1)
+      return new TryAgain(elsewhere, failed)
+    }
 
-  const canAskElsewhere = (mission: RequestPlan, tried: RequestState["tried"]): boolean =>
-    isWorthAsking(mission.state, tried) ||
-    (scheduler.hasLastResort({ ...pickRequestOf(mission.state), tried }, timers.now()) && !mission.hasFallback())
+    const canAskElsewhere = (state: RequestState, tried: RequestState["tried"]): boolean =>
+      isWorthAsking(state, tried) ||
+      (scheduler.hasLastResort(state.pickRequest(tried), timers.now()) &&
+        !planner.hasFallback(state.plan, state.report.attempts))
 
-  /** A backend that answered has given its answer; one that broke off, or has too much to do, may do better in a while. */
-  const canAskTheSame = (mission: RequestPlan, failed: AttemptFailed): boolean =>
-    (failed.why === "back_pressure" || failed.why === "transport") &&
-    !isSilence(failed) &&
-    isWorthAsking(mission.state, []) &&
-    !isBetterStoodIn(mission, failed)
+    /** A backend that answered has given its answer; one that broke off, or has too much to do, may do better in a while. */
+    const canAskTheSame = (state: RequestState, failed: AttemptFailed): boolean =>
+      (failed.why === "back_pressure" || failed.why === "transport") &&
+      !failed.isSilence &&
+      isWorthAsking(state, []) &&
+      !(prefersFallback(failed) && planner.hasFallback(state.plan, state.report.attempts))
 
-  const isWorthAsking = (flight: RequestState, tried: RequestState["tried"]): boolean => {
-    const outlook = scheduler.outlook({ ...pickRequestOf(flight), tried }, timers.now())
-    if (outlook === "ready" || outlook.reason === "saturated") return true
-    return outlook.until - timers.now() <= Duration.toMillis(flight.pool.config.retry.maxDelay)
-  }
+    const isWorthAsking = (state: RequestState, tried: RequestState["tried"]): boolean => {
+      const outlook = scheduler.outlook(state.pickRequest(tried), timers.now())
+      if (outlook === "ready" || outlook.reason === "saturated") return true
+      return outlook.until - timers.now() <= Duration.toMillis(state.plan.pool.config.retry.maxDelay)
+    }
 
-  /** What the last attempt is worth when there is no other: its answer as it came, else the gateway's own. */
-  const settle = (mission: RequestPlan, failed: AttemptFailed): Effect.Effect<Answer, GatewayError> => {
-    const { state: flight } = mission
-    flight.unresolved.allFailed(isWorthAsking(flight, flight.triedWith(failed.attempt)))
-    const { said } = failed
-    if (failed.why === "refused_credential") return Effect.fail(credentialRefused())
-    if (said === undefined) return Effect.fail(noAnswer(failed))
-    return "response" in said
-      ? Effect.succeed(said)
-      : Effect.mapError(readOn(mission, failed.attempt, said), (error) =>
-          error instanceof AttemptFailed ? noAnswer(error) : error
-        )
-  }
+    /** What the last attempt is worth when there is no other: its answer as it came, else the gateway's own. */
+    const settle = (state: RequestState, failed: AttemptFailed): Effect.Effect<UpstreamAnswer, GatewayError> => {
+      state.unresolved.allFailed(isWorthAsking(state, state.triedWith(failed.attempt)))
+      const { said } = failed
+      if (failed.why === "refused_credential") return Effect.fail(credentialRefused())
+      if (said === undefined) return Effect.fail(noAnswer(failed))
+      return "response" in said
+        ? Effect.succeed(said)
+        : Effect.mapError(readOn(state, failed.attempt, said), (error) =>
+            error instanceof AttemptFailed ? noAnswer(error) : error
+          )
+    }
 
-  /** What follows a first attempt that failed: others, as the pool's schedule has them, until there is nothing more to try. */
-  const orElse = (
-    mission: RequestPlan,
-    once: Effect.Effect<Answer, AttemptFailed | GatewayError>,
-    first: AttemptFailed
-  ): Effect.Effect<Answer, GatewayError> => {
-    let begun = false
-    // The schedule is for failures, so the first one is its beginning; most requests have none and need no schedule.
-    const attempts = Effect.suspend(() => {
-      if (begun) return once
-      begun = true
-      return Effect.fail(first)
-    })
-    return attempts.pipe(
-      Effect.tapError((error) =>
-        Effect.sync(() => {
-          if (error instanceof AttemptFailed) error.again = again(mission, error)
-        })
-      ),
-      Effect.retry({
-        schedule: retry.schedule(mission.state.pool),
-        while: (error) => error instanceof AttemptFailed && error.again
-      }),
-      Effect.catchTag("AttemptFailed", (failed) => settle(mission, failed))
-    )
-  }
+    /** What follows a first attempt that failed: others, as the pool's schedule has them, until no more may be made. */
+    const retried = (
+      state: RequestState,
+      once: Attempting,
+      first: AttemptFailed
+    ): Effect.Effect<UpstreamAnswer, GatewayError> => {
+      const settled = (failed: AttemptFailed) => Effect.result(settle(state, failed))
+      const decide = (failed: AttemptFailed): Effect.Effect<Settled, TryAgain<AttemptFailed>> => {
+        const again = tryAgain(state, failed)
+        return again === undefined ? settled(failed) : Effect.fail(again)
+      }
+      const nextOne = Effect.matchEffect(once, {
+        onSuccess: (answer) => Effect.succeed(Result.succeed(answer)),
+        onFailure: (error) => (error instanceof AttemptFailed ? decide(error) : Effect.succeed(Result.fail(error)))
+      })
+      // The schedule is for failures, so the first one is its beginning; most requests have none and need no schedule.
+      let hasBegun = false
+      const next = Effect.suspend((): Effect.Effect<Settled, TryAgain<AttemptFailed>> => {
+        if (hasBegun) return nextOne
+        hasBegun = true
+        return decide(first)
+      })
+      return next.pipe(
+        Effect.retry(retry.schedule(state.plan.pool)),
+        Effect.catchTag("TryAgain", ({ failed }) => settled(failed)),
+        Effect.flatMap(Effect.fromResult)
+      )
+    }
 
-  return (mission: RequestPlan): Effect.Effect<Answer, GatewayError> => {
-    const { state: flight } = mission
-    const entry = entryFor(mission)
-    const once = attempt(mission, entry)
-    const answer = Effect.catchTag(once, "AttemptFailed", (failed) => orElse(mission, once, failed))
-    // The time between two attempts is nobody else's to watch.
-    return flight.deadline === Number.POSITIVE_INFINITY
-      ? answer
-      : Effect.timeoutOrElse(answer, {
-          duration: Math.max(0, flight.deadline - flight.now()),
-          orElse: () => Effect.fail(pastDeadline())
-        })
-  }
-}
+    return (state: RequestState): Effect.Effect<UpstreamAnswer, GatewayError> => {
+      const { deadline } = state.plan
+      const once = askOnce(state, entryFor(state))
+      const answer = Effect.catchTag(once, "AttemptFailed", (failed) => retried(state, once, failed))
+      // Nothing else watches the time between two attempts.
+      return deadline === Number.POSITIVE_INFINITY
+        ? answer
+        : Effect.timeoutOrElse(answer, {
+            duration: Math.max(0, deadline - state.now()),
+            orElse: () => Effect.fail(pastDeadline())
+          })
+    }
+  })
 
-/** What choosing goes by. */
-const pickRequestOf = ({ candidates, hashKey, model, pool, prompt, session, tried }: RequestState): PickRequest => ({
-  candidates,
-  hashKey,
-  model,
-  pool,
-  prompt,
-  session,
-  tried
-})
+type Settled = Result.Result<UpstreamAnswer, GatewayError>
+
+type Attempting = Effect.Effect<UpstreamAnswer, AttemptFailed | GatewayError>
 
 /** A silent backend costs the client its patience: one more is asked, and no third one. */
 const maxSilences = 1
 
-const isSilence = ({ attempt, failure }: AttemptFailed): boolean =>
-  failure?.kind === "timeout" && attempt.expired === "first_byte"
-
-/** A whole answer that ran into its bound would take as long again. */
-const tookTooLong = ({ attempt, failure }: AttemptFailed): boolean =>
-  failure?.kind === "timeout" && attempt.expired === "request"
-
 /** Another model can be asked at once; a backend that has this one would have to be waited for. */
-const isBetterStoodIn = ({ hasFallback: hasStandIn }: RequestPlan, { failure, status }: AttemptFailed): boolean =>
-  (status === 0 ? isElsewhereBetter(failure?.kind) : isOverload(status)) && hasStandIn()
-
-/** A silent backend may have been about to answer; what this process lacks is lacking for every model. */
-const isElsewhereBetter = (kind: UpstreamFailed["kind"] | undefined): boolean => kind !== "timeout" && kind !== "local"
-
-const noAnswer = ({ attempt, failure }: AttemptFailed): GatewayError => {
-  // It was known to be out and was asked all the same: that has made nothing worse.
-  if (attempt.lease.isLastResort) return noBackendNow(usualRetryAfter)
-  switch (failure?.kind) {
-    case "timeout":
-      return new UpstreamTimeout({ message: "The backend did not answer in time." })
-    case "local":
-      return new QueueFull({ message: "This gateway has too many connections open. Please try again.", retryAfter: 1 })
-    default:
-      return new UpstreamError({ message: "The backend could not be reached, or broke off before it answered." })
-  }
-}
-
-/** Seconds, where nothing says how long it will take. */
-const usualRetryAfter = 5
-
-const noBackend = ({ reason, until }: NoLease, now: number): GatewayError =>
-  reason === "misconfigured"
-    ? allMisconfigured()
-    : noBackendNow(reason === "resting" ? Math.ceil((until - now) / 1000) : usualRetryAfter)
-
-const allMisconfigured = () =>
-  new UpstreamError({
-    message:
-      "The backends that could serve this are misconfigured: they refuse the gateway's credential, or do not answer as " +
-      "an engine does. Your own key is not the reason: whoever runs the gateway has to correct it."
-  })
-
-const noBackendNow = (seconds: number): NoHealthyBackend =>
-  new NoHealthyBackend({
-    message: "No backend is available for this request at the moment.",
-    retryAfter: Math.min(60, Math.max(1, seconds))
-  })
+const prefersFallback = ({ failure, status }: AttemptFailed): boolean =>
+  // A silent backend may have been about to answer; what this process lacks is lacking for every model.
+  status === 0 ? failure?.kind !== "timeout" && failure?.kind !== "local" : isOverload(status)

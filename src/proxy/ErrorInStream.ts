@@ -1,6 +1,6 @@
 /** An error that a backend told under a head that said 200, as the answer that it ought to have been. */
 import { Effect } from "effect"
-import { type Chunks } from "../domain/Bytes.ts"
+import type { Chunks } from "../domain/Bytes.ts"
 import type { StreamedError } from "../protocol/StreamedError.ts"
 import { BodyEnd, type BodySink, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
 

@@ -4,11 +4,11 @@ import type { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import type { StreamEnd } from "../protocol/StreamError.ts"
 import { errorEvent, stopMessage } from "../protocol/StreamError.ts"
 import type { StreamedError } from "../protocol/StreamedError.ts"
-import { type BodySink, UpstreamFailed } from "../transport/UpstreamTransport.ts"
-import type { Answer } from "./AnswerReading.ts"
+import { type BodySink, type ExchangeFailed, UpstreamFailed } from "../transport/UpstreamTransport.ts"
+import type { UpstreamAnswer } from "./AnswerReading.ts"
 import type { RequestPlan } from "./RequestPlan.ts"
 import type { ContentRecorder } from "./RequestTrace.ts"
-import { endPatienceMillis, type StreamBody, watched } from "./StreamBody.ts"
+import { endPatienceMillis, observedSink, type StreamBody } from "./StreamBody.ts"
 
 /** What watches a stream of events go by, and is told of what becomes of it. */
 export interface Events {
@@ -33,35 +33,34 @@ export interface EventBody {
 }
 
 /** Events: a cut ends in an event that says so, and in an orderly end of the response. */
-export const eventBody = (mission: RequestPlan, answer: Answer, events: Events): EventBody => {
-  // Not kept as a whole: the request's body would be in memory with it.
-  const { dialect, state: flight, passedThrough } = mission
+export const eventBody = (plan: RequestPlan, answer: UpstreamAnswer, events: Events): EventBody => {
+  const { dialect, passedThrough } = plan
   const { attempt, complete, held, response } = answer
-  const { ended, failed, gap, detector: judge, recorder, spoke } = events
+  const { ended, failed, gap, detector, recorder, spoke } = events
   const { health } = attempt.member.backend.state
 
   let isOver = false
 
-  const finish = (sink: BodySink, failure: UpstreamFailed | undefined): Effect.Effect<void, UpstreamFailed> => {
+  const finish = (sink: BodySink, failure: ExchangeFailed | undefined): Effect.Effect<void, ExchangeFailed> => {
     isOver = true
-    judge.end()
-    const outcome = judgeEnd(judge, failure, attempt.expired !== undefined)
+    detector.end()
+    const outcome = endOf(detector, failure, attempt.expired !== undefined)
     ended(outcome)
     if (outcome === "complete") return Effect.void
-    const { error } = judge
+    const { error } = detector
     const isBlamed = error === undefined ? outcome !== "upstream_timeout" : failed(error)
     if (isBlamed) attempt.brokeOff()
     // The client knows already.
     if (error !== undefined && (failure === undefined || dialect !== "none")) return Effect.void
     // What is passed through by path speaks a dialect that we do not know: there the connection must tell.
     if (dialect === "none") return Effect.fail(failure ?? cutOff)
-    sink.write(errorEvent(dialect, outcome, judge.atLineEnd))
+    sink.write(errorEvent(dialect, outcome, detector.atLineEnd))
     return Effect.void
   }
   const relayed: StreamBody = (sink) =>
     Effect.suspend(() => {
-      let lastAt = flight.now()
-      let hasSpoken = judge.hasOutput || passedThrough
+      let lastAt = attempt.now()
+      let hasSpoken = detector.hasOutput || passedThrough
       if (hasSpoken) spoke(lastAt)
       for (const piece of held) {
         recorder?.push(piece)
@@ -72,25 +71,25 @@ export const eventBody = (mission: RequestPlan, answer: Answer, events: Events):
         gap(now - lastAt)
         lastAt = now
         health.lastDelivery = now
-        judge.push(piece)
+        detector.push(piece)
         recorder?.push(piece)
-        if (hasSpoken || !judge.hasOutput) return
+        if (hasSpoken || !detector.hasOutput) return
         hasSpoken = true
         spoke(now)
       }
-      if (judge.saidAll) attempt.awaitEnd(endPatienceMillis, lastAt)
+      if (detector.saidAll) attempt.awaitEnd(endPatienceMillis, lastAt)
       else attempt.awaitPiece(true, lastAt)
-      return Effect.flatMap(response.pipe(watched(answer, sink, observe)), (end) => finish(sink, end.failure))
+      return Effect.flatMap(response.pipe(observedSink(answer, sink, observe)), (end) => finish(sink, end.failure))
     })
   const lastWords = () => {
     if (isOver) return undefined
     isOver = true
     response.cancel()
-    const isComplete = judge.error === undefined && judge.saidAll
+    const isComplete = detector.error === undefined && detector.saidAll
     ended(isComplete ? "complete" : "upstream_error")
-    return isComplete || judge.error !== undefined
+    return isComplete || detector.error !== undefined
       ? undefined
-      : errorEvent(dialect, "upstream_error", judge.atLineEnd, stopMessage)
+      : errorEvent(dialect, "upstream_error", detector.atLineEnd, stopMessage)
   }
   // As above: a dialect that we do not know has no last words.
   return { relayed, lastWords: dialect === "none" ? undefined : lastWords }
@@ -98,14 +97,14 @@ export const eventBody = (mission: RequestPlan, answer: Answer, events: Events):
 
 const cutOff = new UpstreamFailed({ kind: "reset", detail: "the stream ended without its end" })
 
-const judgeEnd = (
-  judge: StreamEndDetector,
-  failure: UpstreamFailed | undefined,
+const endOf = (
+  detector: StreamEndDetector,
+  failure: ExchangeFailed | undefined,
   expired: boolean
 ): Exclude<StreamEnd, "client_gone"> => {
-  if (judge.error !== undefined) return "upstream_error"
-  if (judge.saidAll) return "complete"
-  if (failure === undefined) return judge.verdict() === "truncated" ? "upstream_truncated" : "complete"
+  if (detector.error !== undefined) return "upstream_error"
+  if (detector.saidAll) return "complete"
+  if (failure === undefined) return detector.verdict() === "truncated" ? "upstream_truncated" : "complete"
   if (expired) return "upstream_timeout"
   return failure.kind === "reset" ? "upstream_truncated" : "upstream_error"
 }

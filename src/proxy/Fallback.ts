@@ -1,6 +1,6 @@
 /** When another model is asked in place of the one that was named. */
 import type { GatewayError } from "../domain/Errors.ts"
-import type { Answer } from "./AnswerReading.ts"
+import type { UpstreamAnswer } from "./AnswerReading.ts"
 import { textOf } from "./Refusals.ts"
 
 const refusals = new Set(["NoHealthyBackend", "QueueFull", "QueueTimeout", "UpstreamError"])
@@ -16,7 +16,7 @@ const tooLong =
  * No backend was there, all had too much to do or were silent, or the prompt was too long: with another model it may go
  * better. `wasSilent`: a time-out was one for the first byte; what takes too long as a whole is not asked for again.
  */
-export const callsForFallback = (outcome: Answer | GatewayError, wasSilent: boolean): boolean => {
+export const callsForFallback = (outcome: UpstreamAnswer | GatewayError, wasSilent: boolean): boolean => {
   if (!("response" in outcome)) {
     return refusals.has(outcome._tag) || (wasSilent && outcome._tag === "UpstreamTimeout")
   }

@@ -1,12 +1,12 @@
 /** Which paths of a listener reach an engine, besides the endpoints of inference. */
 import { memoize } from "effect/Function"
+import type { BackendAdapter } from "../backend/BackendAdapter.ts"
 import { administers } from "../domain/Administration.ts"
 import { PathNotAllowed } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { Member } from "../registry/Registry.ts"
 import { type PathRouter, pathRouterOf } from "../routing/Router.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
-import type { ProxyServices } from "./ProxyServices.ts"
 
 /** Why a listener does not pass a path through that is no endpoint, over HTTP or WebSocket; `undefined` where it does. */
 export const refusePath = (listener: Listener, method: string, path: string): PathNotAllowed | undefined => {
@@ -18,7 +18,7 @@ export const refusePath = (listener: Listener, method: string, path: string): Pa
 
 /** The same for what the path becomes at the backends that may be asked: an address can have a path of its own. */
 export const refuseTargets = (
-  { adapters }: Pick<ProxyServices, "adapters">,
+  adapters: BackendAdapter["Service"],
   { listener, method, path }: Pick<ProxyRequest, "listener" | "method" | "path">,
   candidates: ReadonlyArray<Member>
 ): PathNotAllowed | undefined => {

@@ -1,237 +1,154 @@
-/** What a request needs to be sent: everything that can be decided before anything is taken. */
-import { Duration, Effect, Schema, Semaphore } from "effect"
-import type { Outgoing } from "../backend/BackendAdapter.ts"
+/** Makes the plan of a request, and those of its fallbacks. */
+import { Duration, Effect, Result, Schema, Semaphore } from "effect"
+import { BackendAdapter } from "../backend/BackendAdapter.ts"
 import { type GatewayError, InvalidRequest, ToolsNotSupported } from "../domain/Errors.ts"
 import { Span } from "../domain/Units.ts"
-import { edited, setMember } from "../protocol/BodyEdit.ts"
 import { promptFrom } from "../protocol/BodyOutline.ts"
 import { isLong } from "../protocol/BodyReading.ts"
-import { deploymentIn, type Endpoint, withDeployment } from "../protocol/Endpoint.ts"
 import { type Envelope, formEnvelope, readEnvelope, readLongEnvelope, unreadEnvelope } from "../protocol/Envelope.ts"
-import { gptOssEdits } from "../protocol/GptOssEdits.ts"
 import { needsTools } from "../protocol/ToolUse.ts"
-import { modelOfUpgrade, withUpgradeModel } from "../protocol/UpgradeModel.ts"
-import type { Route, RouteRequest } from "../routing/Router.ts"
-import { guidanceFor, type Lease } from "../scheduler/Scheduler.ts"
-import type { UpstreamFailed } from "../transport/UpstreamTransport.ts"
-import { toUpstream } from "./HeaderFilter.ts"
+import { modelOfUpgrade } from "../protocol/UpgradeModel.ts"
+import { Timers } from "../resilience/Timers.ts"
+import { type Route, type RouteRequest, Router } from "../routing/Router.ts"
+import { Scheduler, selectionHintsFor } from "../scheduler/Scheduler.ts"
+import { Tracing } from "../telemetry/Telemetry.ts"
 import { refuseTargets } from "./PassThrough.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
-import type { ProxyServices } from "./ProxyServices.ts"
-import type { RequestPlan } from "./RequestPlan.ts"
-import { RequestState } from "./RequestState.ts"
+import { isRepeatable, type RequestPlan } from "./RequestPlan.ts"
 import { makeRequestTrace } from "./RequestTrace.ts"
 import { makeSessions } from "./Session.ts"
 
-export class Plan {
-  readonly flight: RequestState
-  readonly mission: RequestPlan
-  readonly tokenEstimate: number
-  /** The plan for another model, should this one come to nothing; `undefined` where none is configured. */
-  readonly standIn: (() => Plan | undefined) | undefined
+export type Planned = Result.Result<RequestPlan, GatewayError>
 
-  constructor(
-    flight: RequestState,
-    mission: RequestPlan,
-    tokenEstimate: number,
-    standIn: (() => Plan | undefined) | undefined
-  ) {
-    this.flight = flight
-    this.mission = mission
-    this.tokenEstimate = tokenEstimate
-    this.standIn = standIn
-  }
+export interface Planner {
+  /** At once, but for a long body: that is read in slices, between which other requests get their turn. */
+  readonly plan: (request: ProxyRequest) => Planned | Effect.Effect<RequestPlan, GatewayError>
+  /** The next way for a request whose plan led to nothing; `undefined` where there is none. */
+  readonly fallback: (plan: RequestPlan, attempts: number) => RequestPlan | undefined
+  /** Whether one of these ways leads to a backend that can take the request now, or will have room. */
+  readonly hasFallback: (plan: RequestPlan, attempts: number) => boolean
 }
 
-/** What was read of a request. */
-interface Inquiry {
-  readonly request: ProxyRequest
-  /** `undefined` where the request goes by path, or its path is not known for what it does. */
-  readonly endpoint: Endpoint | undefined
-  readonly envelope: Envelope | undefined
-  /** As the client named it; `undefined` where it named none. */
-  readonly model: string | undefined
-  /** Monotonic milliseconds. */
-  readonly deadline: number
-}
+/** A model's name is the client's: so many characters of it are noted. */
+const maxNotedCharacters = 256
 
-/** A model's name is the client's: so much of it is written down. */
-const longestNoted = 256
-
-export const makePlanner = (services: ProxyServices) => {
-  const { router, scheduler } = services
+export const makePlanner = Effect.gen(function* () {
+  const adapters = yield* BackendAdapter
+  const router = yield* Router
+  const scheduler = yield* Scheduler
+  const timers = yield* Timers
+  const tracing = yield* Tracing
   const sessionOf = makeSessions()
   const turns = Semaphore.makeUnsafe(1)
 
-  const planFor = (inquiry: Inquiry, route: Route): Plan | GatewayError => {
-    const { deadline, endpoint, envelope, request } = inquiry
-    const { candidates, pool, rule } = route
-    const refused = endpoint === undefined ? refuseTargets(services, request, candidates.all) : undefined
-    if (refused !== undefined) return refused
-    if (
-      rule?.tools?.parser === "none" &&
-      endpoint !== undefined &&
-      envelope !== undefined &&
-      needsTools(envelope.outline)
-    )
-      return noTools(envelope)
-    const { header, report } = request
-    report.pool = pool.name
-    const client = { session: header("x-session-key"), outline: envelope?.outline, address: request.address }
-    const flight = new RequestState(services, {
-      pool,
-      // What an engine says to an upgrade, or at a path of unknown meaning, counts as little as what it says by path.
-      model: endpoint === undefined ? undefined : route.model,
-      candidates,
-      session: sessionOf(pool.config.sticky, client, route.model),
-      ...guidanceFor(pool.config.strategy, {
-        model: route.model,
-        session: client.session,
-        prompt: () => envelope && promptFrom(envelope.outline)
-      }),
-      deadline,
-      streaming: envelope?.stream ?? request.upgrade !== undefined,
-      method: request.method,
-      trace:
-        report.span &&
-        makeRequestTrace(report.span, request.method, endpoint, envelope, services.tracing.captureContent)
-    })
-    // Another model is asked for the same thing: that must do no harm, where a backend may have done it already.
-    const mayStandIn = () => flight.allAttempts === 0 || isRepeatable(request, endpoint, undefined)
-    const mission: RequestPlan = {
-      state: flight,
-      path: request.path,
-      outgoing: outgoingOf(inquiry, route),
-      model: route.model,
-      dialect: endpoint?.dialect ?? "none",
-      choices: envelope?.choices ?? 1,
-      passedThrough: endpoint === undefined,
-      upgrades: request.upgrade !== undefined,
-      hasFallback: () => mayStandIn() && hasFallback(routeRequest(inquiry), route, services.timers.now()),
-      repeatable: (failure) => isRepeatable(request, endpoint, failure),
-      group: route.model ?? "",
-      priority: request.key?.priority ?? 0
-    }
-    const standIn = () => (mayStandIn() ? planInsteadOf(inquiry, route) : undefined)
-    // What was read of the body is kept no longer than it may be needed.
-    return new Plan(flight, mission, envelope?.tokenEstimate ?? 0, route.isLast ? undefined : standIn)
-  }
-
-  /** Whether another way for the request leads to a backend that can take it now, or will have room. */
-  const hasFallback = (request: RouteRequest, before: Route, now: number): boolean => {
-    let way = router.fallback(request, before)
-    while (way !== undefined && !hasRoom(way, now)) way = router.fallback(request, way)
-    return way !== undefined
-  }
-
-  const hasRoom = ({ candidates, model, pool }: Route, now: number): boolean => {
-    const found = scheduler.outlook({ candidates, model, pool, ...noHints }, now)
-    return found === "ready" || found.reason === "saturated"
-  }
-
-  /** The next way for the request that can do what is asked. */
-  const planInsteadOf = (inquiry: Inquiry, before: Route): Plan | undefined => {
-    const route = router.fallback(routeRequest(inquiry), before)
-    if (route === undefined) return undefined
-    const plan = planFor(inquiry, route)
-    return plan instanceof Plan ? plan : planInsteadOf(inquiry, route)
-  }
-
-  /** From what was read of a request to its plan, in one breath. */
-  const plan = (request: ProxyRequest, envelope: Envelope | undefined): Plan | GatewayError => {
-    const { report } = request
-    const timeout = readTimeout(request.header("x-weir-timeout"))
-    if (timeout instanceof InvalidRequest) return timeout
-    const model = request.upgrade === undefined ? envelope?.model : modelOfUpgrade(request)
-    if (model instanceof InvalidRequest) return model
-    report.model = model?.slice(0, longestNoted)
+  const planOn = (request: ProxyRequest, namedModel: string | undefined, deadline: number, route: Route): Planned => {
+    const { header, method, payload, report } = request
+    const { envelope } = payload
     const endpoint = envelope === undefined ? undefined : request.endpoint
-    const inquiry = { request, endpoint, envelope, model, deadline: report.receivedAt + timeout }
-    const route = router.route(routeRequest(inquiry))
-    return "candidates" in route ? planFor(inquiry, route) : route
-  }
-
-  const planOf = (request: ProxyRequest, outcome: ReturnType<typeof readEnvelope>): Plan | GatewayError =>
-    outcome === undefined || "model" in outcome ? plan(request, outcome) : outcome
-
-  /** Synchronous, but for a long body: that is read in slices, between which other requests get their turn. */
-  return (request: ProxyRequest): Plan | GatewayError | Effect.Effect<Plan, GatewayError> => {
-    const { endpoint, path, payload, snapshot, upgrade } = request
-    if (upgrade !== undefined) return plan(request, undefined)
-    const addressed = { endpoint, path, defaultModel: snapshot.config.defaultModel }
-    if (payload.form !== undefined) return plan(request, formEnvelope(addressed, payload.form.model))
-    const body = payload.body ?? (endpoint?.requiresModel === true ? emptyBody : undefined)
-    if (!(body instanceof Uint8Array)) return plan(request, unreadEnvelope(addressed))
-    if (!isLong(body)) return planOf(request, readEnvelope(addressed, body))
-    return Effect.flatMap(readLongEnvelope(addressed, body, turns), (outcome) => {
-      const planned = planOf(request, outcome)
-      return planned instanceof Plan ? Effect.succeed(planned) : Effect.fail(planned)
+    const { candidates, pool, rule } = route
+    const refused = endpoint === undefined ? refuseTargets(adapters, request, candidates.all) : undefined
+    if (refused !== undefined) return Result.fail(refused)
+    if (rule?.tools?.parser === "none" && endpoint !== undefined && envelope !== undefined) {
+      if (needsTools(envelope.outline)) return Result.fail(noTools(envelope))
+    }
+    report.pool = pool.name
+    const outline = envelope?.outline
+    const client = { session: header("x-session-key"), outline, address: request.address }
+    const model = endpoint === undefined ? undefined : route.model
+    const prompt = () => outline && promptFrom(outline)
+    const { hashKey, prompt: blocks } = selectionHintsFor(pool.config.strategy, {
+      model,
+      session: client.session,
+      prompt
+    })
+    return Result.succeed({
+      request,
+      route,
+      pool,
+      candidates,
+      namedModel,
+      model,
+      endpoint,
+      dialect: endpoint?.dialect ?? "none",
+      passedThrough: endpoint === undefined,
+      session: sessionOf(pool.config.sticky, client, route.model),
+      hashKey,
+      prompt: blocks,
+      streaming: envelope?.stream ?? request.upgrade !== undefined,
+      choices: envelope?.choices ?? 1,
+      tokenEstimate: envelope?.tokenEstimate ?? 0,
+      deadline,
+      trace: report.span && makeRequestTrace(report.span, method, endpoint, envelope, tracing.captureContent)
     })
   }
-}
+
+  const fallback = (plan: RequestPlan, attempts: number): RequestPlan | undefined => {
+    if (!mayFallBack(plan, attempts)) return undefined
+    const { deadline, namedModel, request } = plan
+    let route = router.fallback(routeRequest(request, namedModel), plan.route)
+    while (route !== undefined) {
+      const planned = planOn(request, namedModel, deadline, route)
+      if (Result.isSuccess(planned)) return planned.success
+      route = router.fallback(routeRequest(request, namedModel), route)
+    }
+    return undefined
+  }
+
+  const hasFallback = (plan: RequestPlan, attempts: number): boolean => {
+    if (!mayFallBack(plan, attempts)) return false
+    const request = routeRequest(plan.request, plan.namedModel)
+    let route = router.fallback(request, plan.route)
+    while (route !== undefined && !hasRoom(route)) route = router.fallback(request, route)
+    return route !== undefined
+  }
+
+  const hasRoom = ({ candidates, model, pool }: Route): boolean => {
+    const outlook = scheduler.outlook({ candidates, model, pool, ...noHints }, timers.now())
+    return outlook === "ready" || outlook.reason === "saturated"
+  }
+
+  /** From what was read of a request to its plan; nothing waits here. */
+  const planWith = (request: ProxyRequest, envelope: Envelope | undefined): Planned => {
+    const { payload, report } = request
+    payload.envelope = envelope
+    const timeout = readTimeout(request.header("x-weir-timeout"))
+    if (timeout instanceof InvalidRequest) return Result.fail(timeout)
+    const model = request.upgrade === undefined ? envelope?.model : modelOfUpgrade(request)
+    if (model instanceof InvalidRequest) return Result.fail(model)
+    report.model = model?.slice(0, maxNotedCharacters)
+    const route = router.route(routeRequest(request, model))
+    return "candidates" in route ? planOn(request, model, report.receivedAt + timeout, route) : Result.fail(route)
+  }
+
+  const planOf = (request: ProxyRequest, read: ReturnType<typeof readEnvelope>): Planned =>
+    read === undefined || "model" in read ? planWith(request, read) : Result.fail(read)
+
+  const plan: Planner["plan"] = (request) => {
+    const { endpoint, path, payload, snapshot, upgrade } = request
+    if (upgrade !== undefined) return planWith(request, undefined)
+    const addressed = { endpoint, path, defaultModel: snapshot.config.defaultModel }
+    if (payload.form !== undefined) return planWith(request, formEnvelope(addressed, payload.form.model))
+    const body = payload.body ?? (endpoint?.requiresModel === true ? emptyBody : undefined)
+    if (!(body instanceof Uint8Array)) return planWith(request, unreadEnvelope(addressed))
+    if (!isLong(body)) return planOf(request, readEnvelope(addressed, body))
+    return Effect.flatMap(readLongEnvelope(addressed, body, turns), (read) => Effect.fromResult(planOf(request, read)))
+  }
+
+  const planner: Planner = { plan, fallback, hasFallback }
+  return planner
+})
+
+/** Another model is asked for the same thing: that must do no harm, where a backend may have done it already. */
+const mayFallBack = (plan: RequestPlan, attempts: number): boolean =>
+  !plan.route.isLast && (attempts === 0 || isRepeatable(plan, undefined))
 
 const noHints = { session: undefined, hashKey: undefined, prompt: undefined, tried: [] }
 
 const emptyBody = new Uint8Array(0)
 
-const routeRequest = ({ envelope, model, request }: Inquiry): RouteRequest => {
-  const { key, listener, path, report, snapshot } = request
-  return { snapshot, listener, key, path, model, other: envelope?.other, now: report.receivedAt }
-}
-
-/** The request as it goes to the backend of a lease: the client's bytes, with another model where that is asked for. */
-const outgoingOf = (inquiry: Inquiry, { model, pool, rule }: Route): RequestPlan["outgoing"] => {
-  const { endpoint, envelope, request } = inquiry
-  const { id, method, path, payload, query, rawHeaders, upgrade } = request
-  const { body, form } = payload
-  const readable = endpoint !== undefined
-  const outgoing: Outgoing = {
-    method,
-    path,
-    query,
-    headers: toUpstream(rawHeaders, { readable, requestId: id, userAgent: pool.config.client.userAgent }),
-    readable,
-    body,
-    upgrade
-  }
-  if (upgrade !== undefined && model !== undefined) {
-    return ({ instance = model }: Lease) =>
-      instance === inquiry.model ? outgoing : { ...outgoing, ...withUpgradeModel(outgoing, instance) }
-  }
-  if (envelope === undefined || model === undefined) return () => outgoing
-  const { member, outline, written } = envelope
-  const isRead = outline.bytes.length > 0
-  const added = readable && isRead && rule?.gptOss === true ? gptOssEdits(envelope.model, outline) : []
-  const outgoingFor = (name: string): Outgoing => {
-    const edits = member === undefined || name === written ? added : [...added, setMember(outline, member, name)]
-    return {
-      ...outgoing,
-      path: name === envelope.model || deploymentIn(path) === undefined ? path : withDeployment(path, name),
-      body: isRead ? edited(outline.bytes, edits) : form === undefined ? body : form.named(name)
-    }
-  }
-  // Only when it is asked for: where an instance is chosen, it would be a copy of the body that is never sent.
-  let named: Outgoing | undefined
-  return ({ instance = model }: Lease) => {
-    if (instance !== model) return outgoingFor(instance)
-    named ??= outgoingFor(model)
-    return named
-  }
-}
-
-const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
-
-/**
- * Inference may be asked for twice: nothing but the answer comes of it. What is passed through by path may be more
- * than that; then it is sent again only if it never left, and never if its body is being streamed.
- */
-const isRepeatable = (
-  { method, payload: { body } }: ProxyRequest,
-  endpoint: Endpoint | undefined,
-  failure: UpstreamFailed | undefined
-): boolean => {
-  if (body !== undefined && !(body instanceof Uint8Array)) return false
-  return endpoint !== undefined || idempotent.has(method) || failure?.kind === "connect"
+const routeRequest = (request: ProxyRequest, model: string | undefined): RouteRequest => {
+  const { key, listener, path, payload, report, snapshot } = request
+  return { snapshot, listener, key, path, model, other: payload.envelope?.other, now: report.receivedAt }
 }
 
 const decodeSpan = Schema.decodeUnknownOption(Span)

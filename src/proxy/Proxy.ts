@@ -1,28 +1,31 @@
 /** The data plane: from a request that may come in to the answer of a backend, or to the gateway's own. */
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Result } from "effect"
 import { type GatewayError, RateLimitExceeded } from "../domain/Errors.ts"
-import type { Remaining } from "../resilience/RateLimiter.ts"
-import type { Router } from "../routing/Router.ts"
-import type { Answer } from "./AnswerReading.ts"
+import { Admission } from "../resilience/Admission.ts"
+import { CircuitBreaker } from "../resilience/CircuitBreaker.ts"
+import { RateLimiter, type Remaining } from "../resilience/RateLimiter.ts"
+import { RetryPolicy } from "../resilience/RetryPolicy.ts"
+import { Timers } from "../resilience/Timers.ts"
+import { Router } from "../routing/Router.ts"
+import { Metrics, Tracing } from "../telemetry/Telemetry.ts"
 import { makeAttempts } from "./Attempts.ts"
 import { callsForFallback } from "./Fallback.ts"
-import { makePlanner, Plan } from "./Planner.ts"
+import { makePlanner } from "./Planner.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
-import { gatherServices, type ProxyServices } from "./ProxyServices.ts"
 import { makeRelay, type ProxyResponse } from "./Relay.ts"
-import type { RequestReport } from "./RequestReport.ts"
-import type { RequestState } from "./RequestState.ts"
+import type { RequestPlan } from "./RequestPlan.ts"
+import { RequestState } from "./RequestState.ts"
+import type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 export { keyInProtocols } from "../protocol/KeyProtocol.ts"
 export { type BadMultipart, boundaryOf, MultipartModel } from "../protocol/MultipartModel.ts"
 export type { StreamEnd } from "../protocol/StreamError.ts"
-export { type BodySink, type UpstreamBody, UpstreamFailed } from "../transport/UpstreamTransport.ts"
+export { type BodySink, RequestBodyFailed, type UpstreamBody } from "../transport/UpstreamTransport.ts"
 export { refusePath } from "./PassThrough.ts"
 export type { ModelForm, Payload, ProxyRequest } from "./ProxyRequest.ts"
 export type { ProxyResponse } from "./Relay.ts"
 export { RequestReport } from "./RequestReport.ts"
-export { bodyTooLarge, bodyTooSlow, bodyUnclear } from "./SendOnce.ts"
-export type { StreamBody as Relayed } from "./StreamBody.ts"
+export type { StreamBody } from "./StreamBody.ts"
 export type { Tunnel } from "./Tunnel.ts"
 
 export class Proxy extends Context.Service<
@@ -40,93 +43,85 @@ export class Proxy extends Context.Service<
   static readonly layer = Layer.effect(
     Proxy,
     Effect.gen(function* () {
-      const services = yield* gatherServices
-      const planFor = makePlanner(services)
-      const attempts = makeAttempts(services)
-      const relay = makeRelay(services)
+      const admission = yield* Admission
+      const breaker = yield* CircuitBreaker
+      const limiter = yield* RateLimiter
+      const metrics = yield* Metrics
+      const retry = yield* RetryPolicy
+      const router = yield* Router
+      const timers = yield* Timers
+      const tracing = yield* Tracing
+      const planner = yield* makePlanner
+      const attempts = yield* makeAttempts(planner)
+      const relay = yield* makeRelay
+      const services = { admission, breaker, metrics, timers, tracing }
 
-      /**
-       * `board` is told of each flight in the moment that it begins; `before` is the one that has come to nothing. Up to
-       * the attempts nothing waits, so that an interruption finds either nothing or the flight. Plain functions, as every
-       * request comes by here: a generator for each costs some 2 µs.
-       */
-      const fly = (
-        request: ProxyRequest,
-        plan: Plan | GatewayError,
-        board: (flight: RequestState) => void,
-        before?: RequestState
-      ): Effect.Effect<ProxyResponse, GatewayError> => {
-        if (!(plan instanceof Plan)) return Effect.fail(plan)
-        const { flight, mission } = plan
-        board(flight)
-        if (before === undefined) {
-          const refused = takeLimits(services, request, plan)
-          if (refused !== undefined) return Effect.fail(refused)
-        } else flight.takeOver(before)
-        services.retry.requested(flight.pool)
-        /** The plan for another model, where one is to be asked in place of this. */
-        const instead = (worth: Answer | GatewayError): Effect.Effect<ProxyResponse, GatewayError> | undefined => {
-          note(flight, request.report)
-          const isCalledFor = plan.standIn !== undefined && callsForFallback(worth, flight.silences > 0)
-          const next = isCalledFor ? plan.standIn() : undefined
-          if (next === undefined) return undefined
-          services.metrics.retries(flight.pool.name, "fallback")(1)
-          return fly(request, next, board, flight)
+      /** The key's own limits; what was taken is settled when the request is over. */
+      const takeLimits = (state: RequestState): RateLimitExceeded | undefined => {
+        const { key, listener } = state.request
+        if (key === undefined) return undefined
+        const taken = limiter.takeKey(key, state.plan.tokenEstimate)
+        if (taken instanceof RateLimitExceeded) {
+          metrics.rateLimited(listener.name, "key")(1)
+          return taken
         }
-        return Effect.matchEffect(attempts(mission), {
-          onFailure: (error) => instead(error) ?? Effect.fail(error),
-          onSuccess: (answer) => {
-            const other = instead(answer)
-            if (other !== undefined) return other
-            const response = relay(mission, answer, request.report)
-            // Nobody is asked again: a stream may take minutes, and its prompt would be in memory all the time.
-            request.payload.letGo()
-            addLimits(flight, response.headers)
+        state.keyUse = taken
+        return undefined
+      }
+
+      /** The same with the next plan, where another model is to be asked in place of this one. */
+      const fallBack = (state: RequestState, outcome: UpstreamAnswer | GatewayError): Answering | undefined => {
+        const isCalledFor = callsForFallback(outcome, state.silences > 0)
+        const next = isCalledFor ? planner.fallback(state.plan, state.report.attempts) : undefined
+        if (next === undefined) return undefined
+        metrics.retries(state.plan.pool.name, "fallback")(1)
+        state.replacePlan(next)
+        return answer(state)
+      }
+
+      /** Plain functions, as every request comes by here: a generator for each costs some 2 µs. */
+      const answer = (state: RequestState): Answering => {
+        retry.requested(state.plan.pool)
+        return Effect.matchEffect(attempts(state), {
+          onFailure: (error) => fallBack(state, error) ?? Effect.fail(error),
+          onSuccess: (answered) => {
+            const instead = fallBack(state, answered)
+            if (instead !== undefined) return instead
+            const response = relay(state, answered)
+            state.commit()
+            addLimits(state, response.headers)
             return Effect.succeed(response)
           }
         })
       }
-      /** Suspended: what has ended is kept by no frame of what is still to come, and with it the request's body. */
-      const answer = (request: ProxyRequest, board: (flight: RequestState) => void) =>
-        Effect.suspend(() => {
-          const planned = planFor(request)
-          return Effect.isEffect(planned)
-            ? Effect.flatMap(planned, (plan) => fly(request, plan, board))
-            : fly(request, planned, board)
+
+      const serve = <A, E>(plan: RequestPlan, use: (answer: ProxyResponse) => Effect.Effect<A, E>) => {
+        const state = new RequestState(services, plan)
+        // Suspended: no frame of what is still to come keeps what has ended, and with it the request's body.
+        const answered = Effect.suspend(() => {
+          const refused = takeLimits(state)
+          return refused === undefined ? answer(state) : Effect.fail(refused)
         })
-      const handle = <A, E>(request: ProxyRequest, use: (answer: ProxyResponse) => Effect.Effect<A, E>) =>
-        Effect.suspend(() => {
-          let flight: RequestState | undefined
-          const answered = answer(request, (next) => {
-            flight = next
-          })
-          return Effect.onExitPrimitive(Effect.flatMap(answered, use), () => {
-            if (flight === undefined) return undefined
-            note(flight, request.report)
-            flight.release()
-            return undefined
-          })
+        return Effect.onExitPrimitive(Effect.flatMap(answered, use), () => {
+          state.release()
+          return undefined
         })
-      return Proxy.of({ handle, models: services.router.models })
+      }
+
+      return Proxy.of({
+        handle: (request, use) =>
+          Effect.suspend(() => {
+            const planned = planner.plan(request)
+            if (Effect.isEffect(planned)) return Effect.flatMap(planned, (plan) => serve(plan, use))
+            return Result.isFailure(planned) ? Effect.fail(planned.failure) : serve(planned.success, use)
+          }),
+        models: router.models
+      })
     })
   )
 }
 
-/** The key's own limits; what was taken is settled when the flight lands. */
-const takeLimits = (
-  { limiter, metrics }: ProxyServices,
-  { key, listener }: ProxyRequest,
-  { flight, tokenEstimate }: Plan
-): RateLimitExceeded | undefined => {
-  if (key === undefined) return undefined
-  const taken = limiter.takeKey(key, tokenEstimate)
-  if (taken instanceof RateLimitExceeded) {
-    metrics.rateLimited(listener.name, "key")(1)
-    return taken
-  }
-  flight.keyUse = taken
-  return undefined
-}
+type Answering = Effect.Effect<ProxyResponse, GatewayError>
 
 /** What is left of a key's limits, in the names of OpenAI's API. */
 const addLimits = ({ keyUse }: RequestState, headers: Record<string, string>): void => {
@@ -138,11 +133,4 @@ const addLimits = ({ keyUse }: RequestState, headers: Record<string, string>): v
   }
   add("requests", keyUse?.requests())
   add("tokens", keyUse?.tokens())
-}
-
-const note = (flight: RequestState, report: RequestReport): void => {
-  report.backend = flight.backend ?? report.backend
-  report.attempts = flight.allAttempts
-  report.queued = flight.queued
-  report.upstream = flight.upstream
 }

@@ -3,6 +3,7 @@
 import type { ApiKey } from "../domain/ApiKey.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { Endpoint } from "../protocol/Endpoint.ts"
+import type { Envelope } from "../protocol/Envelope.ts"
 import type { Snapshot } from "../registry/Registry.ts"
 import type { UpstreamBody } from "../transport/UpstreamTransport.ts"
 import type { RequestReport } from "./RequestReport.ts"
@@ -45,6 +46,8 @@ export interface Payload {
   readonly body: UpstreamBody
   /** Of a multipart upload: the model that it names. */
   readonly form: ModelForm | undefined
-  /** It is not needed any more. Calling it again is harmless. */
+  /** What was read of it, once it was; the planner writes it. */
+  envelope: Envelope | undefined
+  /** Neither is needed any more. Calling it again is harmless. */
   letGo(): void
 }

@@ -3,18 +3,18 @@
  * it and watches whether the end is a real one.
  */
 import { Effect } from "effect"
+import { BackendAdapter } from "../backend/BackendAdapter.ts"
 import { asBuffer, joined } from "../domain/Bytes.ts"
-import type { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import type { StreamEnd } from "../protocol/StreamError.ts"
 import { readEvalCounts, readUsage } from "../protocol/Usage.ts"
-import { type UpstreamResponse } from "../transport/UpstreamTransport.ts"
+import { ModelLabels } from "../registry/ModelLabels.ts"
+import { Metrics } from "../telemetry/Telemetry.ts"
+import type { UpstreamResponse } from "../transport/UpstreamTransport.ts"
 import { isEventStream } from "./AnswerForm.ts"
-import { type Answer, isRedirect } from "./AnswerReading.ts"
+import { isRedirect, type UpstreamAnswer } from "./AnswerReading.ts"
 import { type Events, eventBody } from "./EventBody.ts"
 import { toClient } from "./HeaderFilter.ts"
-import type { ProxyServices } from "./ProxyServices.ts"
-import type { RequestPlan } from "./RequestPlan.ts"
-import type { RequestReport } from "./RequestReport.ts"
+import type { RequestState } from "./RequestState.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
 import { plainBody, type StreamBody } from "./StreamBody.ts"
 import { type Tunnel, tunnelTo } from "./Tunnel.ts"
@@ -39,47 +39,57 @@ export interface ProxyResponse {
 
 const nothing: StreamBody = () => Effect.void
 
-export const makeRelay =
-  ({ adapters, metrics, modelLabels }: ProxyServices) =>
-  (mission: RequestPlan, answer: Answer, report: RequestReport): ProxyResponse => {
-    // No function that lives as long as the answer may keep the mission: the request's body would be in memory with it.
-    const { state: flight, passedThrough } = mission
-    const { attempt, response } = answer
+export const makeRelay = Effect.gen(function* () {
+  const adapters = yield* BackendAdapter
+  const metrics = yield* Metrics
+  const modelLabels = yield* ModelLabels
+
+  const headersOf = (state: RequestState, { attempt, response }: UpstreamAnswer) => {
+    const { report, request, sticky } = state
     const { backend } = attempt.member
-    const concealed = adapters.conceal(backend.config, response.headers, mission.path)
+    const concealed = adapters.conceal(backend.config, response.headers, request.path)
     const { cookies, headers } = toClient(concealed)
     headers["x-routed-node"] = backend.name
-    headers["x-weir-attempts"] = String(flight.allAttempts)
-    if (flight.sticky !== undefined) {
-      headers["x-weir-sticky"] = flight.sticky
-      metrics.sticky(flight.pool.name, flight.sticky)(1)
+    headers["x-weir-attempts"] = String(report.attempts)
+    if (sticky !== undefined) {
+      headers["x-weir-sticky"] = sticky
+      metrics.sticky(state.plan.pool.name, sticky)(1)
     }
     headers["server-timing"] =
-      `queue;dur=${flight.queued.toFixed(1)}, upstream;dur=${(attempt.headAt - attempt.sentAt).toFixed(1)}`
+      `queue;dur=${report.queued.toFixed(1)}, upstream;dur=${(attempt.headAt - attempt.sentAt).toFixed(1)}`
     if ((response.status === 429 || response.status === 503) && headers["retry-after"] === undefined) {
       headers["retry-after"] = "1"
     }
-    if (isFinal(response.status, flight.allAttempts)) headers["x-should-retry"] = "false"
-    const model = modelLabels.of(backend, mission.model)
+    if (isFinal(response.status, report.attempts)) headers["x-should-retry"] = "false"
+    return { cookies, headers }
+  }
 
-    const read = mission.dialect === "ollama" ? readEvalCounts : readUsage
-    const observed = (judge: StreamEndDetector | undefined, whole: Uint8Array | undefined) => {
-      flight.usage = judge?.usage() ?? (whole && read(asBuffer(whole)))
-      const completion = flight.usage?.completion ?? judge?.outputs ?? 0
-      if (flight.usage !== undefined) metrics.tokens(flight.pool.name, model, "prompt")(flight.usage.prompt)
-      if (completion > 0) metrics.tokens(flight.pool.name, model, "completion")(completion)
+  return (state: RequestState, answer: UpstreamAnswer): ProxyResponse => {
+    const { report, request } = state
+    const { dialect, passedThrough, pool, route, trace } = state.plan
+    const { attempt, detector, response } = answer
+    const { backend } = attempt.member
+    const { cookies, headers } = headersOf(state, answer)
+    const model = modelLabels.of(backend, route.model)
+
+    const read = dialect === "ollama" ? readEvalCounts : readUsage
+    const observed = (whole: Uint8Array | undefined) => {
+      const usage = detector?.usage() ?? (whole && read(asBuffer(whole)))
+      const completion = usage?.completion ?? detector?.outputs ?? 0
+      if (usage !== undefined) metrics.tokens(pool.name, model, "prompt")(usage.prompt)
+      if (completion > 0) metrics.tokens(pool.name, model, "completion")(completion)
+      report.usage = usage
     }
-    const recorder = flight.trace?.captureContent === true ? new ContentRecorder() : undefined
+    const recorder = trace?.captureContent === true ? new ContentRecorder() : undefined
     const ended = (end: StreamEnd, whole?: Uint8Array) => {
       report.end = end
       attempt.atEase()
-      flight.upstream += flight.now() - attempt.sentAt
-      observed(answer.detector, whole)
-      if (flight.trace === undefined) return
-      report.usage = flight.usage
+      report.upstream += state.now() - attempt.sentAt
+      observed(whole)
+      if (trace === undefined) return
       if (whole !== undefined) recorder?.push(whole)
       attempt.tell(
-        { ...usageAttributes(flight.usage), ...recorder?.attributes() },
+        { ...usageAttributes(report.usage), ...recorder?.attributes() },
         end === "complete" ? undefined : end
       )
     }
@@ -87,24 +97,24 @@ export const makeRelay =
     if (response.socket !== undefined) {
       const tunnel = tunnelTo(attempt, response.socket, (end) => {
         ended(end)
-        metrics.streamEnds(flight.pool.name, end)(1)
+        metrics.streamEnds(pool.name, end)(1)
       })
       return { status: response.status, headers, cookies, body: nothing, contentLength: undefined, tunnel }
     }
-    if (isRedirect(response.status) && flight.method !== "HEAD" && !isHarmless(answer, adapters)) {
+    if (isRedirect(response.status) && request.method !== "HEAD" && !isHarmless(answer, adapters)) {
       response.cancel()
       ended("complete")
       delete headers["content-type"]
       delete headers["content-encoding"]
       return { status: response.status, headers, cookies, body: new Uint8Array(0), contentLength: undefined }
     }
-    if (answer.detector === undefined) {
+    if (detector === undefined) {
       const contentLength = declaredLength(response)
       if (answer.complete) {
         const body = joined(answer.held)
         ended("complete", body)
         // The answer to HEAD has the length of a body that it does not have.
-        return flight.method === "HEAD"
+        return request.method === "HEAD"
           ? { status: response.status, headers, cookies, body: nothing, contentLength }
           : { status: response.status, headers, cookies, body, contentLength: undefined }
       }
@@ -120,26 +130,26 @@ export const makeRelay =
     headers["cache-control"] = "no-cache"
     headers["x-accel-buffering"] = "no"
     // Clients look at the label before they look at an event: under another one many would wait for a document.
-    if (mission.dialect !== "ollama" && !isEventStream(mission, response)) headers["content-type"] = "text/event-stream"
-    const gap = metrics.interToken(flight.pool.name, model)
+    if (dialect !== "ollama" && !isEventStream(state.plan, response)) headers["content-type"] = "text/event-stream"
+    const gap = metrics.interToken(pool.name, model)
     const events: Events = {
-      detector: answer.detector,
+      detector,
       recorder,
       gap: (millis) => gap(millis / 1000),
       spoke: (now) => {
         // What is passed through may begin long before it says anything.
         if (passedThrough) return
         report.firstOutput = now - report.receivedAt
-        metrics.firstToken(flight.pool.name, model)(report.firstOutput / 1000)
+        metrics.firstToken(pool.name, model)(report.firstOutput / 1000)
         backend.state.firstToken.record(now - attempt.sentAt, now)
       },
       failed: ({ status }) => adapters.classify(backend.config, status) === "backend_fault",
       ended: (end) => {
         ended(end)
-        metrics.streamEnds(flight.pool.name, end)(1)
+        metrics.streamEnds(pool.name, end)(1)
       }
     }
-    const { lastWords, relayed } = eventBody(mission, answer, events)
+    const { lastWords, relayed } = eventBody(state.plan, answer, events)
     return {
       status: response.status,
       headers,
@@ -154,13 +164,17 @@ export const makeRelay =
         })
     }
   }
+})
 
 /** Whether an SDK's own retries would only multiply those that were made here, or cannot help. */
 const isFinal = (status: number, attempts: number): boolean =>
   status === 501 || status === 505 || (status >= 400 && attempts > 1)
 
 /** Whether the page of a redirect may be shown: it is there as a whole, can be read, and does not name the backend. */
-const isHarmless = ({ attempt, complete, held, response }: Answer, adapters: ProxyServices["adapters"]): boolean => {
+const isHarmless = (
+  { attempt, complete, held, response }: UpstreamAnswer,
+  adapters: BackendAdapter["Service"]
+): boolean => {
   if (!complete || response.headers["content-encoding"] !== undefined) return false
   return (
     held.length === 0 || !adapters.isNamedIn(attempt.member.backend.config, asBuffer(joined(held)).toString("latin1"))

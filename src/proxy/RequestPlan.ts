@@ -1,31 +1,57 @@
-/** What is to be done for a request, as its plan has it. */
-import type { Outgoing } from "../backend/BackendAdapter.ts"
-import type { Dialect } from "../protocol/Endpoint.ts"
-import type { Lease } from "../scheduler/Scheduler.ts"
+/**
+ * All that is decided for a request before anything is taken for it: one immutable value, which a fallback replaces as a
+ * whole. It lives as long as the request, so nothing in it keeps the request's body: that is the payload's, until it is
+ * let go.
+ */
+import type { Dialect, Endpoint } from "../protocol/Endpoint.ts"
+import type { PoolEntry } from "../registry/Registry.ts"
+import type { Candidates, Route } from "../routing/Router.ts"
+import type { SelectionHints } from "../scheduler/Scheduler.ts"
 import type { UpstreamFailed } from "../transport/UpstreamTransport.ts"
-import type { RequestState } from "./RequestState.ts"
+import type { ProxyRequest } from "./ProxyRequest.ts"
+import type { RequestTrace } from "./RequestTrace.ts"
 
-/** What is to be sent, and how often that may be done. */
-export interface RequestPlan {
-  readonly state: RequestState
-  /** As the client sent it, without the query. */
-  readonly path: string
-  /** What goes to the backend of a lease. */
-  readonly outgoing: (lease: Lease) => Outgoing
-  /** What backends are asked for; `undefined` for what is passed through. */
+export interface RequestPlan extends SelectionHints {
+  readonly request: ProxyRequest
+  readonly route: Route
+  readonly pool: PoolEntry
+  readonly candidates: Candidates
+  /** As the client named it; `undefined` where it named none. */
+  readonly namedModel: string | undefined
+  /**
+   * What backends are asked for. `undefined` for what goes by path, and for an upgrade or a path of unknown meaning:
+   * what an engine says to these says nothing of how it serves a model.
+   */
   readonly model: string | undefined
+  /** `undefined` where the path is not known for what it does. */
+  readonly endpoint: Endpoint | undefined
   readonly dialect: Dialect
-  readonly choices: number
   /** By path, to whatever is there: neither the request nor its answer is known to have any form. */
   readonly passedThrough: boolean
-  /** Whether a WebSocket is asked for: nothing but a 101 will do. */
-  readonly upgrades: boolean
-  /** Whether it may be sent again after such a failure (`undefined`: after an answer), and its body is still there. */
-  readonly repeatable: (failure: UpstreamFailed | undefined) => boolean
-  /** Whether somebody has another model that may be asked instead. */
-  readonly hasFallback: () => boolean
-  /** What the request waits for: requests of one group can take each other's place. */
-  readonly group: string
-  /** Lower first. */
-  readonly priority: number
+  readonly session: string | undefined
+  readonly streaming: boolean
+  /** How many choices were asked for. */
+  readonly choices: number
+  /** What the request will use of a token limit, roughly. */
+  readonly tokenEstimate: number
+  /** Monotonic milliseconds; `Infinity` without. */
+  readonly deadline: number
+  /** Where the request is traced. */
+  readonly trace: RequestTrace | undefined
+}
+
+const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
+
+/**
+ * Whether it may be sent again after such a failure (`undefined`: after an answer). Inference may be asked for twice:
+ * nothing but the answer comes of it. What is passed through by path may be more than that; then it is sent again only if
+ * it never left, and never if its body is being streamed.
+ */
+export const isRepeatable = (
+  { endpoint, request: { method, payload } }: RequestPlan,
+  failure: UpstreamFailed | undefined
+): boolean => {
+  const { body } = payload
+  if (body !== undefined && !(body instanceof Uint8Array)) return false
+  return endpoint !== undefined || idempotent.has(method) || failure?.kind === "connect"
 }

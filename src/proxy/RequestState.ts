@@ -1,93 +1,96 @@
 /**
- * One request in flight: what it holds, how long it may take, what became of it. Whatever a request takes (a permit, a
+ * One request under way: its plan, what it holds, and what became of it so far. All that a request takes (a permit, a
  * share of a limit, attempts with all that they hold) is noted here in the moment that it is taken, and given back by
- * `land`, which runs once, however the request ends.
+ * `release`, which runs once, however the request ends.
  */
-
+import type { Outgoing } from "../backend/BackendAdapter.ts"
 import type { Usage } from "../protocol/Usage.ts"
-import type { BackendState, PoolEntry } from "../registry/Registry.ts"
+import type { BackendState } from "../registry/Registry.ts"
+import type { Admission } from "../resilience/Admission.ts"
 import type { KeyUse } from "../resilience/RateLimiter.ts"
-import type { Candidates } from "../routing/Router.ts"
-import type { Lease, PromptBlocks, StickyOutcome } from "../scheduler/Scheduler.ts"
-import { Attempt, type Errand } from "./Attempt.ts"
-import type { ProxyServices } from "./ProxyServices.ts"
-import type { RequestTrace } from "./RequestTrace.ts"
+import type { Lease, PickRequest, StickyOutcome } from "../scheduler/Scheduler.ts"
+import { Attempt, type AttemptServices } from "./Attempt.ts"
+import { OutgoingRequest } from "./OutgoingRequest.ts"
+import type { ProxyRequest } from "./ProxyRequest.ts"
+import type { RequestPlan } from "./RequestPlan.ts"
+import type { RequestReport } from "./RequestReport.ts"
 import { UnresolvedFailures } from "./UnresolvedFailures.ts"
 
-export interface FlightPlan extends Errand {
-  readonly candidates: Candidates
-  readonly session: string | undefined
-  readonly hashKey: number | undefined
-  readonly prompt: PromptBlocks | undefined
+export interface RequestServices extends AttemptServices {
+  readonly admission: Admission["Service"]
 }
 
 /** Mutable by nature: written by the fibers of its one request. */
-export class RequestState implements FlightPlan {
-  readonly #services: ProxyServices
-  readonly pool: PoolEntry
-  readonly model: string | undefined
-  readonly candidates: Candidates
-  readonly session: string | undefined
-  readonly hashKey: number | undefined
-  readonly prompt: PromptBlocks | undefined
-  readonly deadline: number
-  readonly streaming: boolean
-  readonly method: string
-  readonly trace: RequestTrace | undefined
+export class RequestState {
+  readonly #services: RequestServices
+  readonly request: ProxyRequest
+  #plan: RequestPlan
+  #outgoing: OutgoingRequest | undefined
 
-  /** How often a backend was asked. */
+  /** How often a backend was asked by this plan; the report counts all. */
   attempts = 0
-  /** The same for the models that this one stands for. */
-  #before = 0
   /** Backends that must not be asked again. */
   tried: ReadonlyArray<BackendState> = []
-  /** Backends that have failed this request, in order; asked again only where there is nobody else. */
+  /** Backends that have failed this request, in order; asked again only where no other is left. */
   failed: ReadonlyArray<BackendState> = []
   /** Failures of which it is not known yet whether they count. */
   readonly unresolved = new UnresolvedFailures()
   /** How often a backend was silent for longer than it may be. */
   silences = 0
-  /** What became of the session's preference, over all attempts: who had none has not moved, though it was retried. */
+  /** What became of the session's preference, over all attempts: one that had none has not moved, though it was retried. */
   sticky: StickyOutcome | undefined
-  /** Milliseconds spent waiting for a place, over all attempts. */
-  queued = 0
-  /** Milliseconds that backends took, over all attempts that have ended. */
-  upstream = 0
-  usage: Usage | undefined
   keyUse: KeyUse | undefined
-  isPermitted = false
+  #hasPermit = false
 
   /** Attempts that have not ended: one, or two while one is hedged. */
   #open: ReadonlyArray<Attempt> = []
-  #landed = false
+  #released = false
 
-  constructor(services: ProxyServices, plan: FlightPlan) {
+  constructor(services: RequestServices, plan: RequestPlan) {
     this.#services = services
-    this.pool = plan.pool
-    this.model = plan.model
-    this.candidates = plan.candidates
-    this.session = plan.session
-    this.hashKey = plan.hashKey
-    this.prompt = plan.prompt
-    this.deadline = plan.deadline
-    this.streaming = plan.streaming
-    this.method = plan.method
-    this.trace = plan.trace
+    this.#plan = plan
+    this.request = plan.request
+  }
+
+  get plan(): RequestPlan {
+    return this.#plan
+  }
+
+  get report(): RequestReport {
+    return this.request.report
+  }
+
+  /** Whether it counts as one at work in its pool. */
+  get hasPermit(): boolean {
+    return this.#hasPermit
   }
 
   now(): number {
     return this.#services.timers.now()
   }
 
-  /** A place in the pool was given. */
+  /** What choosing a backend goes by, for all but the backends that were tried. */
+  pickRequest(tried = this.tried): PickRequest {
+    const { candidates, hashKey, model, pool, prompt, session } = this.#plan
+    return { candidates, hashKey, model, pool, prompt, session, tried }
+  }
+
+  /** What goes to the backend of a lease. */
+  outgoing(lease: Lease): Outgoing {
+    this.#outgoing ??= new OutgoingRequest(this.#plan)
+    return this.#outgoing.for(lease)
+  }
+
+  /** The pool has given its permit. */
   readonly onPermit = (): void => {
-    this.isPermitted = true
+    this.#hasPermit = true
   }
 
   /** A backend was chosen; from here on it is counted. */
   openAttempt(lease: Lease): Attempt {
-    const attempt = new Attempt(this.#services, this, lease)
+    const attempt = new Attempt(this.#services, this.#plan, lease)
     this.#open = [...this.#open, attempt]
+    this.#showBackend()
     // One that runs beside another is not chosen by the session.
     if (this.sticky !== "miss") this.sticky = lease.sticky ?? this.sticky
     return attempt
@@ -96,56 +99,71 @@ export class RequestState implements FlightPlan {
   /** The attempt goes out. */
   sent(attempt: Attempt): void {
     this.attempts++
-    attempt.sent(this.allAttempts)
+    this.report.attempts++
+    attempt.sent(this.report.attempts)
   }
 
-  /** The attempt is over without an answer that anybody keeps: its backend is free, the request goes on. */
+  /** The attempt is over without an answer that is kept: its backend is free, the request goes on. */
   discard(attempt: Attempt): void {
-    this.upstream += attempt.sentAt === 0 ? 0 : this.now() - attempt.sentAt
+    this.report.upstream += attempt.sentAt === 0 ? 0 : this.now() - attempt.sentAt
     this.#open = this.#open.filter((other) => other !== attempt)
+    this.#showBackend()
     attempt.end()
   }
 
-  /** Who must not be asked again once this attempt has come to nothing. */
+  /** What must not be asked again once this attempt has come to nothing. */
   triedWith({ member }: Attempt): ReadonlyArray<BackendState> {
     const { state } = member.backend
     return this.tried.includes(state) ? this.tried : [...this.tried, state]
   }
 
-  /** Who is asked at this moment; of two, the first. */
-  get backend(): string | undefined {
-    return this.#open[0]?.member.backend.name
+  /**
+   * An answer is passed on: no backend is asked again. A stream may take minutes, and its prompt would be in memory all
+   * the time.
+   */
+  commit(): void {
+    this.#outgoing = undefined
+    this.request.payload.letGo()
   }
 
-  /** How often a backend was asked for this request, whatever the model. */
-  get allAttempts(): number {
-    return this.#before + this.attempts
-  }
-
-  /** This one stands in for another, which has come to nothing: what it holds is given back, what it spent is kept. */
-  takeOver(before: RequestState): void {
-    this.keyUse = before.keyUse
-    before.keyUse = undefined
-    before.release()
-    this.queued += before.queued
-    this.upstream += before.upstream
-    this.#before = before.allAttempts
+  /** Another plan takes over: what this one holds is given back, but for the share of the key's limits. */
+  replacePlan(plan: RequestPlan): void {
+    this.#giveBack()
+    this.#plan = plan
+    this.#outgoing = undefined
+    this.attempts = 0
+    this.tried = []
+    this.failed = []
+    this.silences = 0
+    this.sticky = undefined
   }
 
   /** Everything is given back. Calling it again is harmless. */
   release(): void {
-    if (this.#landed) return
-    this.#landed = true
+    if (this.#released) return
+    this.#released = true
+    this.#giveBack()
+    this.keyUse?.settle(this.#tokensUsed(this.report.usage))
+  }
+
+  #giveBack(): void {
     for (const attempt of this.#open) attempt.end()
     this.#open = []
     this.unresolved.drop()
-    this.keyUse?.settle(this.#tokensUsed())
-    if (this.isPermitted) this.#services.admission.release(this.pool.name, this.pool.config.admission.maxConcurrent)
+    if (!this.#hasPermit) return
+    this.#hasPermit = false
+    const { config, name } = this.#plan.pool
+    this.#services.admission.release(name, config.admission.maxConcurrent)
   }
 
-  /** `undefined` where nobody told; who was never sent to a backend has used none. */
-  #tokensUsed(): number | undefined {
-    if (this.usage !== undefined) return this.usage.prompt + this.usage.completion
+  /** The backend that is asked at this moment; of two, the first. */
+  #showBackend(): void {
+    this.report.backend = this.#open[0]?.member.backend.name ?? this.report.backend
+  }
+
+  /** `undefined` where no backend told; a request that was never sent to one has used none. */
+  #tokensUsed(usage: Usage | undefined): number | undefined {
+    if (usage !== undefined) return usage.prompt + usage.completion
     return this.attempts === 0 ? 0 : undefined
   }
 }

@@ -1,11 +1,11 @@
 /** A body on its way to a client: what comes is seen as it goes by, and the next of it awaited. */
 import { Effect } from "effect"
 import type { StreamEnd } from "../protocol/StreamError.ts"
-import type { BodySink, UpstreamFailed } from "../transport/UpstreamTransport.ts"
+import type { BodySink, ExchangeFailed } from "../transport/UpstreamTransport.ts"
 import { cutDocument, type UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 /** Hands a body to whoever sends it, to its end. Its failure means: break the connection, the rest will not come. */
-export type StreamBody = (sink: BodySink) => Effect.Effect<void, UpstreamFailed>
+export type StreamBody = (sink: BodySink) => Effect.Effect<void, ExchangeFailed>
 
 /** A body of which only the connection tells whether it is complete: if not, the client's connection is broken too. */
 export const plainBody =
@@ -16,7 +16,7 @@ export const plainBody =
       for (const piece of held) sink.write(piece)
       attempt.awaitPiece(streams)
       const observe = balance && ((piece: Uint8Array) => balance.push(piece))
-      return Effect.flatMap(response.pipe(watched(answer, sink, observe)), (end) => {
+      return Effect.flatMap(response.pipe(observedSink(answer, sink, observe)), (end) => {
         attempt.atEase()
         const failure = end.failure ?? (balance?.isWhole === false ? cutDocument : undefined)
         if (failure === undefined) {
@@ -30,19 +30,19 @@ export const plainBody =
     })
 
 /** Lets somebody see each piece; the next one is awaited, but not while the client takes its time with the last. */
-export const watched = (
-  { attempt, detector: judge, streams }: UpstreamAnswer,
+export const observedSink = (
+  { attempt, detector, streams }: UpstreamAnswer,
   sink: BodySink,
   observe: ((piece: Uint8Array, now: number) => void) | undefined
 ): BodySink => {
-  let isOver = judge?.saidAll ?? false
+  let isOver = detector?.saidAll ?? false
   return {
     write: (piece) => {
       const now = attempt.now()
       observe?.(piece, now)
       const isReady = sink.write(piece)
       const wasOver = isOver
-      isOver ||= judge?.saidAll ?? false
+      isOver ||= detector?.saidAll ?? false
       if (!isReady) attempt.atEase()
       else if (!isOver) attempt.awaitPiece(streams, now)
       else if (!wasOver) attempt.awaitEnd(endPatienceMillis, now)

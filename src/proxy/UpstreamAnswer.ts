@@ -25,7 +25,7 @@ export interface UpstreamAnswer {
 
 /** Mutable by nature: written by the fiber that reads. */
 export class AnswerReader {
-  readonly mission: RequestPlan
+  readonly plan: RequestPlan
   readonly attempt: Attempt
   readonly response: UpstreamResponse
   readonly held: Array<Uint8Array> = []
@@ -34,8 +34,8 @@ export class AnswerReader {
   #searched = 0
   #hasLine = false
 
-  constructor(mission: RequestPlan, attempt: Attempt, response: UpstreamResponse) {
-    this.mission = mission
+  constructor(plan: RequestPlan, attempt: Attempt, response: UpstreamResponse) {
+    this.plan = plan
     this.attempt = attempt
     this.response = response
   }
@@ -76,11 +76,11 @@ export class AnswerReader {
     return isLabelled(response) || opensDocument.test(Buffer.from(held[0] ?? []).toString("latin1", 0, 64))
   }
 
-  answer(complete: boolean, streams: boolean, judge?: StreamEndDetector): UpstreamAnswer {
+  answer(complete: boolean, streams: boolean, detector?: StreamEndDetector): UpstreamAnswer {
     const { attempt, held, response } = this
-    const balance = !complete && judge === undefined && this.isUncertain ? new JsonBalance() : undefined
+    const balance = !complete && detector === undefined && this.isUncertain ? new JsonBalance() : undefined
     if (balance !== undefined) for (const piece of held) balance.push(piece)
-    return { attempt, response, held, complete, streams, detector: judge, balance }
+    return { attempt, response, held, complete, streams, detector, balance }
   }
 }
 

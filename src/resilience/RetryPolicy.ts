@@ -1,14 +1,27 @@
 /** When another attempt may be made, and after what delay. */
-import { Context, Duration, Effect, Layer, Predicate, Schedule } from "effect"
+import { Context, Duration, Effect, Layer, Schedule } from "effect"
 import { memoize } from "effect/Function"
 import type { PoolEntry } from "../registry/Registry.ts"
 import { SlidingWindow } from "../registry/Registry.ts"
 import { Timers } from "./Timers.ts"
 
-const budgetWindow = 10_000
+const budgetMillis = 10_000
 
 /** Retries that are always allowed within the window, so that a quiet pool can fail over too. */
-const floor = 100
+const minRetries = 100
+
+/** What was decided of an attempt that failed: another one is made. */
+export class TryAgain<A> {
+  readonly _tag = "TryAgain"
+  /** Whether a backend that was not tried is asked. */
+  readonly elsewhere: boolean
+  readonly failed: A
+
+  constructor(elsewhere: boolean, failed: A) {
+    this.elsewhere = elsewhere
+    this.failed = failed
+  }
+}
 
 export class RetryPolicy extends Context.Service<
   RetryPolicy,
@@ -22,11 +35,10 @@ export class RetryPolicy extends Context.Service<
      */
     readonly take: (pool: PoolEntry, inflight: number) => boolean
     /**
-     * The attempts of one request as a schedule over its failures. Where a failure says `elsewhere: true`, another
-     * backend is asked at once; the same one only after a delay that doubles from `initialDelay` to `maxDelay`,
-     * jittered.
+     * The attempts of one request as a schedule over its failures. Another backend is asked at once; the same one only
+     * after a delay that doubles from `initialDelay` to `maxDelay`, jittered.
      */
-    readonly schedule: (pool: PoolEntry) => Schedule.Schedule<unknown>
+    readonly schedule: (pool: PoolEntry) => Schedule.Schedule<unknown, TryAgain<unknown>>
   }
 >()("weir/resilience/RetryPolicy") {
   static readonly layer = Layer.effect(
@@ -38,7 +50,7 @@ export class RetryPolicy extends Context.Service<
       const budgetOf = (pool: PoolEntry): SlidingWindow => {
         const known = budgets.get(pool.name)
         if (known !== undefined) return known
-        const made = new SlidingWindow(budgetWindow)
+        const made = new SlidingWindow(budgetMillis)
         budgets.set(pool.name, made)
         return made
       }
@@ -49,7 +61,7 @@ export class RetryPolicy extends Context.Service<
           const window = budgetOf(pool)
           const retries = window.failures(now())
           const requests = window.total(now()) - retries
-          if (retries >= Math.max(floor, inflight) + pool.config.retry.budget * requests) return false
+          if (retries >= Math.max(minRetries, inflight) + pool.config.retry.budget * requests) return false
           window.record(false, now())
           return true
         },
@@ -59,15 +71,12 @@ export class RetryPolicy extends Context.Service<
   )
 }
 
-const makeSchedule = ({ config: { retry } }: PoolEntry): Schedule.Schedule<unknown> =>
+const makeSchedule = ({ config: { retry } }: PoolEntry): Schedule.Schedule<unknown, TryAgain<unknown>> =>
   Schedule.exponential(retry.initialDelay).pipe(
     Schedule.jittered,
-    Schedule.setInputType<unknown>(),
+    Schedule.setInputType<TryAgain<unknown>>(),
     Schedule.modifyDelay(({ duration, input }) =>
-      Effect.succeed(isElsewhere(input) ? Duration.zero : Duration.min(duration, retry.maxDelay))
+      Effect.succeed(input.elsewhere ? Duration.zero : Duration.min(duration, retry.maxDelay))
     ),
     Schedule.upTo({ times: retry.attempts })
   )
-
-const isElsewhere = (failure: unknown): boolean =>
-  Predicate.hasProperty(failure, "elsewhere") && failure.elsewhere === true

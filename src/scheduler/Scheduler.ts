@@ -22,7 +22,7 @@ import type { Strategy } from "./Strategy.ts"
 export { isAskedLast, NoLease, type PickRequest } from "./Eligibility.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
 export type { PromptBlocks } from "./PromptBlocks.ts"
-export { selectionHintsFor as guidanceFor } from "./SelectionHints.ts"
+export { type SelectionHints, selectionHintsFor } from "./SelectionHints.ts"
 
 export class Scheduler extends Context.Service<
   Scheduler,

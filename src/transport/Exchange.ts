@@ -5,8 +5,14 @@ import type { NonEmptyArray } from "effect/Array"
 import type { Dispatcher } from "undici"
 import { type Chunks, joined } from "../domain/Bytes.ts"
 import { givenUpBefore, hadServed } from "./StaleConnection.ts"
-import { toUpstreamFailed } from "./TransportFailure.ts"
-import { BodyEnd, type BodySink, UpstreamFailed, type UpstreamResponse } from "./UpstreamTransport.ts"
+import { toExchangeFailed } from "./TransportFailure.ts"
+import {
+  BodyEnd,
+  type BodySink,
+  type ExchangeFailed,
+  UpstreamFailed,
+  type UpstreamResponse
+} from "./UpstreamTransport.ts"
 
 /** Bytes that may wait for the reader before the socket is told to stop: what one slow client can cost. */
 const highWaterMark = 64 * 1024
@@ -26,7 +32,7 @@ export interface Carrier {
  * comes first: undici, a time-out, or a reader that has had enough.
  */
 export class Exchange implements Dispatcher.DispatchHandler {
-  readonly #onHead: (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void
+  readonly #onHead: (head: Exit.Exit<UpstreamResponse, ExchangeFailed>) => void
   #controller: Dispatcher.DispatchController | undefined
   #buffer: Array<Uint8Array> = []
   #buffered = 0
@@ -44,13 +50,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #repeatable: boolean
 
   /** `repeatable`: whether the request can be sent again where the engine had given the connection up before. */
-  constructor(onHead: (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void, repeatable = false) {
+  constructor(onHead: (head: Exit.Exit<UpstreamResponse, ExchangeFailed>) => void, repeatable = false) {
     this.#onHead = onHead
     this.#repeatable = repeatable
   }
 
   /** Ends the exchange with a failure; what the backend still sends is not read. */
-  readonly abort = (failure: UpstreamFailed): void => {
+  readonly abort = (failure: ExchangeFailed): void => {
     if (this.#end !== undefined) return
     this.#fail(failure)
     this.#controller?.abort(failure)
@@ -164,8 +170,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController, error: unknown): void {
     if (this.#end !== undefined) return
-    const failure = toUpstreamFailed(error)
-    const isStale = !this.#hasHead && failure.kind === "reset" && hadServed(error)
+    const failure = toExchangeFailed(error)
+    const isReset = failure._tag === "UpstreamFailed" && failure.kind === "reset"
+    const isStale = isReset && !this.#hasHead && hadServed(error)
     this.#fail(isStale ? new UpstreamFailed({ kind: "stale", detail: failure.detail }) : failure)
   }
 
@@ -208,7 +215,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
   }
 
-  #fail(failure: UpstreamFailed): void {
+  #fail(failure: ExchangeFailed): void {
     this.#finish(new BodyEnd(failure))
     if (!this.#hasHead) this.#onHead(Exit.fail(failure))
   }

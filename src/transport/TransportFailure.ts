@@ -1,7 +1,7 @@
 /** What went wrong on a connection, by the code that Node and undici give it. */
 import { isShortage } from "../domain/Shortage.ts"
 import { lacksDescriptors } from "../telemetry/Shortages.ts"
-import { UpstreamFailed } from "./UpstreamTransport.ts"
+import { type ExchangeFailed, RequestBodyFailed, UpstreamFailed } from "./UpstreamTransport.ts"
 
 const connectCodes = new Set([
   "ECONNREFUSED",
@@ -30,6 +30,10 @@ const protocolCodes = new Set([
 ])
 
 /** Never fails: what is not known is a broken connection. */
+/** The same for an exchange, whose request may have failed by its own body. */
+export const toExchangeFailed = (error: unknown): ExchangeFailed =>
+  error instanceof RequestBodyFailed ? error : toUpstreamFailed(error)
+
 export const toUpstreamFailed = (error: unknown): UpstreamFailed => {
   if (error instanceof UpstreamFailed) return error
   const { code, syscall } = rootOf(error)

@@ -17,6 +17,7 @@ import { Exchange } from "./Exchange.ts"
 import { givenUpBefore } from "./StaleConnection.ts"
 import {
   type Abort,
+  type ExchangeFailed,
   isAtHand,
   type UpstreamBody,
   UpstreamFailed,
@@ -60,7 +61,7 @@ export const layerUndici = Layer.effect(
 
     const tellShortage = yield* makeTellShortage
     const exchange = (request: UpstreamRequest, started: (abort: Abort) => void, repeatable: boolean) =>
-      Effect.callback<UpstreamResponse, UpstreamFailed>((resume) => {
+      Effect.callback<UpstreamResponse, ExchangeFailed>((resume) => {
         const exchange = new Exchange(headReader(request.readable, resume), repeatable)
         started(exchange.abort)
         const line = lines.get(request)
@@ -89,7 +90,7 @@ export const layerUndici = Layer.effect(
       request: UpstreamRequest,
       started: (abort: Abort) => void,
       patience = staleConnections
-    ): Effect.Effect<UpstreamResponse, UpstreamFailed> =>
+    ): Effect.Effect<UpstreamResponse, ExchangeFailed> =>
       Effect.catch(exchange(request, started, patience > 0 && isAtHand(request.body)), (failure) => {
         if (failure === givenUpBefore) return send(request, started, patience - 1)
         const fail = Effect.fail(failure)
@@ -105,7 +106,7 @@ export const layerUndici = Layer.effect(
 /** How many kept connections may turn out to have been given up by the engine, one after the other, for one request. */
 const staleConnections = 3
 
-type HeadReader = (head: Exit.Exit<UpstreamResponse, UpstreamFailed>) => void
+type HeadReader = (head: Exit.Exit<UpstreamResponse, ExchangeFailed>) => void
 
 /** Out here, so that it keeps nothing of the request: it lives as long as the answer. */
 const headReader = (readable: boolean, tell: HeadReader): HeadReader =>

@@ -18,26 +18,31 @@ export class UpstreamFailed extends Schema.TaggedError<UpstreamFailed>()("Upstre
    * `connect`: no connection; `tls`: no trust; `reset`: the connection broke; `stale`: one that had
    * served before broke ahead of any answer, as kept connections do when their other end has had enough of them; `protocol`: no HTTP that we understand;
    * `timeout`: ended by us because it took too long; `refused`: the address is one that we do not connect to;
-   * `local`: we lack descriptors, ports or memory for it, and learned nothing of the backend; `request_body`: what the
-   * client sent broke off.
+   * `local`: we lack descriptors, ports or memory for it, and learned nothing of the backend.
    */
-  kind: Schema.Literals([
-    "connect",
-    "tls",
-    "reset",
-    "stale",
-    "protocol",
-    "timeout",
-    "refused",
-    "local",
-    "request_body"
-  ]),
+  kind: Schema.Literals(["connect", "tls", "reset", "stale", "protocol", "timeout", "refused", "local"]),
   detail: Schema.String
 }) {
   override get message(): string {
     return `${this.kind}: ${this.detail}`
   }
 }
+
+/** The client's body came to nothing while it was sent on: that says nothing of the backend. */
+export class RequestBodyFailed extends Schema.TaggedError<RequestBodyFailed>()("RequestBodyFailed", {
+  /** `two_models`: it names another model behind the one that was checked. */
+  reason: Schema.Literals(["broken", "too_slow", "too_large", "two_models"])
+}) {
+  /** A label, as that of {@link UpstreamFailed}. */
+  readonly kind = "request_body"
+
+  override get message(): string {
+    return `request body: ${this.reason}`
+  }
+}
+
+/** What ends an exchange before its end. */
+export type ExchangeFailed = UpstreamFailed | RequestBodyFailed
 
 export interface UpstreamRequest {
   readonly backend: Backend
@@ -58,7 +63,7 @@ export interface UpstreamRequest {
 }
 
 /** Bytes at hand, or bytes that come in while they are sent on. */
-export type UpstreamBody = Uint8Array | Pieces | Stream.Stream<Uint8Array, UpstreamFailed> | undefined
+export type UpstreamBody = Uint8Array | Pieces | Stream.Stream<Uint8Array, RequestBodyFailed> | undefined
 
 /** Whether a body is there as a whole, or there is none. */
 export const isAtHand = (body: UpstreamBody): body is Uint8Array | Pieces | undefined =>
@@ -68,8 +73,8 @@ export type UpstreamHeaders = Readonly<Record<string, string | ReadonlyArray<str
 
 /** How a body ended: in order, or broken off. A value and not an error, since every body has one. */
 export class BodyEnd {
-  readonly failure: UpstreamFailed | undefined
-  constructor(failure: UpstreamFailed | undefined) {
+  readonly failure: ExchangeFailed | undefined
+  constructor(failure: ExchangeFailed | undefined) {
     this.failure = failure
   }
 }
@@ -105,7 +110,7 @@ export interface UpstreamResponse {
 }
 
 /** Ends an exchange from outside with a failure of the caller's choice; how time-outs are made. */
-export type Abort = (failure: UpstreamFailed) => void
+export type Abort = (failure: ExchangeFailed) => void
 
 export class UpstreamTransport extends Context.Service<
   UpstreamTransport,
@@ -117,6 +122,6 @@ export class UpstreamTransport extends Context.Service<
     readonly send: (
       request: UpstreamRequest,
       started: (abort: Abort) => void
-    ) => Effect.Effect<UpstreamResponse, UpstreamFailed>
+    ) => Effect.Effect<UpstreamResponse, ExchangeFailed>
   }
 >()("weir/backend/UpstreamTransport") {}

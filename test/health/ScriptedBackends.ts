@@ -1,7 +1,7 @@
 /** Backends that answer probes as the test says, and note what they were asked, when, and whether it was given up. */
 
 import { Clock, Effect, Layer } from "effect"
-import { type Chunks } from "../../src/domain/Bytes.ts"
+import type { Chunks } from "../../src/domain/Bytes.ts"
 import { monotonicMillis } from "../../src/domain/Time.ts"
 import { pipeByReading } from "../../src/transport/Pipe.ts"
 import {

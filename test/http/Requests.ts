@@ -8,7 +8,7 @@ import { Listener } from "../../src/domain/Listener.ts"
 import type { Incoming } from "../../src/http/Incoming.ts"
 import { answerOwn, type BuiltinRoute } from "../../src/http/routes/BuiltinRoutes.ts"
 import { endpointAt } from "../../src/protocol/Endpoint.ts"
-import { BackendState, Scoreboard, type Snapshot } from "../../src/registry/Registry.ts"
+import { BackendState, LoadColumns, type Snapshot } from "../../src/registry/Registry.ts"
 import { makeSnapshot } from "../../src/registry/Snapshot.ts"
 
 export interface RequestLike {
@@ -49,7 +49,7 @@ export const listener = (more: object = {}): Listener => decodeListener({ host: 
 const decodeConfig = Schema.decodeUnknownSync(GatewayConfig)
 
 export const snapshot = (more: object = {}): Snapshot => {
-  const columns = new Scoreboard()
+  const columns = new LoadColumns()
   return makeSnapshot(decodeConfig(more), 1, ({ name }) => new BackendState(name, columns))
 }
 

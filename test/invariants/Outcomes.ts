@@ -1,5 +1,5 @@
 /** What may have come of one request, given what its backends did; worked out from the script, not from the gateway. */
-import type { UpstreamFailed } from "../../src/transport/UpstreamTransport.ts"
+import { UpstreamFailed } from "../../src/transport/UpstreamTransport.ts"
 import type { Reading } from "../proxy/Harness.ts"
 import type { Answer, Exchange, Step } from "../proxy/ScriptedTransport.ts"
 import type { Oracle, Trail } from "./Oracle.ts"
@@ -27,7 +27,8 @@ const isAnswer = (step: Step | undefined): step is Answer => step !== undefined 
 
 const sentBy = ({ pieces }: Exchange): Buffer => Buffer.concat(pieces)
 
-const failureOf = ({ state }: Exchange): UpstreamFailed | undefined => (typeof state === "string" ? undefined : state)
+const failureOf = ({ state }: Exchange): UpstreamFailed | undefined =>
+  state instanceof UpstreamFailed ? state : undefined
 
 const isEvents = ({ step }: Exchange): boolean =>
   isAnswer(step) && step.status < 300 && step.headers["content-type"] === "text/event-stream"

@@ -2,7 +2,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import type { UpstreamFailed } from "../../src/transport/UpstreamTransport.ts"
 import { type Harness, withGateway } from "./Harness.ts"
 import { answer, refuse, reset, type Step, silence, stream } from "./ScriptedTransport.ts"
 
@@ -150,7 +149,7 @@ describe("a backend whose connections break again and again", () => {
 })
 
 /** What is passed through by path may be more than a question. */
-const outcomeOf = (gateway: Harness, method: string, raw?: Uint8Array | Stream.Stream<Uint8Array, UpstreamFailed>) =>
+const outcomeOf = (gateway: Harness, method: string, raw?: Uint8Array | Stream.Stream<Uint8Array>) =>
   gateway.ask({ method, path: "/v1/files", raw: raw ?? Buffer.from("{}") }).pipe(
     Effect.map(({ status }) => String(status)),
     Effect.catch(({ code }) => Effect.succeed(code)),
@@ -187,10 +186,12 @@ describe("what is passed through by path", () => {
   )
 
   it.effect.each([
-    { detail: "too large", status: 413, code: "request_too_large" },
-    { detail: "broke off", status: 400, code: "invalid_request" }
-  ])("is the client's own fault when its body is $detail, and not the backend's", ({ code, detail, status }) =>
-    withGateway({ script: { a: [{ fails: "request_body", after: "5 millis", detail }], b: [well] } }, (gateway) =>
+    { reason: "too_large", status: 413, code: "request_too_large" },
+    { reason: "too_slow", status: 408, code: "request_timeout" },
+    { reason: "two_models", status: 400, code: "invalid_request" },
+    { reason: "broken", status: 400, code: "invalid_request" }
+  ] as const)("is the client's own fault when its body is $reason, and not the backend's", ({ code, reason, status }) =>
+    withGateway({ script: { a: [{ fails: "request_body", after: "5 millis", reason }], b: [well] } }, (gateway) =>
       Effect.gen(function* () {
         const error = yield* gateway.refusal({ method: "POST", path: "/v1/files", raw: Stream.make(Buffer.from("x")) })
         assert.deepStrictEqual([error.status, error.code], [status, code])

@@ -8,10 +8,15 @@ import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { layerCore } from "../../src/Gateway.ts"
 import { endpointAt } from "../../src/protocol/Endpoint.ts"
 import { type BodySink, type Payload, Proxy, type ProxyResponse, RequestReport } from "../../src/proxy/Proxy.ts"
-import { gatherServices, type ProxyServices } from "../../src/proxy/ProxyServices.ts"
-import type { BackendState, Registry } from "../../src/registry/Registry.ts"
-import type { Admission } from "../../src/resilience/Admission.ts"
-import type { Timed, Timers } from "../../src/resilience/Timers.ts"
+import type { RequestPlan } from "../../src/proxy/RequestPlan.ts"
+import { type BackendState, type PoolEntry, Registry } from "../../src/registry/Registry.ts"
+import { Admission } from "../../src/resilience/Admission.ts"
+import { CircuitBreaker } from "../../src/resilience/CircuitBreaker.ts"
+import { HedgePolicy } from "../../src/resilience/HedgePolicy.ts"
+import { type Timed, Timers } from "../../src/resilience/Timers.ts"
+import { makeCandidates } from "../../src/routing/Candidates.ts"
+import { Router } from "../../src/routing/Router.ts"
+import { Scheduler } from "../../src/scheduler/Scheduler.ts"
 import { Exposition, Metrics, Tracing } from "../../src/telemetry/Telemetry.ts"
 import type { UpstreamBody } from "../../src/transport/UpstreamTransport.ts"
 import { type Script, ScriptedTransport } from "./ScriptedTransport.ts"
@@ -96,10 +101,28 @@ export class Reading {
   }
 }
 
+/** The services that tests look at, or steer. */
+export const gatherServices = Effect.gen(function* () {
+  return {
+    admission: yield* Admission,
+    breaker: yield* CircuitBreaker,
+    hedging: yield* HedgePolicy,
+    metrics: yield* Metrics,
+    registry: yield* Registry,
+    router: yield* Router,
+    scheduler: yield* Scheduler,
+    timers: yield* Timers,
+    tracing: yield* Tracing
+  }
+})
+
+export type Services = Effect.Success<typeof gatherServices>
+
 /** What was sent, until it is let go. */
-class Given implements Payload {
+class SentPayload implements Payload {
   body: UpstreamBody
   readonly form = undefined
+  envelope: Payload["envelope"]
 
   constructor(body: UpstreamBody) {
     this.body = body
@@ -107,20 +130,21 @@ class Given implements Payload {
 
   letGo(): void {
     this.body = undefined
+    this.envelope = undefined
   }
 }
 
 export class Harness {
   readonly transport: ScriptedTransport
   readonly proxy: Proxy["Service"]
-  readonly services: ProxyServices
+  readonly services: Services
   readonly watched: ReadonlySet<Timed>
   /** The newest request's. */
   reading = new Reading(new RequestReport(0))
-  payload = new Given(undefined)
+  payload = new SentPayload(undefined)
   #count = 0
 
-  constructor(transport: ScriptedTransport, proxy: Proxy["Service"], services: ProxyServices) {
+  constructor(transport: ScriptedTransport, proxy: Proxy["Service"], services: Services) {
     this.transport = transport
     this.watched = watchedBy(services.timers)
     this.proxy = proxy
@@ -156,20 +180,20 @@ export class Harness {
       const report = new RequestReport(this.timers.now())
       const reading = new Reading(report)
       this.reading = reading
-      return this.proxy.handle(this.#asRequest(question, report), (response) => {
+      return this.proxy.handle(this.asRequest(question, report), (response) => {
         onAnswer(response)
         return Effect.as(receive(response, reading, question.socket), reading)
       })
     })
   }
 
-  #asRequest(
+  asRequest(
     { body, headers = {}, key, method = "POST", path = "/v1/chat/completions", query = "", raw, socket }: Question,
     report: RequestReport
   ) {
     const snapshot = this.registry.current()
     const json = method === "POST" ? Buffer.from(JSON.stringify({ model: "m", messages: [], ...body })) : undefined
-    this.payload = new Given(raw ?? json)
+    this.payload = new SentPayload(raw ?? json)
     return {
       id: `r-${++this.#count}`,
       snapshot,
@@ -281,4 +305,29 @@ export const withGateway = <A, E>(setting: Setting, test: (gateway: Harness) => 
     gateway.assertIdle()
     return result
   }).pipe(Effect.provide(layerOf(configOf(setting), transport)))
+}
+
+/** A plan for a request of the model `m` to a pool, as a test of one part needs it. */
+export const planFor = (gateway: Harness, pool: PoolEntry): RequestPlan => {
+  const candidates = makeCandidates(pool.members)
+  const request = gateway.asRequest({}, new RequestReport(gateway.timers.now()))
+  return {
+    request,
+    route: { pool, candidates, model: "m", rule: undefined, fallbacks: [], isLast: true },
+    pool,
+    candidates,
+    namedModel: "m",
+    model: "m",
+    endpoint: request.endpoint,
+    dialect: "chat",
+    passedThrough: false,
+    session: undefined,
+    hashKey: undefined,
+    prompt: undefined,
+    streaming: false,
+    choices: 1,
+    tokenEstimate: 0,
+    deadline: Number.POSITIVE_INFINITY,
+    trace: undefined
+  }
 }

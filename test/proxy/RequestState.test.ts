@@ -2,9 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { RequestState } from "../../src/proxy/RequestState.ts"
-import { makeCandidates } from "../../src/routing/Candidates.ts"
 import { Lease } from "../../src/scheduler/Scheduler.ts"
-import { type Harness, type Question, withGateway } from "./Harness.ts"
+import { type Harness, planFor, type Question, withGateway } from "./Harness.ts"
 import { answer, later, silence, stream } from "./ScriptedTransport.ts"
 
 const well = answer(200, '{"ok":true}')
@@ -213,41 +212,29 @@ describe("the queue", () => {
   )
 })
 
-describe("a flight", () => {
-  /** One that has a backend. */
-  const boarded = (gateway: Harness) => {
+describe("a request's state", () => {
+  /** One that has sent an attempt. */
+  const sentBy = (gateway: Harness) => {
     const pool = gateway.registry.current().pools.get("default")
     assert.isDefined(pool)
-    const candidates = makeCandidates(pool.members)
-    const options = {
-      pool,
-      candidates,
-      session: undefined,
-      model: "m",
-      hashKey: undefined,
-      prompt: undefined,
-      deadline: Number.POSITIVE_INFINITY,
-      streaming: false,
-      method: "POST",
-      trace: undefined
-    }
-    const flight = new RequestState(gateway.services, options)
-    const lease = gateway.services.scheduler.pick(flight, gateway.timers.now())
+    const plan = planFor(gateway, pool)
+    const state = new RequestState(gateway.services, plan)
+    const lease = gateway.services.scheduler.pick(state.pickRequest(), gateway.timers.now())
     assert.instanceOf(lease, Lease)
-    const attempt = flight.openAttempt(lease)
-    flight.sent(attempt)
-    return { flight, attempt }
+    const attempt = state.openAttempt(lease)
+    state.sent(attempt)
+    return { state, attempt }
   }
 
-  it.effect("gives everything back once, however often it lands", () =>
+  it.effect("gives everything back once, however often it is released", () =>
     withGateway({ script: { a: [well] } }, (gateway) =>
       Effect.sync(() => {
-        const flights = [boarded(gateway), boarded(gateway)]
+        const states = [sentBy(gateway), sentBy(gateway)]
         assert.strictEqual(gateway.state("a").inflight, 2)
-        flights[0]?.flight.release()
-        flights[0]?.flight.release()
+        states[0]?.state.release()
+        states[0]?.state.release()
         assert.strictEqual(gateway.state("a").inflight, 1)
-        flights[1]?.flight.release()
+        states[1]?.state.release()
       })
     )
   )
@@ -255,11 +242,11 @@ describe("a flight", () => {
   it.effect("says one thing of its backend: the first word counts", () =>
     withGateway({ script: { a: [well] } }, (gateway) =>
       Effect.sync(() => {
-        const { attempt, flight } = boarded(gateway)
+        const { attempt, state } = sentBy(gateway)
         attempt.recordOutcome("failure")
         attempt.recordOutcome("failure")
         attempt.recordOutcome("success")
-        flight.release()
+        state.release()
         assert.strictEqual(gateway.state("a").failures, 1)
         assert.strictEqual(gateway.state("a").outcomes.failures(gateway.timers.now()), 1)
       })

@@ -10,6 +10,8 @@ import { pipeByReading } from "../../src/transport/Pipe.ts"
 import {
   type Abort,
   BodyEnd,
+  type ExchangeFailed,
+  RequestBodyFailed,
   UpstreamFailed,
   type UpstreamHeaders,
   type UpstreamRequest,
@@ -37,6 +39,7 @@ export interface Answer {
 /** What a backend does with one request. */
 export type Step =
   | { readonly fails: UpstreamFailed["kind"]; readonly after: Duration.Input; readonly detail?: string }
+  | { readonly fails: "request_body"; readonly after: Duration.Input; readonly reason: RequestBodyFailed["reason"] }
   | { readonly silent: true }
   | Answer
 
@@ -82,7 +85,7 @@ export class Exchange {
   step: Step | undefined
   /** Whether its head was given. */
   answered = false
-  state: "open" | "finished" | "cancelled" | UpstreamFailed = "open"
+  state: "open" | "finished" | "cancelled" | ExchangeFailed = "open"
   readonly #onHead: (answer: Answer) => void
   readonly #ending = Deferred.makeUnsafe<BodyEnd>()
   #wake = () => {}
@@ -112,11 +115,14 @@ export class Exchange {
   readonly cancel = (): void => this.#finish("cancelled", new BodyEnd(undefined))
 
   /** Waits for what the script says, or for whoever ends the exchange before. */
-  play(step: Step): Effect.Effect<UpstreamResponse, UpstreamFailed> {
+  play(step: Step): Effect.Effect<UpstreamResponse, ExchangeFailed> {
     this.step = step
     if ("silent" in step) return this.#unlessEnded(Effect.never, stopped)
     if ("fails" in step) {
-      const failure = new UpstreamFailed({ kind: step.fails, detail: step.detail ?? "scripted" })
+      const failure =
+        step.fails === "request_body"
+          ? new RequestBodyFailed({ reason: step.reason })
+          : new UpstreamFailed({ kind: step.fails, detail: step.detail ?? "scripted" })
       return this.#unlessEnded(Effect.andThen(Effect.delay(Effect.void, step.after), this.#end(failure)), stopped)
     }
     const pieces = step.pieces.values()
@@ -177,7 +183,7 @@ export class Exchange {
     Deferred.doneUnsafe(this.#ending, Effect.succeed(end))
   }
 
-  #end(failure: UpstreamFailed): Effect.Effect<never, UpstreamFailed> {
+  #end(failure: ExchangeFailed): Effect.Effect<never, ExchangeFailed> {
     return Effect.suspend(() => {
       this.abort(failure)
       return Effect.fail(failure)
@@ -192,7 +198,7 @@ export class Exchange {
   }
 }
 
-const stopped = (end: BodyEnd): Effect.Effect<never, UpstreamFailed> =>
+const stopped = (end: BodyEnd): Effect.Effect<never, ExchangeFailed> =>
   Effect.fail(end.failure ?? new UpstreamFailed({ kind: "reset", detail: "cancelled" }))
 
 /** By backend; the last step is repeated. */

@@ -13,7 +13,7 @@ describe("the scoreboard", () => {
       state.recoveredAt = -index
       return state
     })
-    for (const [index, { recoveredAt: recoveredAt, inflight, latency, slot }] of states.entries()) {
+    for (const [index, { recoveredAt, inflight, latency, slot }] of states.entries()) {
       assert.deepStrictEqual([inflight, latency.average, recoveredAt], [index, index * 10, -index])
       assert.deepStrictEqual([columns.inflight[slot], columns.latency[slot]], [index, index * 10])
     }

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { RetryPolicy } from "../../src/resilience/RetryPolicy.ts"
+import { RetryPolicy, TryAgain } from "../../src/resilience/RetryPolicy.ts"
 import { Timers } from "../../src/resilience/Timers.ts"
 import { lone, poolOf, snapshotOf } from "../registry/Fixtures.ts"
 
@@ -101,7 +101,7 @@ describe("the attempts of one request", () => {
     const began: Array<number> = []
     const attempt = Effect.suspend(() => {
       began.push(timers.now())
-      return Effect.fail({ elsewhere: elsewhere(began.length) })
+      return Effect.fail(new TryAgain(elsewhere(began.length), undefined))
     })
     const fiber = yield* Effect.forkChild(Effect.exit(Effect.retry(attempt, policy.schedule(pool))))
     yield* TestClock.adjust("1 hour")
@@ -164,7 +164,7 @@ describe("the attempts of one request", () => {
       let attempts = 0
       const failing = Effect.suspend(() => {
         attempts++
-        return Effect.fail({ elsewhere: true })
+        return Effect.fail(new TryAgain(true, undefined))
       })
       const request = Effect.exit(Effect.retry(failing, policy.schedule(pool)))
       yield* Effect.all([request, request, request], { concurrency: "unbounded" })

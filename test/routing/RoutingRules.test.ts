@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import * as fc from "fast-check"
 import { ApiKey } from "../../src/domain/ApiKey.ts"
-import { BackendState, Scoreboard } from "../../src/registry/Registry.ts"
+import { BackendState, LoadColumns } from "../../src/registry/Registry.ts"
 import { makeSnapshot } from "../../src/registry/Snapshot.ts"
 import type { Route } from "../../src/routing/Router.ts"
 import { holdsFor } from "../Property.ts"
@@ -302,7 +302,7 @@ describe("routing", () => {
     )
     return withFleet(rulesOf(), (fleet) => {
       holdsFor(fc.tuple(rules, name), ([models, model]) => {
-        const columns = new Scoreboard()
+        const columns = new LoadColumns()
         const snapshot = makeSnapshot(
           configOf(rulesOf(...models)),
           1,

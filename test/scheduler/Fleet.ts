@@ -6,10 +6,10 @@ import type { HealthStatus } from "../../src/domain/Health.ts"
 import type { Listener } from "../../src/domain/Listener.ts"
 import {
   BackendState,
+  LoadColumns,
   type Member,
   type PoolEntry,
   Registry,
-  Scoreboard,
   type Snapshot
 } from "../../src/registry/Registry.ts"
 import { makeSnapshot } from "../../src/registry/Snapshot.ts"
@@ -163,7 +163,7 @@ export const dice = (seed = 1) => {
 
 /** The members of a pool by themselves, without a scheduler. */
 export const membersOf = (fleet: FleetLike): ReadonlyArray<Member> => {
-  const columns = new Scoreboard()
+  const columns = new LoadColumns()
   return (
     makeSnapshot(configOf(fleet), 1, ({ name }) => new BackendState(name, columns)).pools.get("default")?.members ?? []
   )

@@ -75,7 +75,11 @@ const answerOf = Effect.fnUntraced(function* ({ send }: Scene) {
   return text
 })
 
-const failureOf = ({ send }: Scene) => Effect.map(Effect.flip(send()), ({ detail, kind }) => ({ kind, detail }))
+const failureOf = ({ send }: Scene) =>
+  Effect.map(Effect.flip(send()), (failure) => ({
+    kind: failure.kind,
+    detail: failure._tag === "UpstreamFailed" ? failure.detail : failure.reason
+  }))
 
 describe("a backend's certificate", () => {
   it.live("is trusted where its CA is configured, and by nobody else", () =>

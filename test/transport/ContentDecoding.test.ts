@@ -13,7 +13,7 @@ import {
 } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
-import { type Chunks } from "../../src/domain/Bytes.ts"
+import type { Chunks } from "../../src/domain/Bytes.ts"
 import { decodeContent } from "../../src/transport/ContentDecoding.ts"
 import { pipeByReading } from "../../src/transport/Pipe.ts"
 import {

@@ -2,11 +2,17 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { Exchange } from "../../src/transport/Exchange.ts"
 import { noteUse } from "../../src/transport/StaleConnection.ts"
-import { BodyEnd, type BodySink, UpstreamFailed, type UpstreamResponse } from "../../src/transport/UpstreamTransport.ts"
+import {
+  BodyEnd,
+  type BodySink,
+  type ExchangeFailed,
+  UpstreamFailed,
+  type UpstreamResponse
+} from "../../src/transport/UpstreamTransport.ts"
 import { Controller } from "./Wire.ts"
 
 const scene = () => {
-  const heads: Array<Exit.Exit<UpstreamResponse, UpstreamFailed>> = []
+  const heads: Array<Exit.Exit<UpstreamResponse, ExchangeFailed>> = []
   const exchange = new Exchange((head) => heads.push(head))
   const controller = new Controller()
   return { heads, exchange, controller }

@@ -1,11 +1,11 @@
 /** A line from the real transport to a backend of the test's making. */
 import { Effect, Layer, type Scope } from "effect"
-import { type Chunks } from "../../src/domain/Bytes.ts"
+import type { Chunks } from "../../src/domain/Bytes.ts"
 import { Registry } from "../../src/registry/Registry.ts"
 import { layerUndici } from "../../src/transport/UndiciTransport.ts"
 import {
   BodyEnd,
-  type UpstreamFailed,
+  type ExchangeFailed,
   type UpstreamRequest,
   type UpstreamResponse,
   UpstreamTransport
@@ -19,8 +19,8 @@ export interface Line {
   readonly request: (more?: Partial<UpstreamRequest>) => UpstreamRequest
   readonly send: (
     more?: Partial<UpstreamRequest>,
-    started?: (abort: (failure: UpstreamFailed) => void) => void
-  ) => Effect.Effect<UpstreamResponse, UpstreamFailed>
+    started?: (abort: (failure: ExchangeFailed) => void) => void
+  ) => Effect.Effect<UpstreamResponse, ExchangeFailed>
 }
 
 export interface Setting {

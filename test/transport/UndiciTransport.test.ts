@@ -3,10 +3,10 @@ import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, type Scope, Stream } from "effect"
 import { BackendAdapter } from "../../src/backend/BackendAdapter.ts"
-import { type Chunks } from "../../src/domain/Bytes.ts"
+import type { Chunks } from "../../src/domain/Bytes.ts"
 import { Registry } from "../../src/registry/Registry.ts"
 import { layerUndici } from "../../src/transport/UndiciTransport.ts"
-import { BodyEnd, UpstreamFailed, UpstreamTransport } from "../../src/transport/UpstreamTransport.ts"
+import { BodyEnd, RequestBodyFailed, UpstreamFailed, UpstreamTransport } from "../../src/transport/UpstreamTransport.ts"
 import { published, type Received, verify } from "../backend/ApigGateway.ts"
 import { backendOf, configOf, poolOf } from "../registry/Fixtures.ts"
 import { cert, key } from "../sim/Certificate.ts"
@@ -730,7 +730,7 @@ describe("a request body that comes while it is sent", () => {
   it.live("that breaks off breaks the request off, and that is what is told", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
-        const broken = new UpstreamFailed({ kind: "request_body", detail: "aborted" })
+        const broken = new RequestBodyFailed({ reason: "broken" })
         const started = yield* Deferred.make<void>()
         const body = Stream.concat(
           Stream.make(hello),

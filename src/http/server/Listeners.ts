@@ -5,7 +5,7 @@
 import { type Duration, Effect, Latch, Schedule } from "effect"
 import type { GatewayConfig } from "../../domain/GatewayConfig.ts"
 import type { Listener } from "../../domain/Listener.ts"
-import { ChangeRefused, type Prepared, type Registry, type Snapshot } from "../../registry/Registry.ts"
+import { ChangeRefused, type PreparedChange, type Registry, type Snapshot } from "../../registry/Registry.ts"
 import { lacksDescriptors, makeTellShortage } from "../../telemetry/Shortages.ts"
 import { type Binding, bindingsOf } from "./Bindings.ts"
 import { Connections } from "./Connections.ts"
@@ -133,7 +133,7 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
       const { shutdownGrace } = config.server
       yield* Effect.forEach(gone, ([, one]) => Effect.forkIn(retire(one, shutdownGrace), scope), { discard: true })
     })
-    const prepared: Prepared = { commit, abort: undo }
+    const prepared: PreparedChange = { commit, abort: undo }
     return prepared
   })
 

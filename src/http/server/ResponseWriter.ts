@@ -11,7 +11,7 @@ import type { Writable } from "node:stream"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
 import type { GatewayError } from "../../domain/Errors.ts"
-import type { ProxyResponse, Relayed } from "../../proxy/Proxy.ts"
+import type { ProxyResponse, StreamBody } from "../../proxy/Proxy.ts"
 import { errorResponse } from "../ErrorBody.ts"
 import type { Incoming } from "../Incoming.ts"
 import { Outlet, sliceSize } from "./Outlet.ts"
@@ -75,7 +75,7 @@ const whole = ({ response }: Delivered, body: Uint8Array) => {
   return endOf(response, outlet)
 }
 
-const pipe = (incoming: Delivered, outlet: Outlet, body: Relayed) => {
+const pipe = (incoming: Delivered, outlet: Outlet, body: StreamBody) => {
   const response: Writable = incoming.response
   return Effect.matchEffect(body(outlet), {
     onSuccess: () => endOf(response, outlet),

@@ -1,4 +1,4 @@
-import type { BackendState, Member, Scoreboard } from "../../registry/Registry.ts"
+import type { BackendState, LoadColumns, Member } from "../../registry/Registry.ts"
 import { shareSince } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
 import { RoundRobinCursor } from "./RoundRobinCursor.ts"
@@ -50,9 +50,9 @@ export const leastInflight = (): Strategy => {
   }
 }
 
-/** Some candidates in their order, for a look along the {@link Scoreboard}. */
+/** Some candidates in their order, for a look along the {@link LoadColumns}. */
 interface Row {
-  readonly columns: Scoreboard
+  readonly columns: LoadColumns
   readonly slots: Uint32Array
   readonly weights: Float64Array
 }

@@ -3,7 +3,8 @@ import { connect } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber } from "effect"
 import { deliver } from "../../../src/http/server/ResponseWriter.ts"
-import { type ProxyResponse, type Relayed, UpstreamFailed } from "../../../src/proxy/Proxy.ts"
+import type { ProxyResponse, StreamBody } from "../../../src/proxy/Proxy.ts"
+import { UpstreamFailed } from "../../../src/transport/UpstreamTransport.ts"
 
 /** A server on a port of its own, for as long as the scope is open. */
 const serving = (listener: RequestListener) =>
@@ -54,7 +55,7 @@ const get = (url: string, init: RequestInit = {}) =>
   })
 
 const relayed =
-  (...pieces: ReadonlyArray<string>): Relayed =>
+  (...pieces: ReadonlyArray<string>): StreamBody =>
   (sink) =>
     Effect.sync(() => {
       for (const piece of pieces) sink.write(Buffer.from(piece))
@@ -129,7 +130,7 @@ describe("an answer", () => {
 describe("a body that breaks off", () => {
   it.live("breaks the connection, so that nobody takes it for a whole one", () =>
     Effect.gen(function* () {
-      const broken: Relayed = (sink) =>
+      const broken: StreamBody = (sink) =>
         Effect.suspend(() => {
           sink.write(Buffer.from("half"))
           return new UpstreamFailed({ kind: "reset", detail: "x" })
@@ -147,7 +148,7 @@ describe("a client that is slow", () => {
     Effect.gen(function* () {
       const seen = { full: 0, ready: 0 }
       const gate = yield* Deferred.make<void>()
-      const flood: Relayed = (sink) =>
+      const flood: StreamBody = (sink) =>
         Effect.gen(function* () {
           const piece = Buffer.alloc(1024 * 1024, "x")
           for (let count = 0; count < 32; count++) {

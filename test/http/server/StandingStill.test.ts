@@ -10,7 +10,7 @@ import { bindingsOf } from "../../../src/http/server/Bindings.ts"
 import { Connections } from "../../../src/http/server/Connections.ts"
 import { deliver } from "../../../src/http/server/ResponseWriter.ts"
 import { openServer } from "../../../src/http/server/Server.ts"
-import type { BodySink, Relayed } from "../../../src/proxy/Proxy.ts"
+import type { BodySink, StreamBody } from "../../../src/proxy/Proxy.ts"
 import { configOf } from "../../registry/Fixtures.ts"
 import { ca, server as pair } from "../../transport/Certificates.ts"
 import { eventually, listen } from "../../transport/Origin.ts"
@@ -25,7 +25,7 @@ interface Given {
 }
 
 /** `flood`: as much as is taken, without an end. `drip`: what the test puts in. */
-const give = (given: Set<Given>, what: string): Relayed => {
+const give = (given: Set<Given>, what: string): StreamBody => {
   const piece = new Uint8Array(30_000)
   return (sink) =>
     Effect.callback(() => {
