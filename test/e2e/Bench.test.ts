@@ -7,9 +7,9 @@ import { Effect } from "effect"
 import { at, parsed } from "../sim/Harness.ts"
 import { eventually, run, serve } from "./Program.ts"
 
-/** `weir sim` on a port of its own. */
+/** `weir sim` on a port of its own. Its tokens are slow: on a busy machine those of a few milliseconds arrive together. */
 const engine = Effect.fnUntraced(function* (...options: ReadonlyArray<string>) {
-  const program = yield* run(["sim", "--model", "m", "--ttft", "40ms", "--itl", "5ms", "--tokens", "8", ...options])
+  const program = yield* run(["sim", "--model", "m", "--ttft", "40ms", "--itl", "25ms", "--tokens", "4", ...options])
   return yield* eventually(
     Effect.sync(() => /http:\S+/.exec(program.stdout.join("\n"))?.[0]),
     () => program.stderr.join("\n")
@@ -56,11 +56,11 @@ describe("weir bench run", () => {
           return typeof value === "number" ? value : assert.fail(`${mode} has no ${name}`)
         }
         assert.strictEqual(figure("success_rate"), 100)
-        assert.strictEqual(figure("completion_tokens"), 64)
-        // The engine takes 40 ms for the first token and 5 ms for each of the seven others.
+        assert.strictEqual(figure("completion_tokens"), 32)
+        // The engine takes 40 ms for the first token and 25 ms for each of the three others.
         assert.isAtLeast(figure("time_to_first_token_p50_ms"), 38)
-        assert.isAtLeast(figure("inter_token_p50_ms"), 3)
-        assert.isAtLeast(figure("latency_p50_ms"), figure("time_to_first_token_p50_ms") + 15)
+        assert.isAtLeast(figure("inter_token_p50_ms"), 15)
+        assert.isAtLeast(figure("latency_p50_ms"), figure("time_to_first_token_p50_ms") + 32)
       }
       assert.isAbove(Number(at(json, "throughput_multiplier")), 1)
     })
