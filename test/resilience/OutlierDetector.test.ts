@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Schema } from "effect"
+import { Effect, Layer, Logger, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { type BackendState, Registry } from "../../src/registry/Registry.ts"
@@ -232,4 +232,26 @@ describe("most of a pool is never touched", () => {
       })
     )
   )
+})
+
+describe("the log", () => {
+  it.effect("tells each ejection once, with the backend and the reason", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
+      const [text, fields] = Array.isArray(message) ? message : [message]
+      lines.push(`${logLevel} ${text} ${fields.backend}: ${fields.reason}`)
+    })
+    const line = "Warn backend ejected c: it is far slower than its peers; it is asked last for a while"
+    return watching(eight, (scene) =>
+      Effect.gen(function* () {
+        yield* scene.work(30)
+        assert.deepStrictEqual(lines, [])
+        const seconds = yield* scene.until("c", { c: broken })
+        yield* scene.work(seconds - 1, { c: broken })
+        assert.deepStrictEqual(lines, [line])
+        yield* scene.until("c", { c: broken })
+        assert.deepStrictEqual(lines, [line, line])
+      })
+    ).pipe(Effect.provide(Logger.layer([logger])))
+  })
 })
