@@ -1,30 +1,66 @@
 /** A client's key: who may ask, for what, and how much. */
 import { hash } from "node:crypto"
 import { Redacted, Schema } from "effect"
+import { doc, orElse } from "./Fields.ts"
 import { Name } from "./Names.ts"
-import { between, orElse } from "./Settings.ts"
+import { between } from "./Settings.ts"
 
 /** What one key may use: requests and tokens a minute, and requests at once. Absent means unlimited. */
 export const KeyLimits = Schema.Struct({
-  requestsPerMinute: Schema.optionalKey(between(1, 100_000_000)),
-  tokensPerMinute: Schema.optionalKey(between(1, 1_000_000_000)),
-  concurrent: Schema.optionalKey(between(1, 1_000_000))
+  requestsPerMinute: Schema.optionalKey(between(1, 100_000_000)).pipe(
+    doc("Requests a minute with this key.", { examples: [600], unit: "requests a minute", absent: "no limit" })
+  ),
+  tokensPerMinute: Schema.optionalKey(between(1, 1_000_000_000)).pipe(
+    doc("Tokens a minute with this key, those of prompts and of answers together.", {
+      examples: [200_000],
+      unit: "tokens a minute",
+      absent: "no limit"
+    })
+  ),
+  concurrent: Schema.optionalKey(between(1, 1_000_000)).pipe(
+    doc("Requests at once with this key.", { examples: [8], unit: "requests", absent: "no limit" })
+  )
 })
 export type KeyLimits = typeof KeyLimits.Type
 
 /** One key as a configuration describes it: the key itself, or its SHA-256 in hexadecimal (`weir hash-key`). */
 export const ApiKey = Schema.Struct({
-  name: Name,
-  key: Schema.optionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)),
+  name: Name.pipe(doc("How logs and metrics call the key.", { examples: ["team-a"] })),
+  key: Schema.optionalKey(Schema.RedactedFromValue(Schema.NonEmptyString)).pipe(
+    doc("The key as clients send it. A key has either this or sha256.", {
+      examples: ["${TEAM_A_KEY}"],
+      absent: "sha256 must be there",
+      secret: true
+    })
+  ),
   sha256: Schema.optionalKey(
     Schema.String.pipe(
-      Schema.check(Schema.isPattern(/^[0-9a-fA-F]{64}$/, { message: "expected 64 hexadecimal digits" }))
+      Schema.check(Schema.isPattern(/^[0-9a-fA-F]{64}$/u, { message: "expected 64 hexadecimal digits" }))
     )
+  ).pipe(
+    doc("The key's SHA-256 in hexadecimal, as `weir hash-key` prints it.", {
+      examples: ["2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"],
+      absent: "key must be there"
+    })
   ),
-  limits: KeyLimits.pipe(orElse({})),
-  models: Schema.Array(Schema.NonEmptyString).pipe(orElse(["*"])),
-  pools: Schema.Array(Schema.NonEmptyString).pipe(orElse(["*"])),
-  priority: between(-1000, 1000).pipe(orElse(0))
+  limits: KeyLimits.pipe(orElse({}), doc("How much the key may use.", { examples: [{ requestsPerMinute: 60 }] })),
+  models: Schema.Array(Schema.NonEmptyString).pipe(
+    orElse(["*"]),
+    doc("The models that the key may ask for; `*` stands for any run of characters.", {
+      examples: [["qwen2.5-*", "gpt-4o"]]
+    })
+  ),
+  pools: Schema.Array(Schema.NonEmptyString).pipe(
+    orElse(["*"]),
+    doc("The pools that the key may be used for; `*` stands for any run of characters.", { examples: [["small"]] })
+  ),
+  priority: between(-1000, 1000).pipe(
+    orElse(0),
+    doc("Among requests that wait, those of the lowest number are served first.", {
+      examples: [10],
+      unit: "rank, lower first"
+    })
+  )
 }).pipe(
   Schema.check(
     Schema.makeFilter((entry) =>

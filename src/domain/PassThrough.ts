@@ -10,7 +10,9 @@ const problemOf = (path: string): string | undefined => {
 /** A path, or a pattern of paths. */
 export const PathText = Schema.String.pipe(
   Schema.check(
-    Schema.makeFilter((path) => (path.startsWith("/") ? problemOf(path) : "expected a path that begins with /"))
+    Schema.makeFilter((path) => (path.startsWith("/") ? problemOf(path) : "expected a path that begins with /"), {
+      toJsonSchema: () => [{ pattern: "^/" }, true]
+    })
   )
 )
 

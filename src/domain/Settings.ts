@@ -1,30 +1,19 @@
 /** Groups of settings that appear in more than one place of a configuration, with their defaults. */
-import { Effect, Option, Schema, SchemaGetter, SchemaIssue } from "effect"
-import { Span } from "./Units.ts"
-
-/**
- * A key that may be left out: `value` is then read as if it had been written. Unlike the library's own default, the
- * input is not looked at before `schema` sees it, so that one pass finds every problem.
- */
-export const orElse =
-  <S extends Schema.Constraint>(value: S["Encoded"]) =>
-  (schema: S) =>
-    Schema.optionalKey(Schema.Unknown).pipe(
-      Schema.decodeTo(schema, {
-        decode: SchemaGetter.compose(
-          SchemaGetter.transformOptional(Option.orElseSome((): unknown => value)),
-          SchemaGetter.passthrough<S["Encoded"], unknown>({ strict: false })
-        ),
-        encode: SchemaGetter.passthrough<unknown, S["Encoded"]>({ strict: false })
-      })
-    )
+import { Duration, Effect, Schema, SchemaGetter, SchemaIssue } from "effect"
+import { anyInput, doc, orElse } from "./Fields.ts"
+import { formatDuration, Span } from "./Units.ts"
 
 /**
  * A value read from a scalar. `${PORT}` in a file is always text, so text that spells a number or a truth value counts
- * as one: `read` gets the scalar and answers `undefined` where it will not do.
+ * as one: `read` gets the scalar and answers `undefined` where it will not do. `form` is what the JSON Schema says.
  */
-const fromScalar = <A>(target: Schema.Codec<A>, message: string, read: (input: unknown) => A | undefined) =>
-  Schema.Unknown.pipe(
+const fromScalar = <A>(
+  target: Schema.Codec<A>,
+  form: Schema.Constraint,
+  message: string,
+  read: (input: unknown) => A | undefined
+) =>
+  anyInput(form).pipe(
     Schema.decodeTo(target, {
       decode: SchemaGetter.transformEffect((input) => {
         const value = read(input)
@@ -34,12 +23,22 @@ const fromScalar = <A>(target: Schema.Codec<A>, message: string, read: (input: u
     })
   )
 
-const numberBetween = (minimum: number, maximum: number, whole: boolean) =>
-  fromScalar(Schema.Finite, `expected a ${whole ? "whole " : ""}number between ${minimum} and ${maximum}`, (input) => {
-    const value = typeof input === "string" && /^-?\d+(\.\d+)?$/.test(input) ? Number(input) : input
+const numberText = /^-?\d+(\.\d+)?$/u
+const wholeNumberText = /^-?\d+(\.0+)?$/u
+
+const numberBetween = (minimum: number, maximum: number, whole: boolean) => {
+  const number = whole ? Schema.Int : Schema.Finite
+  const form = Schema.Union([
+    number.pipe(Schema.check(Schema.isBetween({ minimum, maximum }))),
+    Schema.String.pipe(Schema.check(Schema.isPattern(whole ? wholeNumberText : numberText)))
+  ])
+  const message = `expected a ${whole ? "whole " : ""}number between ${minimum} and ${maximum}`
+  return fromScalar(Schema.Finite, form, message, (input) => {
+    const value = typeof input === "string" && numberText.test(input) ? Number(input) : input
     if (typeof value !== "number" || !(value >= minimum && value <= maximum)) return undefined
     return !whole || Number.isInteger(value) ? value : undefined
   })
+}
 
 /** A whole number within bounds, both included. */
 export const between = (minimum: number, maximum: number) => numberBetween(minimum, maximum, true)
@@ -48,45 +47,93 @@ export const between = (minimum: number, maximum: number) => numberBetween(minim
 export const decimal = (minimum: number, maximum: number) => numberBetween(minimum, maximum, false)
 
 /** `true` or `false`. */
-export const flag = fromScalar(Schema.Boolean, "expected true or false", (input) =>
-  input === true || input === "true" ? true : input === false || input === "false" ? false : undefined
+export const flag = fromScalar(
+  Schema.Boolean,
+  Schema.Union([Schema.Boolean, Schema.Literals(["true", "false"])]),
+  "expected true or false",
+  (input) => (input === true || input === "true" ? true : input === false || input === "false" ? false : undefined)
 )
-
-/**
- * Bounds on one attempt. `connect`: TCP and TLS; `firstByte`: silence before the first output; `idle`: silence between two
- * reads of a body; `request`: the whole of an answer that does not stream. What is left out here is taken from the
- * pool's client settings, then from {@link defaultTimeouts}.
- */
-export const Timeouts = Schema.Struct({
-  connect: Schema.optionalKey(Span),
-  firstByte: Schema.optionalKey(Span),
-  idle: Schema.optionalKey(Span),
-  request: Schema.optionalKey(Span)
-})
-export type Timeouts = typeof Timeouts.Type
 
 /** The time-outs of an attempt where nothing is configured, in milliseconds. */
 export const defaultTimeouts = { connect: 10_000, firstByte: 120_000, idle: 60_000, request: 300_000 } as const
+
+type TimeoutName = keyof typeof defaultTimeouts
+
+const makeTimeouts = (absent: (name: TimeoutName) => string) =>
+  Schema.Struct({
+    connect: Schema.optionalKey(Span).pipe(
+      doc("For a connection to a backend: TCP and TLS.", { examples: ["2s"], absent: absent("connect") })
+    ),
+    firstByte: Schema.optionalKey(Span).pipe(
+      doc("Silence before the first output; any byte ends it. After it another backend is asked, once.", {
+        examples: ["30s"],
+        absent: absent("firstByte")
+      })
+    ),
+    idle: Schema.optionalKey(Span).pipe(
+      doc("Silence between two reads of an answer's body, and on a WebSocket.", {
+        examples: ["5m"],
+        absent: absent("idle")
+      })
+    ),
+    request: Schema.optionalKey(Span).pipe(
+      doc("For the whole of an answer that does not stream.", { examples: ["10m"], absent: absent("request") })
+    )
+  })
+
+/**
+ * Bounds on one attempt. `connect`: TCP and TLS; `firstByte`: silence before the first output; `idle`: silence between two
+ * reads of a body; `request`: the whole of an answer that does not stream. What is left out here is taken from
+ * {@link defaultTimeouts}.
+ */
+export const Timeouts = makeTimeouts((name) => formatDuration(Duration.millis(defaultTimeouts[name])))
+export type Timeouts = typeof Timeouts.Type
+
+/** The same for one backend: what is left out here is taken from the pool's client settings. */
+export const BackendTimeouts = makeTimeouts((name) => `the pool's client.timeouts.${name}`)
 
 /**
  * When a backend's circuit opens: at a share of `threshold` failures among at least `minRequests` calls within `window`, or
  * at `consecutive` transport errors and time-outs in a row; and for how long at most.
  */
 export const BreakerSettings = Schema.Struct({
-  threshold: decimal(0.01, 1).pipe(orElse(0.5)),
-  minRequests: between(1, 1_000_000).pipe(orElse(10)),
-  window: Span.pipe(orElse("30s")),
-  cooldown: Span.pipe(orElse("30s")),
-  consecutive: between(1, 1_000_000).pipe(orElse(5))
+  threshold: decimal(0.01, 1).pipe(
+    orElse(0.5),
+    doc("The share of failed requests at which the circuit opens.", { examples: [0.25], unit: "share of requests" })
+  ),
+  minRequests: between(1, 1_000_000).pipe(
+    orElse(10),
+    doc("Requests that must be within the window before the share counts.", { examples: [20], unit: "requests" })
+  ),
+  window: Span.pipe(orElse("30s"), doc("How far back failures are counted.", { examples: ["1m"] })),
+  cooldown: Span.pipe(
+    orElse("30s"),
+    doc("How long an open circuit lets no request through, at most: a good probe lets a trial through at once.", {
+      examples: ["10s"]
+    })
+  ),
+  consecutive: between(1, 1_000_000).pipe(
+    orElse(5),
+    doc("Transport errors and time-outs in a row, before an answer has begun, at which the circuit opens too.", {
+      examples: [3],
+      unit: "failures"
+    })
+  )
 })
 export type BreakerSettings = typeof BreakerSettings.Type
 
 /** How backends are probed; the defaults for every backend. */
 export const HealthDefaults = Schema.Struct({
-  interval: Span.pipe(orElse("5s")),
-  timeout: Span.pipe(orElse("2s")),
-  unhealthyAfter: between(1, 100).pipe(orElse(3)),
-  healthyAfter: between(1, 100).pipe(orElse(1))
+  interval: Span.pipe(orElse("5s"), doc("From one probe to the next.", { examples: ["10s"] })),
+  timeout: Span.pipe(orElse("2s"), doc("How long a probe waits for its answer.", { examples: ["5s"] })),
+  unhealthyAfter: between(1, 100).pipe(
+    orElse(3),
+    doc("Failed probes in a row that make a backend unhealthy.", { examples: [5], unit: "probes" })
+  ),
+  healthyAfter: between(1, 100).pipe(
+    orElse(1),
+    doc("Good probes in a row that make it healthy again.", { examples: [2], unit: "probes" })
+  )
 })
 export type HealthDefaults = typeof HealthDefaults.Type
 
@@ -96,12 +143,34 @@ export type HealthDefaults = typeof HealthDefaults.Type
  */
 export const HealthOverrides = Schema.Struct({
   path: Schema.optionalKey(
-    Schema.String.pipe(Schema.check(Schema.isPattern(/^\/\S*$/, { message: "expected a path that begins with /" })))
+    Schema.String.pipe(Schema.check(Schema.isPattern(/^\/\S*$/u, { message: "expected a path that begins with /" })))
+  ).pipe(doc("The path that is probed.", { examples: ["/healthz"], absent: "the one of the adapter" })),
+  port: Schema.optionalKey(between(1, 65_535)).pipe(
+    doc("The port at which the backend is asked for its health and its load.", {
+      examples: [18_000],
+      unit: "port number",
+      absent: "the one at which it answers requests"
+    })
   ),
-  port: Schema.optionalKey(between(1, 65_535)),
-  interval: Schema.optionalKey(Span),
-  timeout: Schema.optionalKey(Span),
-  unhealthyAfter: Schema.optionalKey(between(1, 100)),
-  healthyAfter: Schema.optionalKey(between(1, 100))
+  interval: Schema.optionalKey(Span).pipe(
+    doc("From one probe to the next.", { examples: ["10s"], absent: "the top level's health.interval" })
+  ),
+  timeout: Schema.optionalKey(Span).pipe(
+    doc("How long a probe waits for its answer.", { examples: ["5s"], absent: "the top level's health.timeout" })
+  ),
+  unhealthyAfter: Schema.optionalKey(between(1, 100)).pipe(
+    doc("Failed probes in a row that make the backend unhealthy.", {
+      examples: [5],
+      unit: "probes",
+      absent: "the top level's health.unhealthyAfter"
+    })
+  ),
+  healthyAfter: Schema.optionalKey(between(1, 100)).pipe(
+    doc("Good probes in a row that make it healthy again.", {
+      examples: [2],
+      unit: "probes",
+      absent: "the top level's health.healthyAfter"
+    })
+  )
 })
 export type HealthOverrides = typeof HealthOverrides.Type

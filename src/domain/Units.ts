@@ -1,5 +1,6 @@
 /** How people write durations and sizes in a configuration, and what the program holds afterwards. */
 import { ByteSize, Duration, Effect, Option, Schema, SchemaGetter, SchemaIssue } from "effect"
+import { docKeys, form } from "./Fields.ts"
 
 const shortUnit = { ms: "millis", s: "seconds", m: "minutes", h: "hours", d: "days" } as const
 
@@ -20,8 +21,19 @@ const parseDuration = (input: string | number): Option.Option<Duration.Duration>
 
 const durationHint = "expected a duration such as 500ms, 30s, 5m or 1h (a bare number is seconds)"
 
+const longUnits = "nanos?|micros?|millis?|seconds?|minutes?|hours?|days?|weeks?"
+
+/** What {@link parseDuration} takes. */
+const durationPattern = `^\\s*\\d+(\\.\\d+)?\\s*(${Object.keys(shortUnit).join("|")}|${longUnits})?\\s*$`
+
 /** A duration as the contract writes it: `500ms`, `30s`, `5m`, `1h`, `30 seconds`, or a bare number of seconds. */
 export const Span = Schema.Union([Schema.String, Schema.Finite]).pipe(
+  Schema.annotate({
+    title: "duration",
+    message: durationHint,
+    [docKeys.unit]: "seconds, or with ms, s, m, h, d"
+  }),
+  Schema.check(form({ pattern: durationPattern, minimum: 0 })),
   Schema.decodeTo(Schema.Duration, {
     decode: SchemaGetter.transformEffect((input) =>
       Effect.fromOption(parseDuration(input), () => new SchemaIssue.InvalidValue({ message: durationHint }))
@@ -45,8 +57,17 @@ const parseSize = (input: string | number): Option.Option<ByteSize.ByteSize> => 
   return Number.isSafeInteger(input) && input >= 0 ? Option.some(ByteSize.bytes(input)) : Option.none()
 }
 
+/** What {@link parseSize} takes: whether the bytes are whole ones is for it to say. */
+const sizePattern = "^\\d+$|^\\s*\\d+(\\.\\d+)?\\s*(B|kB|[MGTPEZYRQ]B|[KMGTPEZY]iB|[a-z]*bytes?)\\s*$"
+
 /** A number of bytes: `512KiB`, `16MiB`, or a bare number. Held as a plain number, since all of ours fit. */
 export const Size = Schema.Union([Schema.String, Schema.Finite]).pipe(
+  Schema.annotate({
+    title: "size",
+    message: sizeHint,
+    [docKeys.unit]: "bytes, or with KiB, MiB, GiB, kB, MB, GB"
+  }),
+  Schema.check(form({ pattern: sizePattern, minimum: 0 })),
   Schema.decodeTo(Schema.Int, {
     decode: SchemaGetter.transformEffect((input) =>
       Effect.fromOption(
