@@ -9,12 +9,13 @@ import { bench } from "./Bench.ts"
 import { check } from "./Check.ts"
 import { demo } from "./Demo.ts"
 import { hashKey } from "./HashKey.ts"
+import { schema } from "./Schema.ts"
 import { serve } from "./Serve.ts"
 import { sim } from "./Sim.ts"
 
 const weir = Command.make("weir").pipe(
   Command.withDescription("One OpenAI-compatible endpoint in front of many inference engines"),
-  Command.withSubcommands([serve, check, sim, demo, bench, hashKey])
+  Command.withSubcommands([serve, check, schema, sim, demo, bench, hashKey])
 )
 
 /** What the root itself understands; other options without a sub-command belong to `serve`. */

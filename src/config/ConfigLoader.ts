@@ -26,6 +26,7 @@ import { parseSource, type YamlSource } from "./YamlSource.ts"
 export { ConfigInvalid, configInvalid, formatProblem, type Problem } from "./ConfigInvalid.ts"
 export type { Overrides } from "./EnvironmentOverlay.ts"
 export { FileHangs, HungFiles } from "./HungFiles.ts"
+export { configJsonSchema } from "./JsonSchema.ts"
 export { printYaml, redactConfig } from "./Printer.ts"
 
 export interface LoadOptions {

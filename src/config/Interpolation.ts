@@ -3,7 +3,8 @@ import type { Issue } from "./Decoding.ts"
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-const placeholder = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g
+/** A variable's name, and what stands in its place where it is not set. */
+export const variable = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g
 
 /** The same data with every placeholder replaced, and a problem for each variable that is missing. */
 export const interpolate = (
@@ -13,7 +14,7 @@ export const interpolate = (
   const issues: Array<Issue> = []
 
   const replace = (text: string, at: ReadonlyArray<PropertyKey>): string =>
-    text.replace(placeholder, (_, name: string, fallback: string | undefined) => {
+    text.replace(variable, (_, name: string, fallback: string | undefined) => {
       const found = environment[name]
       if (found !== undefined && (found !== "" || fallback === undefined)) return found
       if (fallback !== undefined) return fallback
