@@ -29,7 +29,7 @@ export const serve = Command.make(
       }
     })
     const loaded = yield* Effect.catch(load, ({ problems }) => fail(problems.map(formatProblem).join("\n")))
-    const gateway = layerGateway(loaded, load, (surface) => Effect.logInfo("listening", surface))
+    const gateway = layerGateway(loaded, load, (address) => Effect.logInfo("listening", address))
     return yield* Layer.launch(Layer.provide(layerTriggers(hangups), gateway)).pipe(
       Effect.catchTag("CannotListen", ({ message }) => fail(message))
     )

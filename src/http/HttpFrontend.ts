@@ -74,7 +74,7 @@ export const layer = (onListening: OnListening) =>
         if (hasVersionTwice(path)) return versionTwice
         return table.get(path) ?? (isBareList(path, method) ? list : undefined)
       }
-      const routes: Record<Binding["reach"], FindRoute> = {
+      const routes: Record<Binding["serves"], FindRoute> = {
         clients,
         everything: (path, method) => clients(path, method) ?? adminTable.get(path),
         admin: (path) => adminTable.get(path) ?? nothingHere
@@ -88,7 +88,7 @@ export const layer = (onListening: OnListening) =>
         onEnd: () => {
           draining = true
         },
-        handlerOf: (context) => makeRequestHandler(services, context, ({ reach }) => routes[reach])
+        handlerOf: (context) => makeRequestHandler(services, context, ({ serves }) => routes[serves])
       })
       yield* holdAgainstLimit(registry, descriptorLimit)
     })

@@ -17,7 +17,7 @@ import { TailBuffer } from "./TailBuffer.ts"
 import { readEvalCounts, readFirstUsage, readUsage, type Usage } from "./Usage.ts"
 import { parsedJson } from "./WholeJson.ts"
 
-export type StreamVerdict =
+export type StreamOutcome =
   | "complete"
   /** The backend itself said in the stream that something went wrong; the client knows already. */
   | "error_sent"
@@ -150,7 +150,7 @@ export class StreamEndDetector {
   }
 
   /** What the end of the body means, where the connection ended it in order. */
-  verdict(): StreamVerdict {
+  outcome(): StreamOutcome {
     this.end()
     // Some engines say [DONE] behind their error, too.
     if (this.#error !== undefined) return "error_sent"

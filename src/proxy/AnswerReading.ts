@@ -97,10 +97,10 @@ const readEvents = Effect.fnUntraced(function* (reader: AnswerReader): Effect.fn
 
 /** A stream that ended before it said anything is none, whatever it was that ended it. */
 const endedEarly = (reader: AnswerReader, detector: StreamEndDetector, { failure }: BodyEnd): Read => {
-  const verdict = detector.verdict()
+  const outcome = detector.outcome()
   if (detector.error !== undefined && !detector.hasOutput) return new ErrorInStream(reader.response, detector.error)
   if (failure !== undefined && !detector.saidAll) return failure
-  return detector.hasEvents && verdict === "complete" ? reader.answer(true, true, detector) : nothingSaid
+  return detector.hasEvents && outcome === "complete" ? reader.answer(true, true, detector) : nothingSaid
 }
 
 /** A stream was asked for and its head does not say that it is one: what comes is looked at, since such labels are often wrong. */

@@ -24,7 +24,7 @@ export interface Events {
 }
 
 export interface EventBody {
-  readonly relayed: StreamBody
+  readonly body: StreamBody
   /**
    * For a stream that is given up by the gateway itself while it runs: what is to be said at its end, where its client is
    * still there. `undefined`: the end of the connection has to tell.
@@ -57,7 +57,7 @@ export const eventBody = (plan: RequestPlan, answer: UpstreamAnswer, events: Eve
     sink.write(errorEvent(dialect, outcome, detector.atLineEnd))
     return Effect.void
   }
-  const relayed: StreamBody = (sink) =>
+  const body: StreamBody = (sink) =>
     Effect.suspend(() => {
       let lastAt = attempt.now()
       let hasSpoken = detector.hasOutput || passedThrough
@@ -92,7 +92,7 @@ export const eventBody = (plan: RequestPlan, answer: UpstreamAnswer, events: Eve
       : errorEvent(dialect, "upstream_error", detector.atLineEnd, stopMessage)
   }
   // As above: a dialect that we do not know has no last words.
-  return { relayed, lastWords: dialect === "none" ? undefined : lastWords }
+  return { body, lastWords: dialect === "none" ? undefined : lastWords }
 }
 
 const cutOff = new UpstreamFailed({ kind: "reset", detail: "the stream ended without its end" })
@@ -104,7 +104,7 @@ const endOf = (
 ): Exclude<StreamEnd, "client_gone"> => {
   if (detector.error !== undefined) return "upstream_error"
   if (detector.saidAll) return "complete"
-  if (failure === undefined) return detector.verdict() === "truncated" ? "upstream_truncated" : "complete"
+  if (failure === undefined) return detector.outcome() === "truncated" ? "upstream_truncated" : "complete"
   if (expired) return "upstream_timeout"
   return failure.kind === "reset" ? "upstream_truncated" : "upstream_error"
 }

@@ -149,12 +149,12 @@ export const makeRelay = Effect.gen(function* () {
         metrics.streamEnds(pool.name, end)(1)
       }
     }
-    const { lastWords, relayed } = eventBody(state.plan, answer, events)
+    const { body, lastWords } = eventBody(state.plan, answer, events)
     return {
       status: response.status,
       headers,
       cookies,
-      body: relayed,
+      body,
       contentLength: undefined,
       lastWords:
         lastWords &&

@@ -1,7 +1,7 @@
 /**
  * Which of a listener's routes a path takes. Static before parameters; more static segments first; constrained
  * parameters before free ones; longer patterns first; then file order. Looking a path up costs a step for each of its
- * segments and for each place where routes branch there, not one for each route.
+ * segments and for each node where routes branch there, not one for each route.
  */
 import { Result } from "effect"
 import { type PathPattern, parsePathPattern, type Segment } from "../domain/PathPattern.ts"
@@ -17,18 +17,18 @@ interface Route<A> {
   readonly value: A
 }
 
-/** One place in the tree of segments. */
-interface Place<A> {
-  readonly statics: Map<string, Place<A>>
-  readonly constrained: Map<string, { readonly matches: (segment: string) => boolean; readonly next: Place<A> }>
-  free: Place<A> | undefined
+/** One node in the tree of segments. */
+interface TrieNode<A> {
+  readonly statics: Map<string, TrieNode<A>>
+  readonly constrained: Map<string, { readonly matches: (segment: string) => boolean; readonly next: TrieNode<A> }>
+  free: TrieNode<A> | undefined
   /** What matches when the path ends here. */
   ends: Route<A> | undefined
   /** What matches whatever follows. */
   rest: Route<A> | undefined
 }
 
-const emptyPlace = <A>(): Place<A> => ({
+const emptyNode = <A>(): TrieNode<A> => ({
   statics: new Map(),
   constrained: new Map(),
   free: undefined,
@@ -39,17 +39,17 @@ const emptyPlace = <A>(): Place<A> => ({
 export const makePathRouter = <A>(
   routes: ReadonlyArray<{ readonly pattern: PathPattern; readonly value: A }>
 ): PathRouter<A> => {
-  const root = emptyPlace<A>()
+  const root = emptyNode<A>()
   for (const [order, { pattern, value }] of routes.entries()) {
     const route = { value, rank: rankOf(pattern, order) }
-    let place = root
+    let node = root
     for (const segment of pattern.segments) {
       if (segment.kind === "rest") break
-      place = placeBehind(place, segment)
+      node = childOf(node, segment)
     }
     const endsInRest = pattern.segments.at(-1)?.kind === "rest"
-    if (endsInRest) place.rest = better(place.rest, route)
-    else place.ends = better(place.ends, route)
+    if (endsInRest) node.rest = better(node.rest, route)
+    else node.ends = better(node.ends, route)
   }
   return { find: (path) => lookUp(root, path.split("/").slice(1))?.value }
 }
@@ -79,34 +79,34 @@ const better = <A>(a: Route<A> | undefined, b: Route<A>): Route<A> => {
   return (a.rank[position] ?? 0) <= (b.rank[position] ?? 0) ? a : b
 }
 
-const placeBehind = <A>(place: Place<A>, segment: Exclude<Segment, { kind: "rest" }>): Place<A> => {
-  if (segment.kind === "free") return (place.free ??= emptyPlace<A>())
+const childOf = <A>(node: TrieNode<A>, segment: Exclude<Segment, { kind: "rest" }>): TrieNode<A> => {
+  if (segment.kind === "free") return (node.free ??= emptyNode<A>())
   if (segment.kind === "static") {
-    const next = place.statics.get(segment.text) ?? emptyPlace<A>()
-    place.statics.set(segment.text, next)
+    const next = node.statics.get(segment.text) ?? emptyNode<A>()
+    node.statics.set(segment.text, next)
     return next
   }
-  const branch = place.constrained.get(segment.source) ?? {
+  const branch = node.constrained.get(segment.source) ?? {
     matches: segment.regexp.matchesWhole,
-    next: emptyPlace<A>()
+    next: emptyNode<A>()
   }
-  place.constrained.set(segment.source, branch)
+  node.constrained.set(segment.source, branch)
   return branch.next
 }
 
 /** All places that the path can have reached are followed at once; there are never more than there are patterns. */
-const lookUp = <A>(root: Place<A>, segments: ReadonlyArray<string>): Route<A> | undefined => {
+const lookUp = <A>(root: TrieNode<A>, segments: ReadonlyArray<string>): Route<A> | undefined => {
   let best: Route<A> | undefined
-  let reached: ReadonlyArray<Place<A>> = [root]
+  let reached: ReadonlyArray<TrieNode<A>> = [root]
   for (const segment of segments) {
-    const next: Array<Place<A>> = []
-    for (const place of reached) {
-      if (place.rest !== undefined) best = better(best, place.rest)
-      const same = place.statics.get(segment)
+    const next: Array<TrieNode<A>> = []
+    for (const node of reached) {
+      if (node.rest !== undefined) best = better(best, node.rest)
+      const same = node.statics.get(segment)
       if (same !== undefined) next.push(same)
       if (segment === "") continue
-      for (const branch of place.constrained.values()) if (branch.matches(segment)) next.push(branch.next)
-      if (place.free !== undefined) next.push(place.free)
+      for (const branch of node.constrained.values()) if (branch.matches(segment)) next.push(branch.next)
+      if (node.free !== undefined) next.push(node.free)
     }
     if (next.length === 0) return best
     reached = next

@@ -1,7 +1,7 @@
 /** Streams as engines write them, whole, cut and mixed up; and a plain reading of them to compare with. */
 import * as fc from "fast-check"
 import type { Dialect } from "../../src/protocol/Endpoint.ts"
-import type { StreamVerdict } from "../../src/protocol/StreamEndDetector.ts"
+import type { StreamOutcome } from "../../src/protocol/StreamEndDetector.ts"
 
 /** Texts by which a model could try to end its stream, or to break it. */
 const texts = fc.oneof(
@@ -230,7 +230,7 @@ const eventsOf = (lines: ReadonlyArray<string>): ReadonlyArray<ReadEvent> => {
 }
 
 /** Reads the whole stream as a client does. */
-export const readPlainly = ({ bytes, choices, dialect }: Streamed): { verdict: StreamVerdict; outputs: number } => {
+export const readPlainly = ({ bytes, choices, dialect }: Streamed): { verdict: StreamOutcome; outputs: number } => {
   const lines = bytes
     .toString("utf8")
     .replace(byteOrderMark, "")

@@ -25,7 +25,7 @@ const judged = ({ bytes, choices, dialect }: Streamed, sizes: ReadonlyArray<numb
 }
 
 const verdictOf = (text: string, dialect: Dialect = "chat", choices = 1) =>
-  judged({ bytes: Buffer.from(text, "utf8"), dialect, choices }).verdict()
+  judged({ bytes: Buffer.from(text, "utf8"), dialect, choices }).outcome()
 
 const chatStream = (writing: Writing) =>
   [
@@ -83,7 +83,7 @@ describe.each(whole)("a stream in the dialect %s", (dialect, make) => {
         assert.isFalse(judge.saidAll, `cut at ${size}`)
         // What a chat says without its last word is enough where the connection ends in order.
         const hasReason = dialect === "chat" && bytes.includes(`"stop"}]}${writing.newline.slice(0, 1)}`)
-        assert.strictEqual(judge.verdict(), hasReason ? "complete" : "truncated", `cut at ${size}`)
+        assert.strictEqual(judge.outcome(), hasReason ? "complete" : "truncated", `cut at ${size}`)
       }
     }
   })
@@ -139,7 +139,7 @@ describe("a chat stream", () => {
     const judge = new StreamEndDetector("chat", 1)
     judge.push(Buffer.from('data: {"finish_reason":"'))
     judge.push(Buffer.from("\ndata: {}\n\n"))
-    assert.strictEqual(judge.verdict(), "truncated")
+    assert.strictEqual(judge.outcome(), "truncated")
   })
 
   it("is not ended by what a model writes", () => {
@@ -156,7 +156,7 @@ describe("a chat stream", () => {
       choices: 1
     })
     assert.strictEqual(judge.outputs, 2)
-    assert.strictEqual(judge.verdict(), "complete")
+    assert.strictEqual(judge.outcome(), "complete")
     assert.strictEqual(judged({ bytes: Buffer.from(": data: x\n\n"), dialect: "chat", choices: 1 }).outputs, 0)
   })
 
@@ -188,7 +188,7 @@ describe("streams of other dialects", () => {
       response: { error: { code: "rate_limit_exceeded", message: "slow down" } }
     }
     const judge = judged({ bytes: Buffer.from(event(failed, plain)), dialect: "responses", choices: 1 })
-    assert.deepStrictEqual([judge.verdict(), judge.saidAll, judge.error?.status], ["error_sent", true, 429])
+    assert.deepStrictEqual([judge.outcome(), judge.saidAll, judge.error?.status], ["error_sent", true, 429])
   })
 
   it("that are not known are complete when the connection ends in order", () => {
@@ -215,7 +215,7 @@ describe("a stream of Ollama's lines", () => {
 
   it("is complete with a line that says so, and tells what was counted", () => {
     const judge = judged({ bytes: Buffer.from(first + line(ollamaLines.done)), dialect: "ollama", choices: 1 }, [7])
-    assert.deepStrictEqual([judge.verdict(), judge.saidAll, judge.outputs], ["complete", true, 2])
+    assert.deepStrictEqual([judge.outcome(), judge.saidAll, judge.outputs], ["complete", true, 2])
     assert.deepStrictEqual(judge.usage(), { prompt: 26, completion: 12, cached: 0 })
   })
 
@@ -269,7 +269,7 @@ describe("an event of megabytes", () => {
   ] as const)("is judged as a small one is, however it is cut (%s)", (dialect, text, verdict) => {
     for (const sizes of cuts) {
       const judge = judged({ bytes: Buffer.from(text), dialect, choices: 1 }, sizes)
-      assert.strictEqual(judge.verdict(), verdict)
+      assert.strictEqual(judge.outcome(), verdict)
       assert.strictEqual(judge.hasOutput, text.startsWith(":") ? false : verdict !== "error_sent" || judge.hasOutput)
     }
   })
@@ -287,7 +287,7 @@ describe("an event of megabytes", () => {
 describe("an error in a stream", () => {
   const last = (text: string, dialect: Dialect = "chat") => {
     const judge = judged({ bytes: Buffer.from(text), dialect, choices: 1 }, [11])
-    return [judge.verdict(), judge.error?.status]
+    return [judge.outcome(), judge.error?.status]
   }
   const word = event(chatEvents.content("hi"), plain)
   const error = JSON.stringify({ message: "no", code: 503 })
@@ -329,7 +329,7 @@ describe("any stream", () => {
       streams,
       (stream) => {
         const judge = judged(stream)
-        assert.deepStrictEqual({ verdict: judge.verdict(), outputs: judge.outputs }, readPlainly(stream))
+        assert.deepStrictEqual({ verdict: judge.outcome(), outputs: judge.outputs }, readPlainly(stream))
       },
       3000
     )
@@ -340,7 +340,7 @@ describe("any stream", () => {
       fc.tuple(streams, sizes),
       ([stream, cuts]) => {
         const facts = (judge: StreamEndDetector) => ({
-          verdict: judge.verdict(),
+          verdict: judge.outcome(),
           outputs: judge.outputs,
           hasOutput: judge.hasOutput,
           hasEvents: judge.hasEvents,

@@ -62,7 +62,7 @@ describe.each(real)("a real engine's stream: $name", (each) => {
 
   it("is complete when all of it came, and its tokens are known", () => {
     const judge = judged(bytes, each)
-    assert.strictEqual(judge.verdict(), "complete")
+    assert.strictEqual(judge.outcome(), "complete")
     assert.isTrue(judge.saidAll)
     assert.deepStrictEqual(judge.usage(), each.usage)
   })
@@ -78,7 +78,7 @@ describe.each(real)("a real engine's stream: $name", (each) => {
 
   it("is judged the same however the network cuts it", () => {
     const facts = (judge: StreamEndDetector) => [
-      judge.verdict(),
+      judge.outcome(),
       judge.saidAll,
       judge.outputs,
       judge.atLineEnd,
@@ -118,13 +118,13 @@ describe("an error that the engine tells in its stream", () => {
 
   it.each(told)("is seen as one: %s", (_engine, dialect, text) => {
     const judge = judged(Buffer.from(text), { dialect, choices: 1 })
-    assert.strictEqual(judge.verdict(), "error_sent")
+    assert.strictEqual(judge.outcome(), "error_sent")
   })
 
   it("is none where a model only writes of one", () => {
     const quoted = JSON.stringify({ choices: [{ delta: { content: '"error":{"message":"x"}' }, finish_reason: null }] })
     for (const text of [`data: ${quoted}\n\n`, `data: {"error": null, "choices": []}\n\n`]) {
-      assert.strictEqual(judged(Buffer.from(text), { dialect: "chat", choices: 1 }).verdict(), "truncated")
+      assert.strictEqual(judged(Buffer.from(text), { dialect: "chat", choices: 1 }).outcome(), "truncated")
     }
   })
 })

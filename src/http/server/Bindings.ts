@@ -7,7 +7,7 @@ export interface Binding {
   readonly key: string
   readonly listener: Listener
   /** `clients`: what clients may ask; `admin`: what administration is about; `everything`: both. */
-  readonly reach: "clients" | "admin" | "everything"
+  readonly serves: "clients" | "admin" | "everything"
   /** Where the configuration says so. */
   readonly path: string
 }
@@ -16,12 +16,12 @@ export interface Binding {
 export const bindingsOf = (config: GatewayConfig): ReadonlyMap<string, Binding> => {
   const { admin, listeners } = config
   const bindings = listeners.map((listener, index): Binding => {
-    const reach = admin.port === undefined && index === 0 ? "everything" : "clients"
-    return { key: keyOf(listener), listener, reach, path: `listeners[${index}]` }
+    const serves = admin.port === undefined && index === 0 ? "everything" : "clients"
+    return { key: keyOf(listener), listener, serves, path: `listeners[${index}]` }
   })
   if (admin.port !== undefined) {
     const listener = adminListener(listeners[0], admin.host, admin.port)
-    bindings.push({ key: keyOf(listener), listener, reach: "admin", path: "admin" })
+    bindings.push({ key: keyOf(listener), listener, serves: "admin", path: "admin" })
   }
   return new Map(bindings.map((binding) => [binding.key, binding]))
 }

@@ -14,7 +14,7 @@ describe("the addresses of a configuration", () => {
       ]
       const together = yield* placed({ listeners })
       assert.deepStrictEqual(
-        together.map(({ listener, path, reach }) => [listener.name, path, reach]),
+        together.map(({ listener, path, serves }) => [listener.name, path, serves]),
         [
           ["a", "listeners[0]", "everything"],
           ["b", "listeners[1]", "clients"]
@@ -22,7 +22,7 @@ describe("the addresses of a configuration", () => {
       )
       const apart = yield* placed({ listeners, admin: { port: 3 } })
       assert.deepStrictEqual(
-        apart.map(({ listener, path, reach }) => [listener.port, path, reach]),
+        apart.map(({ listener, path, serves }) => [listener.port, path, serves]),
         [
           [1, "listeners[0]", "clients"],
           [2, "listeners[1]", "clients"],
