@@ -11,8 +11,8 @@ import { dirname, join } from "node:path"
 import { setFlagsFromString } from "node:v8"
 
 /**
- * SIGUSR1 does nothing. Node would open its inspector, through which anybody on this machine could run code in the
- * process and read every key. Whoever wants the inspector says `--inspect`.
+ * SIGUSR1 does nothing. Node would open its inspector, through which any user of this machine could run code in the
+ * process and read every key. `--inspect` opens it.
  */
 process.on("SIGUSR1", () => {})
 

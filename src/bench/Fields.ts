@@ -6,7 +6,7 @@ const rounded = (value: number): number => Math.round(value * 1000) / 1000
 
 const orNull = (value: number | undefined): number | null => (value === undefined ? null : rounded(value))
 
-/** `null` for what was not to be had: without a stream nobody knows when the first token came. */
+/** `null` for what was not to be had: without a stream it is not known when the first token came. */
 const percentileFields = (name: string, values: Percentiles | undefined): Readonly<Record<string, number | null>> => ({
   [`${name}_p50_ms`]: orNull(values?.p50),
   [`${name}_p95_ms`]: orNull(values?.p95),

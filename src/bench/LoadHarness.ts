@@ -13,7 +13,7 @@ export { type Shape, type Target, TargetUrl } from "./Question.ts"
 export { printRuns, type RunMode, type Runs, type RunsSettings, runsJson } from "./RunReport.ts"
 export { type Step, sweepCsv, sweepJson, sweepTable } from "./SweepReport.ts"
 
-/** Nobody answers where the harness was pointed at. */
+/** Nothing answers where the harness was pointed at. */
 export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable", { message: Schema.String }) {}
 
 export interface Load {
@@ -30,7 +30,7 @@ export interface Load {
 export class LoadHarness extends Context.Service<
   LoadHarness,
   {
-    /** Whether anybody answers there, whatever the answer is. */
+    /** Whether anything answers there, whatever the answer is. */
     readonly reach: (target: Target) => Effect.Effect<void, Unreachable>
     /** A request that fails is counted; none is sent again. */
     readonly run: (target: Target, load: Load) => Effect.Effect<Measurement>

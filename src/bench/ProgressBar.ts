@@ -1,4 +1,4 @@
-/** A line on the terminal that shows how far a run is. Where nobody watches there is none. */
+/** A line on the terminal that shows how far a run is. Where there is no terminal there is none. */
 import { Effect, Fiber, Schedule, Stdio, Stream } from "effect"
 
 const width = 30

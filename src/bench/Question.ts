@@ -1,4 +1,4 @@
-/** What the harness asks, and of whom. */
+/** What the harness asks, and of which endpoint. */
 import { Redacted, Schema } from "effect"
 import { HttpClientRequest } from "effect/http"
 
@@ -55,5 +55,5 @@ export const question = (target: Target, { maxTokens, promptTokens, stream }: Sh
     })
   )
 
-/** Something cheap, to learn whether anybody is there. */
+/** Something cheap, to learn whether anything is there. */
 export const knock = (target: Target) => authorized(HttpClientRequest.get(endpoint(target, "/models")), target)

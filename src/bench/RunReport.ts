@@ -68,7 +68,7 @@ const rows: ReadonlyArray<readonly [string, (run: Measurement) => string]> = [
   ["between tokens", ({ interToken }) => times(interToken)]
 ]
 
-/** A column for each run, the multiplier, and on request who answered. */
+/** A column for each run, the multiplier, and on request which backend answered. */
 export const printRuns = (runs: Runs, { concurrency, stream }: RunsSettings, showsNodes: boolean): string => {
   const shown = [
     ...(runs.sequential === undefined ? [] : [{ title: "sequential", run: runs.sequential }]),

@@ -1,6 +1,6 @@
 /**
  * The paths by which engines are administered: models loaded, replaced and deleted, caches emptied, generation paused,
- * weights changed, profiles taken, secrets and files read. `listeners[].passThrough` decides who reaches them.
+ * weights changed, profiles taken, secrets and files read. `listeners[].passThrough` decides which clients reach them.
  *
  * A path stands for itself under any prefix, `/v1` among them: engines are mounted under prefixes, and proxies in front
  * of engines have their own. `*` at the end stands for anything, of the name or below it.

@@ -1,4 +1,4 @@
-/** A client's key: who may ask, for what, and how much. */
+/** A client's key: what it may ask for, and how much. */
 import { hash } from "node:crypto"
 import { Redacted, Schema } from "effect"
 import { doc, orElse } from "./Fields.ts"

@@ -16,7 +16,7 @@ export const cannotListen = (cause: unknown): string => {
   }
 }
 
-/** Whether somebody else has the port. */
+/** Whether another process has the port. */
 export const isTaken = (cause: unknown): boolean => isListenError(cause) && cause.code === "EADDRINUSE"
 
 type ListenError = NodeJS.ErrnoException & { readonly address?: string; readonly port?: number }

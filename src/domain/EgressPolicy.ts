@@ -1,5 +1,5 @@
 /**
- * Where a gateway must never be made to connect to. The metadata services of clouds hand out credentials to whoever
+ * Where a gateway must never be made to connect to. The metadata services of clouds hand out credentials to any that
  * asks from inside the machine, so no configuration opens them; private networks and further ones are configurable.
  */
 

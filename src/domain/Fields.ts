@@ -4,7 +4,7 @@ import { Option, Schema, SchemaGetter } from "effect"
 
 /** What the JSON Schema and `docs/configuration.md` say about a field besides its type. `T` is the form that is written. */
 export interface FieldDocs<T> {
-  /** Values that somebody could write; each must be valid. */
+  /** Values that could be written; each must be valid. */
   readonly examples?: ReadonlyArray<T>
   /** What a number counts. Durations and sizes have theirs already. */
   readonly unit?: string

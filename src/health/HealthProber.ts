@@ -1,6 +1,6 @@
 /**
  * Keeps what is known of each backend true: one scheduled fiber a backend asks it how it is, which models it has and
- * how much it has to do. A backend that hangs delays nobody else's probe.
+ * how much it has to do. A backend that hangs delays no other one's probe.
  */
 import { Cause, Clock, Context, Duration, Effect, Equal, FiberMap, Latch, Layer, Random, Stream } from "effect"
 import { BackendAdapter, type ProbeAnswer, type ProbeKind, restFor } from "../backend/BackendAdapter.ts"

@@ -1,4 +1,4 @@
-/** Who asks: keys of clients, and the token of the admin API. */
+/** Which client asks: keys of clients, and the token of the admin API. */
 
 import { timingSafeEqual } from "node:crypto"
 import { Redacted } from "effect"

@@ -1,7 +1,7 @@
 /**
  * Browsers are no back door. A page that a user happens to visit can send requests to loopback in the user's name, and
  * a DNS name can be rebound to it: so a foreign `Origin` is refused everywhere, and an address on loopback that is open
- * without a key answers only to names of loopback. An app with a web view has an origin of its own, too, but nobody
+ * without a key answers only to names of loopback. An app with a web view has an origin of its own, too, but no one
  * visits it by chance: it may ask wherever it has to show a key.
  */
 import { OriginNotAllowed } from "../domain/Errors.ts"

@@ -8,7 +8,7 @@ import type { Incoming } from "./Incoming.ts"
 export interface ClientAddress {
   /**
    * The peer; or, where the peer is a proxy that this listener trusts, the last address in `X-Forwarded-For` that is not
-   * such a proxy itself. What anybody else writes there is not believed. Canonical (RFC 5952), without port, brackets and
+   * such a proxy itself. What any other writes there is not believed. Canonical (RFC 5952), without port, brackets and
    * zone, and as IPv4 where it is an IPv4 address mapped into IPv6.
    */
   readonly of: (incoming: Incoming, listener: Listener) => string

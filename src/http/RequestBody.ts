@@ -91,7 +91,7 @@ export const packed = ({ header }: Incoming): InvalidRequest | undefined => {
 
 /**
  * A connection can break between the moment in which Node decides to tell a reader and the one in which it does; an error
- * that nobody listens for by then would end the process.
+ * that has no listener by then would end the process.
  */
 const staysListened = ({ message }: Incoming): void => {
   message.on("error", () => {})

@@ -93,7 +93,7 @@ export const makeRequestHandler = (
       : readUpload(incoming, bounds, timers, payload, boundary)
   }
 
-  /** What every answer carries, whoever gives it. */
+  /** What every answer carries, whatever gives it. */
   const headersOfAll = ({ incoming, listener, open }: Arrival): Record<string, string> => {
     const headers = corsHeaders(incoming, listener, open)
     headers["x-request-id"] = incoming.id

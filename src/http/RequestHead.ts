@@ -1,6 +1,6 @@
 /**
  * Heads that are valid HTTP and still must not be believed: what we would read in one way and a backend in another.
- * Whoever could make the two disagree would reach what the listener, the key or the model rules keep from them.
+ * A client that could make the two disagree would reach what the listener, the key or the model rules keep from them.
  */
 
 import { type GatewayError, HeadTooLarge, InvalidRequest } from "../domain/Errors.ts"
@@ -11,7 +11,7 @@ import { isUpgrade, refuseWebSocket } from "./server/WebSocketHead.ts"
 
 /**
  * Why a request cannot be served, whatever it asks for; `undefined` where nothing is wrong with its head. Nothing more is
- * read from a connection that brought such a one: whoever stands in front may see another end of it than we do.
+ * read from a connection that brought such a one: a proxy in front may see another end of it than we do.
  */
 export const refuseHead = ({ header, message, path, response }: Incoming): GatewayError | undefined => {
   const problem =

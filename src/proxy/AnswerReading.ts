@@ -20,7 +20,7 @@ const holdBytes = 1024 * 1024
 /** Comments of at most this many bytes are held back. */
 const holdCommentBytes = 64 * 1024
 
-/** How long comments alone are held back: who sends them for longer is alive and takes its time. */
+/** How long comments alone are held back: a backend that sends them for longer is alive and takes its time. */
 const commentPatienceMillis = 5000
 
 /**

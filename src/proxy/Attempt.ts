@@ -108,7 +108,7 @@ export class Attempt implements Timed {
     this.#within(this.member.timeouts.firstByte, "first_byte", now)
   }
 
-  /** The same, but whoever reads the answer is woken after so many milliseconds. */
+  /** The same, but what reads the answer is woken after so many milliseconds. */
   awaitOutputFor(patience: number, now: number): void {
     this.awaitOutput(now)
     if (now + patience >= this.dueAt) return
@@ -201,7 +201,7 @@ export class Attempt implements Timed {
     if (this.#ended) return
     this.#ended = true
     this.#services.timers.remove(this)
-    // One whose head has come in the very moment that nobody waits for it is hung up on, too.
+    // One whose head has come in the very moment in which nothing waits for it any more is hung up on, too.
     if (this.#response === undefined) this.#abort?.(givenUp)
     else this.#response.cancel()
     this.#response = undefined

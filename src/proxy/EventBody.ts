@@ -17,7 +17,7 @@ export interface Events {
   /** Milliseconds between two pieces. */
   readonly gap: (millis: number) => void
   /** The first output has come. */
-  readonly spoke: (now: number) => void
+  readonly onFirstOutput: (now: number) => void
   /** Whether an error that the backend told in its stream is its own fault. */
   readonly failed: (error: StreamedError) => boolean
   readonly ended: (end: StreamEnd) => void
@@ -29,14 +29,14 @@ export interface EventBody {
    * For a stream that is given up by the gateway itself while it runs: what is to be said at its end, where its client is
    * still there. `undefined`: the end of the connection has to tell.
    */
-  readonly lastWords: (() => Uint8Array | undefined) | undefined
+  readonly finalEvent: (() => Uint8Array | undefined) | undefined
 }
 
 /** Events: a cut ends in an event that says so, and in an orderly end of the response. */
 export const eventBody = (plan: RequestPlan, answer: UpstreamAnswer, events: Events): EventBody => {
   const { dialect, passedThrough } = plan
   const { attempt, complete, held, response } = answer
-  const { ended, failed, gap, detector, recorder, spoke } = events
+  const { ended, failed, gap, detector, recorder, onFirstOutput } = events
   const { health } = attempt.member.backend.state
 
   let isOver = false
@@ -60,8 +60,8 @@ export const eventBody = (plan: RequestPlan, answer: UpstreamAnswer, events: Eve
   const body: StreamBody = (sink) =>
     Effect.suspend(() => {
       let lastAt = attempt.now()
-      let hasSpoken = detector.hasOutput || passedThrough
-      if (hasSpoken) spoke(lastAt)
+      let hasOutput = detector.hasOutput || passedThrough
+      if (hasOutput) onFirstOutput(lastAt)
       for (const piece of held) {
         recorder?.push(piece)
         sink.write(piece)
@@ -73,15 +73,15 @@ export const eventBody = (plan: RequestPlan, answer: UpstreamAnswer, events: Eve
         health.lastDelivery = now
         detector.push(piece)
         recorder?.push(piece)
-        if (hasSpoken || !detector.hasOutput) return
-        hasSpoken = true
-        spoke(now)
+        if (hasOutput || !detector.hasOutput) return
+        hasOutput = true
+        onFirstOutput(now)
       }
       if (detector.saidAll) attempt.awaitEnd(endPatienceMillis, lastAt)
       else attempt.awaitPiece(true, lastAt)
       return Effect.flatMap(response.pipe(observedSink(answer, sink, observe)), (end) => finish(sink, end.failure))
     })
-  const lastWords = () => {
+  const finalEvent = () => {
     if (isOver) return undefined
     isOver = true
     response.cancel()
@@ -91,8 +91,8 @@ export const eventBody = (plan: RequestPlan, answer: UpstreamAnswer, events: Eve
       ? undefined
       : errorEvent(dialect, "upstream_error", detector.atLineEnd, stopMessage)
   }
-  // As above: a dialect that we do not know has no last words.
-  return { body, lastWords: dialect === "none" ? undefined : lastWords }
+  // As above: a dialect that we do not know gets no final event.
+  return { body, finalEvent: dialect === "none" ? undefined : finalEvent }
 }
 
 const cutOff = new UpstreamFailed({ kind: "reset", detail: "the stream ended without its end" })

@@ -5,6 +5,7 @@
 import { Effect } from "effect"
 import { BackendAdapter } from "../backend/BackendAdapter.ts"
 import { asBuffer, joined } from "../domain/Bytes.ts"
+import type { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import type { StreamEnd } from "../protocol/StreamError.ts"
 import { readEvalCounts, readUsage } from "../protocol/Usage.ts"
 import { ModelLabels } from "../registry/ModelLabels.ts"
@@ -12,7 +13,7 @@ import { Metrics } from "../telemetry/Telemetry.ts"
 import type { UpstreamResponse } from "../transport/UpstreamTransport.ts"
 import { isEventStream } from "./AnswerForm.ts"
 import { isRedirect, type UpstreamAnswer } from "./AnswerReading.ts"
-import { type Events, eventBody } from "./EventBody.ts"
+import { eventBody } from "./EventBody.ts"
 import { toClient } from "./HeaderFilter.ts"
 import type { RequestState } from "./RequestState.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
@@ -32,7 +33,7 @@ export interface ProxyResponse {
    * Of a stream of events that the gateway gives up while it runs, because it stops: how it ends, for a client that is
    * still there. `undefined`: the connection is broken.
    */
-  readonly lastWords?: (() => Uint8Array | undefined) | undefined
+  readonly finalEvent?: (() => Uint8Array | undefined) | undefined
   /** Only of a 101, in place of a body: what goes on over the client's connection from then on. */
   readonly tunnel?: Tunnel | undefined
 }
@@ -64,79 +65,58 @@ export const makeRelay = Effect.gen(function* () {
     return { cookies, headers }
   }
 
-  return (state: RequestState, answer: UpstreamAnswer): ProxyResponse => {
-    const { report, request } = state
-    const { dialect, passedThrough, pool, route, trace } = state.plan
-    const { attempt, detector, response } = answer
-    const { backend } = attempt.member
-    const { cookies, headers } = headersOf(state, answer)
-    const model = modelLabels.of(backend, route.model)
-
-    const read = dialect === "ollama" ? readEvalCounts : readUsage
-    const observed = (whole: Uint8Array | undefined) => {
-      const usage = detector?.usage() ?? (whole && read(asBuffer(whole)))
+  /** Watches an answer go by, and notes what became of it. */
+  const observe = (state: RequestState, { attempt, detector }: UpstreamAnswer): Observer => {
+    const { report } = state
+    const { dialect, pool, route, trace } = state.plan
+    const model = modelLabels.of(attempt.member.backend, route.model)
+    const readWhole = dialect === "ollama" ? readEvalCounts : readUsage
+    const recorder = trace?.captureContent === true ? new ContentRecorder() : undefined
+    const countTokens = (whole: Uint8Array | undefined) => {
+      const usage = detector?.usage() ?? (whole && readWhole(asBuffer(whole)))
       const completion = usage?.completion ?? detector?.outputs ?? 0
       if (usage !== undefined) metrics.tokens(pool.name, model, "prompt")(usage.prompt)
       if (completion > 0) metrics.tokens(pool.name, model, "completion")(completion)
       report.usage = usage
     }
-    const recorder = trace?.captureContent === true ? new ContentRecorder() : undefined
     const ended = (end: StreamEnd, whole?: Uint8Array) => {
       report.end = end
       attempt.atEase()
       report.upstream += state.now() - attempt.sentAt
-      observed(whole)
+      countTokens(whole)
       if (trace === undefined) return
       if (whole !== undefined) recorder?.push(whole)
-      attempt.tell(
-        { ...usageAttributes(report.usage), ...recorder?.attributes() },
-        end === "complete" ? undefined : end
-      )
+      const attributes = { ...usageAttributes(report.usage), ...recorder?.attributes() }
+      attempt.tell(attributes, end === "complete" ? undefined : end)
     }
+    const streamEnded = (end: StreamEnd) => {
+      ended(end)
+      metrics.streamEnds(pool.name, end)(1)
+    }
+    return { model, recorder, ended, streamEnded }
+  }
 
-    if (response.socket !== undefined) {
-      const tunnel = tunnelTo(attempt, response.socket, (end) => {
-        ended(end)
-        metrics.streamEnds(pool.name, end)(1)
-      })
-      return { status: response.status, headers, cookies, body: nothing, contentLength: undefined, tunnel }
-    }
-    if (isRedirect(response.status) && request.method !== "HEAD" && !isHarmless(answer, adapters)) {
-      response.cancel()
-      ended("complete")
-      delete headers["content-type"]
-      delete headers["content-encoding"]
-      return { status: response.status, headers, cookies, body: new Uint8Array(0), contentLength: undefined }
-    }
-    if (detector === undefined) {
-      const contentLength = declaredLength(response)
-      if (answer.complete) {
-        const body = joined(answer.held)
-        ended("complete", body)
-        // The answer to HEAD has the length of a body that it does not have.
-        return request.method === "HEAD"
-          ? { status: response.status, headers, cookies, body: nothing, contentLength }
-          : { status: response.status, headers, cookies, body, contentLength: undefined }
-      }
-      return {
-        status: response.status,
-        headers,
-        cookies,
-        body: plainBody(answer, ended),
-        contentLength
-      }
-    }
-
-    headers["cache-control"] = "no-cache"
-    headers["x-accel-buffering"] = "no"
+  const stream = (
+    state: RequestState,
+    answer: UpstreamAnswer,
+    detector: StreamEndDetector,
+    head: Head,
+    { model, recorder, streamEnded }: Observer
+  ): ProxyResponse => {
+    const { report } = state
+    const { dialect, passedThrough, pool } = state.plan
+    const { attempt, response } = answer
+    const { backend } = attempt.member
+    head.headers["cache-control"] = "no-cache"
+    head.headers["x-accel-buffering"] = "no"
     // Clients look at the label before they look at an event: under another one many would wait for a document.
-    if (dialect !== "ollama" && !isEventStream(state.plan, response)) headers["content-type"] = "text/event-stream"
+    if (dialect !== "ollama" && !isEventStream(state.plan, response)) head.headers["content-type"] = "text/event-stream"
     const gap = metrics.interToken(pool.name, model)
-    const events: Events = {
+    const { body, finalEvent } = eventBody(state.plan, answer, {
       detector,
       recorder,
       gap: (millis) => gap(millis / 1000),
-      spoke: (now) => {
+      onFirstOutput: (now) => {
         // What is passed through may begin long before it says anything.
         if (passedThrough) return
         report.firstOutput = now - report.receivedAt
@@ -144,27 +124,58 @@ export const makeRelay = Effect.gen(function* () {
         backend.state.firstToken.record(now - attempt.sentAt, now)
       },
       failed: ({ status }) => adapters.classify(backend.config, status) === "backend_fault",
-      ended: (end) => {
-        ended(end)
-        metrics.streamEnds(pool.name, end)(1)
-      }
+      ended: streamEnded
+    })
+    if (finalEvent === undefined) return { ...head, body, contentLength: undefined }
+    const stopped = () => {
+      report.isStopped = true
+      return finalEvent()
     }
-    const { body, lastWords } = eventBody(state.plan, answer, events)
-    return {
-      status: response.status,
-      headers,
-      cookies,
-      body,
-      contentLength: undefined,
-      lastWords:
-        lastWords &&
-        (() => {
-          report.isStopped = true
-          return lastWords()
-        })
+    return { ...head, body, contentLength: undefined, finalEvent: stopped }
+  }
+
+  return (state: RequestState, answer: UpstreamAnswer): ProxyResponse => {
+    const { attempt, detector, response } = answer
+    const head: Head = { status: response.status, ...headersOf(state, answer) }
+    const observer = observe(state, answer)
+    if (response.socket !== undefined) {
+      const tunnel = tunnelTo(attempt, response.socket, observer.streamEnded)
+      return { ...head, body: nothing, contentLength: undefined, tunnel }
     }
+    if (isRedirect(response.status) && state.request.method !== "HEAD" && !isHarmless(answer, adapters)) {
+      response.cancel()
+      observer.ended("complete")
+      delete head.headers["content-type"]
+      delete head.headers["content-encoding"]
+      return { ...head, body: new Uint8Array(0), contentLength: undefined }
+    }
+    return detector === undefined
+      ? document(state, answer, head, observer)
+      : stream(state, answer, detector, head, observer)
   }
 })
+
+type Head = Pick<ProxyResponse, "status" | "headers" | "cookies">
+
+interface Observer {
+  /** As it is labelled. */
+  readonly model: string
+  readonly recorder: ContentRecorder | undefined
+  readonly ended: (end: StreamEnd, whole?: Uint8Array) => void
+  readonly streamEnded: (end: StreamEnd) => void
+}
+
+/** What does not stream: all of it where it is at hand, else as it comes. */
+const document = (state: RequestState, answer: UpstreamAnswer, head: Head, { ended }: Observer): ProxyResponse => {
+  const contentLength = declaredLength(answer.response)
+  if (!answer.complete) return { ...head, body: plainBody(answer, ended), contentLength }
+  const body = joined(answer.held)
+  ended("complete", body)
+  // The answer to HEAD has the length of a body that it does not have.
+  return state.request.method === "HEAD"
+    ? { ...head, body: nothing, contentLength }
+    : { ...head, body, contentLength: undefined }
+}
 
 /** Whether an SDK's own retries would only multiply those that were made here, or cannot help. */
 const isFinal = (status: number, attempts: number): boolean =>

@@ -19,7 +19,7 @@ export class RequestReport {
   /** Milliseconds from the request to the first output of a stream. */
   firstOutput: number | undefined
   end: StreamEnd | undefined
-  /** The gateway stopped while it ran, and told the client: who is interrupted then has not left. */
+  /** The gateway stopped while it ran, and told the client: a request that is interrupted then has not been left. */
   isStopped = false
   /** The `code` of the gateway's own error. */
   error: string | undefined

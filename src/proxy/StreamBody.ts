@@ -4,7 +4,7 @@ import type { StreamEnd } from "../protocol/StreamError.ts"
 import type { BodySink, ExchangeFailed } from "../transport/UpstreamTransport.ts"
 import { cutDocument, type UpstreamAnswer } from "./UpstreamAnswer.ts"
 
-/** Hands a body to whoever sends it, to its end. Its failure means: break the connection, the rest will not come. */
+/** Writes a body to a sink, to its end. Its failure means: break the connection, the rest will not come. */
 export type StreamBody = (sink: BodySink) => Effect.Effect<void, ExchangeFailed>
 
 /** A body of which only the connection tells whether it is complete: if not, the client's connection is broken too. */
@@ -29,7 +29,7 @@ export const plainBody =
       })
     })
 
-/** Lets somebody see each piece; the next one is awaited, but not while the client takes its time with the last. */
+/** Lets an observer see each piece; the next one is awaited, but not while the client takes its time with the last. */
 export const observedSink = (
   { attempt, detector, streams }: UpstreamAnswer,
   sink: BodySink,
@@ -57,5 +57,5 @@ export const observedSink = (
   }
 }
 
-/** How long a connection may stay open after all was said: the client waits for its end, and nobody for anything else. */
+/** How long a connection may stay open after all was said: the client waits for its end, and nothing else is waited for. */
 export const endPatienceMillis = 1000

@@ -103,7 +103,7 @@ class TunnelConnection {
     })
     socket.on("end", () => this.#onEnd(side, other))
     socket.on("close", () => this.#onClose(side, other))
-    // It may have gone before anybody listened.
+    // It may have gone before this listened.
     if (socket.closed) this.#onClose(side, other)
     else socket.resume()
   }
@@ -126,7 +126,7 @@ class TunnelConnection {
       this.#bidFarewell(other, side, closeCodes.goingAway, expired === "deadline" ? "deadline exceeded" : "timed out")
     } else if (!side.hasEnded) this.#onEnd(side, other)
     if (side === this.#backend) {
-      // What the client still sends is for nobody.
+      // What the client still sends is not wanted.
       other.socket.resume()
       this.#conclude()
     }

@@ -9,7 +9,7 @@ import type { RequestPlan } from "./RequestPlan.ts"
 
 /** A head, and as much of the body as was read before anything had to be decided. */
 export interface UpstreamAnswer {
-  /** Who gave it. */
+  /** The attempt that brought it. */
   readonly attempt: Attempt
   readonly response: UpstreamResponse
   readonly held: ReadonlyArray<Uint8Array>

@@ -1,4 +1,4 @@
-/** Who may serve a model: worked out once for each model of a pool, and again when what backends serve has changed. */
+/** Which backends may serve a model: worked out once for each model of a pool, and again when what backends serve has changed. */
 import type { BackendState, Member, PoolEntry } from "../registry/Registry.ts"
 import { instancesOf } from "./Instances.ts"
 
@@ -74,7 +74,7 @@ export const makeCandidates = (members: ReadonlyArray<Member>): Candidates => {
   return { all: members, tiers, instances: undefined }
 }
 
-/** Configured models decide; without them what discovery found; `undefined`: nobody knows. */
+/** Configured models decide; without them what discovery found; `undefined`: not known. */
 const modelsOf = ({ backend }: Member): Iterable<string> | undefined => backend.models ?? backend.state.models?.keys()
 
 /** Without any knowledge of its models, anything may be tried. */

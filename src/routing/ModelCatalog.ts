@@ -1,4 +1,4 @@
-/** Which models exist for a client: those that a request would find somebody for, who is known to have them. */
+/** Which models exist for a client: those for which a request would find a backend that is known to have them. */
 import { type ApiKey, allows } from "../domain/ApiKey.ts"
 import type { ModelInfo } from "../domain/Health.ts"
 import type { Listener } from "../domain/Listener.ts"
@@ -69,7 +69,7 @@ const namesOf = ({ backends, config }: Snapshot): ReadonlySet<string> => {
 
 const idsOf = ({ models, state }: BackendEntry): ReadonlySet<string> => models ?? new Set(state.models?.keys())
 
-/** What the first of the candidates that is known to have the model says of it; who may have anything says nothing. */
+/** What the first of the candidates that is known to have the model says of it; one that may have anything says nothing. */
 const toldBy = ({ candidates: { all, instances }, model }: Route, presence: Presence): ModelInfo | undefined => {
   if (model === undefined) return undefined
   for (const { backend } of all) {

@@ -140,8 +140,8 @@ const fallback = (
 }
 
 /**
- * The first of the models that may be asked for instead which somebody has. That the key may use them is not asked
- * again: whoever configured the rule lets them stand for a model that it may use.
+ * The first of the models that may be asked for instead which a backend has. That the key may use them is not asked
+ * again: the rule lets them stand for a model that it may use.
  */
 const firstOf = (
   table: CandidateTable,
@@ -184,7 +184,7 @@ const routeTo = (
   if (key !== undefined && !allows(key.pools, pool.name)) return poolNotAllowed()
   const upstream = model === undefined ? undefined : upstreamOf(rule, model)
   const candidates = table.forModel(pool, upstream, rule?.instances)
-  // A pool without anybody to ask is another trouble than a model that nobody has.
+  // A pool without a backend to ask is another trouble than a model that no backend has.
   const isDeserted = pool.members.every(({ backend }) => !backend.config.enabled)
   return candidates.all.length > 0 || isDeserted
     ? { pool, candidates, model: upstream, rule, fallbacks, isLast: false }

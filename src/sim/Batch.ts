@@ -1,5 +1,5 @@
 /**
- * Continuous batching as a plain state machine: who waits, who runs, and when the next token of whom is due. It knows
+ * Continuous batching as a plain state machine: what waits, what runs, and when the next token of each is due. It knows
  * no clock; the {@link Engine} tells it the time.
  */
 import type { Settings } from "./Options.ts"
@@ -19,7 +19,7 @@ export interface Job {
   readonly pause?: { readonly after: number; readonly millis: number } | undefined
 }
 
-/** A job on its way, and whom to tell. */
+/** A job on its way, and what to tell. */
 export interface Sequence {
   readonly job: Job
   readonly onStart: (cachedTokens: number) => void

@@ -1,4 +1,4 @@
-/** Gzip for answers that nobody asked to be compressed. */
+/** Gzip for answers that were not asked to be compressed. */
 import { constants, createGzip, type Gzip } from "node:zlib"
 import { Effect, Stream } from "effect"
 

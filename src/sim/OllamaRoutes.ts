@@ -14,7 +14,7 @@ export const ollamaRoutes = (instance: Instance) =>
           "/api/tags",
           Effect.sync(() => listed(instance.settings.models))
         ),
-        // In memory is what somebody has asked for.
+        // In memory is what a request has asked for.
         HttpRouter.route(
           "GET",
           "/api/ps",

@@ -75,7 +75,7 @@ const withFaultOfHead = Effect.fnUntraced(function* <E, R>(
   return sendWhole(instance, exchange, yield* routed, fault, 1)
 })
 
-/** Anthropic's clients send their key in a header of its own, whoever answers them. */
+/** Anthropic's clients send their key in a header of its own, whatever answers them. */
 const isAllowed = (
   { settings }: Instance,
   profile: EngineProfile,

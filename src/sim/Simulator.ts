@@ -62,7 +62,7 @@ const start = Effect.fnUntraced(function* (settings: Settings) {
   const controls = yield* makeControls(instance)
   const { serve: service } = yield* makeService(instance, controls)
   yield* wire.httpServer.serve(service).pipe(Effect.provideService(HttpMiddleware.TracerDisabledWhen, () => true))
-  // Added last, so it runs first: nobody waits for requests that may never end.
+  // Added last, so it runs first: nothing waits for requests that may never end.
   yield* Effect.addFinalizer(() =>
     Effect.andThen(
       Effect.sync(() => log.failAll()),

@@ -1,7 +1,7 @@
 /** What the simulated model says: nothing, at length, and the same each time it is asked the same. */
 import { makeRandom } from "./Random.ts"
 
-/** Some are beyond ASCII, so that whoever splits bytes carelessly is found out. */
+/** Some are beyond ASCII, so that a program that splits bytes carelessly is found out. */
 const words = [
   " the",
   " water",

@@ -83,7 +83,7 @@ const models = ({ settings }: Instance) =>
     return refusalResponse(new Refusal({ status: 404, code: "model_not_found", message, param: "model" }), path)
   })
 
-/** Twenty of them, where nobody asks for more. */
+/** Twenty of them, where no more are asked for. */
 const anthropicModels = (models: ReadonlyArray<string>, url: string) => {
   const asked = Number(new URL(url, "http://sim.invalid").searchParams.get("limit") ?? 20)
   const data = models

@@ -48,7 +48,7 @@ export const makeWireControl = Effect.fnUntraced(function* (
     destroyAll()
   }
   const open = Effect.suspend(() => (closed || server.listening ? Effect.void : listen(server, host, port))).pipe(
-    // Somebody else may have taken the port meanwhile.
+    // Another process may have taken the port meanwhile.
     Effect.retry(Schedule.spaced("20 millis")),
     Effect.orDie
   )

@@ -2,7 +2,7 @@ import type { ModelInfo } from "../../domain/Health.ts"
 import { type Adapter, genericAdapter, parseModelList } from "../Adapter.ts"
 
 /**
- * Ollama: its list of models shows that it lives, `/api/ps` which of them are in memory; it tells nobody how many
+ * Ollama: its list of models shows that it lives, `/api/ps` which of them are in memory; it does not tell how many
  * requests it has. A model may be asked for without its tag where that is `latest`, so it is known by both names.
  */
 export const ollama: Adapter = {

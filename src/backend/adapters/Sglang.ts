@@ -3,8 +3,8 @@ import { loadFromPrometheus } from "../EngineMetrics.ts"
 
 /**
  * SGLang: `/health` answers from the server itself and says 503 while the model is being loaded. `/health_generate`
- * has the engine make a token: it is slow under load, so that a busy engine would look dead; who wants it all the same
- * sets `health.path`. Metrics are there only where it was started with `--enable-metrics`.
+ * has the engine make a token: it is slow under load, so that a busy engine would look dead; `health.path` asks for it all
+ * the same. Metrics are there only where it was started with `--enable-metrics`.
  */
 export const sglang: Adapter = {
   ...genericAdapter,

@@ -7,7 +7,7 @@ import type { Listener } from "../../domain/Listener.ts"
 import type { Snapshot } from "../../registry/Registry.ts"
 import type { Incoming } from "../Incoming.ts"
 
-/** Who may ask: anybody, whoever has a key where keys are asked for, or whoever has the admin token. */
+/** Which requests are answered: all, those with a key where keys are asked for, or those with the admin token. */
 export type Access = "public" | "client" | "admin"
 
 export interface OwnRequest {

@@ -1,4 +1,4 @@
-/** `/stats`: what is known of each backend, for whoever has the admin token. */
+/** `/stats`: what is known of each backend, for those with the admin token. */
 import { Effect } from "effect"
 import { type EngineLoad, freshLoad } from "../../domain/Health.ts"
 import { type BackendEntry, type Snapshot, statusOf } from "../../registry/Registry.ts"

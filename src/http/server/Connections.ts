@@ -1,7 +1,7 @@
 /**
  * The connections of one server. While it serves they are only counted; when its end has begun each is closed as soon as
  * nothing is lost by that: after the answer that is under way, or when nothing has come for a while. An idle connection
- * is not closed at once: who uses it may be sending a request at this very moment, which could not be sent again.
+ * is not closed at once: its client may be sending a request at this very moment, which could not be sent again.
  */
 import type { IncomingMessage } from "node:http"
 import { constants, type Http2ServerRequest, type Http2Session, type ServerHttp2Stream } from "node:http2"
@@ -96,7 +96,7 @@ export class Connections {
     if (this.closing) return
     this.#closingSince = this.#now()
     for (const connection of this.#visited.keys()) {
-      // HTTP/2 can say goodbye: streams that run go on, and who sends another one knows that it was not taken.
+      // HTTP/2 can say goodbye: streams that run go on, and a client that sends another one knows that it was not taken.
       if (!(connection instanceof Socket)) connection.close()
     }
   }

@@ -52,7 +52,7 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
   const { registry } = options
   const first = registry.current().config
   const scope = yield* Effect.scope
-  // Requests run with this, and with nothing of whoever asks for a change that opens an address.
+  // Requests run with this, and with nothing of the fiber that asks for a change that opens an address.
   const services = yield* Effect.context()
   const open = new Map<string, OpenListener>()
   const retiring = new Set<OpenListener>()
@@ -105,7 +105,7 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
         return
       }
       const attempt = openAt(binding, pems, next, ready)
-      // Somebody who goes may have the port: then it goes first.
+      // A listener that goes may have the port: then it goes first.
       const holder = gone.find(([, { current }]) => current().binding.listener.port === binding.listener.port)?.[1]
         .server
       const instead = (error: CannotListen) => {

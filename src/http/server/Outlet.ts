@@ -8,7 +8,7 @@ import type { BodySink } from "../../proxy/Proxy.ts"
 /** Bytes; of a client that takes as many in a minute it can be seen that it takes some. */
 export const sliceSize = 64 * 1024
 
-/** Mutable by nature: written by whoever brings the body, and by the socket's callbacks. */
+/** Mutable by nature: written by what brings the body, and by the socket's callbacks. */
 export class Outlet implements BodySink {
   readonly #response: Writable
   #waiting: Array<Uint8Array> = []

@@ -41,14 +41,14 @@ export const deliver = (
     const headers: OutgoingHttpHeaders = answer.headers
     if (length !== undefined && !bodiless.has(status)) headers["content-length"] = String(length)
     if (answer.cookies.length > 0) headers["set-cookie"] = [...answer.cookies]
-    // The rest of a request that nobody waits for must not be taken for the next one.
+    // The rest of a request that is not read must not be taken for the next one.
     if (isHttp1(incoming) && !incoming.message.complete) headers["connection"] = "close"
     writeHead(incoming, status, headers)
     if (body instanceof Uint8Array) return whole(incoming, body)
     const outlet = new Outlet(response)
     const piped = pipe(incoming, outlet, body)
-    const { lastWords } = answer
-    return lastWords === undefined ? piped : Effect.onInterrupt(piped, () => conclude(response, outlet, lastWords))
+    const { finalEvent } = answer
+    return finalEvent === undefined ? piped : Effect.onInterrupt(piped, () => conclude(response, outlet, finalEvent))
   })
 
 const done = Effect.succeed(delivered)
@@ -88,19 +88,19 @@ const pipe = (incoming: Delivered, outlet: Outlet, body: StreamBody) => {
 }
 
 /** Milliseconds for a client to take how its stream ends when the gateway stops. */
-const lastWordsPatience = 1000
+const finalEventMillis = 1000
 
 /** A client that has not gone is told why nothing more comes, and its response ends in order. */
 const conclude = (
   response: Delivered["response"],
   outlet: Outlet,
-  lastWords: NonNullable<ProxyResponse["lastWords"]>
+  finalEvent: NonNullable<ProxyResponse["finalEvent"]>
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (isGone(response)) return Effect.void
-    const words = lastWords()
-    if (words !== undefined) outlet.write(words)
-    return Effect.asVoid(Effect.timeoutOption(Effect.interruptible(endOf(response, outlet)), lastWordsPatience))
+    const event = finalEvent()
+    if (event !== undefined) outlet.write(event)
+    return Effect.asVoid(Effect.timeoutOption(Effect.interruptible(endOf(response, outlet)), finalEventMillis))
   })
 
 /** Whether nothing reaches its client any more: of HTTP/2 the stream may be closed before the response is. */

@@ -27,7 +27,7 @@ export class CannotListen extends Schema.TaggedError<CannotListen>()("CannotList
   /** As in `listeners[1].port`. */
   path: Schema.String,
   message: Schema.String,
-  /** Whether that is because somebody else has the port. */
+  /** Whether that is because another process has the port. */
   taken: Schema.Boolean
 }) {}
 
@@ -83,7 +83,7 @@ export interface Server {
   readonly close: Effect.Effect<void>
 }
 
-/** Opens an address; `handler` answers what comes in. The one who opens it closes it. */
+/** Opens an address; `handler` answers what comes in. What opens it closes it. */
 export const openServer = Effect.fnUntraced(function* (
   binding: Binding,
   config: GatewayConfig,
@@ -103,7 +103,7 @@ export const openServer = Effect.fnUntraced(function* (
     new CannotListen({ path: `${path}.port`, message: cannotListen(cause), taken: isTaken(cause) })
   const scope = yield* Scope.make()
   const bound = yield* NodeHttpServer.make(() => server, { ...address, disablePreemptiveShutdown: true }).pipe(
-    // In the same breath as the socket opens: nothing can come in before there is somebody to answer it.
+    // Synchronously as the socket opens, so that no request can come in before there is a handler to answer it.
     Effect.tap(({ serve }) => serve(Effect.interruptible(handler))),
     Effect.provideService(Scope.Scope, scope),
     Effect.mapError(({ cause }) => failed(cause)),

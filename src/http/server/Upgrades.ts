@@ -19,7 +19,7 @@ export const takeUpgrades = (server: EventEmitter): void => {
     })
     return
   }
-  // This Node asks nobody: it would hand over every protocol that is offered, so that none may be listened for.
+  // This Node does not ask: it would hand over every protocol that is offered, so that none may be listened for.
   server.on("newListener", (event: string, listener: () => void) => {
     if (event === "upgrade") queueMicrotask(() => server.off("upgrade", listener))
   })
@@ -68,7 +68,7 @@ const done = Effect.succeed(switched)
 /** Milliseconds that a client is given to close its side after ours. */
 const closePatience = 2000
 
-/** The request is over, and the connection with it: nobody else closes it. */
+/** The request is over, and the connection with it: nothing else closes it. */
 export const hangUp = (socket: Duplex, timers: Timers["Service"]): void => {
   if (socket.destroyed) return
   const timed: Timed = { dueAt: Number.POSITIVE_INFINITY, expire: () => socket.destroy() }
@@ -79,6 +79,6 @@ export const hangUp = (socket: Duplex, timers: Timers["Service"]): void => {
   if (socket.writableFinished) startClock()
   else socket.once("finish", startClock)
   socket.once("close", () => timers.remove(timed))
-  // What still comes is for nobody; unread, it would keep the end from being seen.
+  // What still comes is not wanted; unread, it would keep the end from being seen.
   socket.resume()
 }

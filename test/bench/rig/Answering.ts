@@ -38,7 +38,7 @@ export const untilAnswers = (port: number, path: string, child: Child): Effect.E
           message:
             `${child.process.spawnargs.slice(-4).join(" ")} ` +
             (ended() ? `ended before it answered ${path}` : `does not answer ${path} within ${patience}`) +
-            `\n${child.lastWords()}`
+            `\n${child.finalEvent()}`
         })
     )
   )

@@ -24,7 +24,7 @@ export interface Child {
   readonly pid: number
   readonly process: ChildProcess
   /** What it last wrote to its log, for the reader of an error. */
-  readonly lastWords: () => string
+  readonly finalEvent: () => string
 }
 
 /**
@@ -59,14 +59,14 @@ export const startChild = Effect.fnUntraced(function* (command: ReadonlyArray<st
   const start = Effect.callback<Child, BenchFailed>((resume) => {
     const log = join(folder, options.log)
     const errors = openSync(log, "a")
-    const lastWords = () => readFileSync(log, "utf8").trimEnd().split("\n").slice(-3).join("\n")
+    const finalEvent = () => readFileSync(log, "utf8").trimEnd().split("\n").slice(-3).join("\n")
     const child = spawn(program, args, {
       stdio: ["ignore", "ignore", errors, ...(options.tells === true ? (["ipc"] as const) : [])],
       // Nothing of the surroundings changes what is measured.
       env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "" }
     })
     child.once("error", (cause) => resume(new BenchFailed({ message: `${command[0]}: ${cause.message}` })))
-    child.once("spawn", () => resume(Effect.succeed({ pid: child.pid ?? -1, process: child, lastWords })))
+    child.once("spawn", () => resume(Effect.succeed({ pid: child.pid ?? -1, process: child, finalEvent })))
   })
   return yield* Effect.acquireRelease(start, stop)
 })
@@ -89,7 +89,7 @@ export const nextMessage = <A>(child: Child, schema: Schema.Codec<A>): Effect.Ef
     }
     const onExit = () => {
       child.process.off("message", onMessage)
-      resume(new BenchFailed({ message: `it ended too early: ${name(child)}\n${child.lastWords()}` }))
+      resume(new BenchFailed({ message: `it ended too early: ${name(child)}\n${child.finalEvent()}` }))
     }
     child.process.once("message", onMessage).once("exit", onExit)
     return Effect.sync(() => child.process.off("message", onMessage).off("exit", onExit))
