@@ -30,7 +30,7 @@ export class Reloader extends Context.Service<
     /** The files that were read last: where one of them changes, reading them again is worth it. */
     readonly files: () => ReadonlyArray<string>
   }
->()("weir/control/Reloader") {
+>()("weir/reload/Reloader") {
   /** `first` is what the gateway was started with, `load` reads it again. */
   static readonly layer = (first: Loaded, load: Effect.Effect<Loaded, ConfigInvalid>) =>
     Layer.effect(

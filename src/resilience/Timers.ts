@@ -22,7 +22,7 @@ export class Timers extends Context.Service<
     readonly add: (timed: Timed) => void
     readonly remove: (timed: Timed) => void
   }
->()("weir/resilience/Deadlines") {
+>()("weir/resilience/Timers") {
   /** Due times are met to 20 ms, never early. */
   static readonly layer = Layer.effect(
     Timers,

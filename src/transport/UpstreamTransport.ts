@@ -124,4 +124,4 @@ export class UpstreamTransport extends Context.Service<
       started: (abort: Abort) => void
     ) => Effect.Effect<UpstreamResponse, ExchangeFailed>
   }
->()("weir/backend/UpstreamTransport") {}
+>()("weir/transport/UpstreamTransport") {}
