@@ -36,6 +36,7 @@ const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly kn
   http: { faces: ["HttpFrontend"], knows: ["domain", "telemetry", "protocol", "registry", "resilience", "proxy"] },
   sim: { faces: ["Simulator"], knows: [] },
   bench: { faces: ["LoadHarness"], knows: [] },
+  demo: { faces: ["Demo"], knows: ["domain", "config", "sim"] },
   cli: {
     faces: ["Weir"],
     knows: [
@@ -54,7 +55,8 @@ const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly kn
       "proxy",
       "http",
       "sim",
-      "bench"
+      "bench",
+      "demo"
     ]
   }
 }
