@@ -1,10 +1,19 @@
-/** `npm run docs`: writes every page of this folder's parent that is made from the source. */
+/** The pages of `docs` that are written from the code; `npm run docs` writes them. */
 import { writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { configuration } from "./configuration.ts"
+import { errors } from "./errors.ts"
+import { metrics } from "./metrics.ts"
 
-const pages = { "configuration.md": configuration }
+/** Each page's file in `docs`, and what makes its text. */
+export const pages: ReadonlyArray<readonly [file: string, text: () => string | Promise<string>]> = [
+  ["configuration.md", configuration],
+  ["errors.md", errors],
+  ["metrics.md", metrics]
+]
 
-for (const [name, page] of Object.entries(pages)) {
-  writeFileSync(path.resolve(import.meta.dirname, "..", name), page())
+export const folder = path.resolve(import.meta.dirname, "..")
+
+if (process.argv[1] === import.meta.filename) {
+  for (const [file, text] of pages) writeFileSync(path.join(folder, file), await text())
 }

@@ -58,7 +58,7 @@ function tableRow(texts: ReadonlyArray<string>): string {
   return `| ${texts.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`
 }
 
-const fenced = (value: unknown) => ["```yaml", Yaml.stringify(value, { lineWidth: 0 }).trimEnd(), "```", ""]
+const fenced = (value: unknown) => ["```yaml fragment", Yaml.stringify(value, { lineWidth: 0 }).trimEnd(), "```", ""]
 
 /** The rows of everything within a field: of an object, of a list's entries, and of each form that it may have. */
 const inside = (path: string, node: Node, form = ""): ReadonlyArray<ReadonlyArray<string>> => {

@@ -27,7 +27,9 @@ const problemsOf = (value: unknown): ReadonlyArray<string> => {
 
 describe("what people are shown", () => {
   const blocksIn = (file: string) =>
-    [...readFileSync(path.join(root, file), "utf8").matchAll(/^```yaml\n(.*?)^```/gms)].map(([, text = ""]) => text)
+    [...readFileSync(path.join(root, file), "utf8").matchAll(/^```yaml(?: fragment)?\n(.*?)^```/gms)].map(
+      ([, text = ""]) => text
+    )
   const files = readdirSync(path.join(root, "config")).filter((name) => name.endsWith(".yaml"))
   const shown: ReadonlyArray<readonly [string, string]> = [
     ...files.map((name) => [`config/${name}`, readFileSync(path.join(root, "config", name), "utf8")] as const),
