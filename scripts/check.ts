@@ -3,7 +3,7 @@
  * two cores. What drives the built program, and whatever else `npm test` has, it leaves out.
  */
 import { spawn, spawnSync } from "node:child_process"
-import { existsSync } from "node:fs"
+import { existsSync, globSync, readFileSync } from "node:fs"
 import * as path from "node:path"
 import { testFoldersOf } from "./Rooms.ts"
 
@@ -49,13 +49,23 @@ const outcomes = await Promise.all([
   run("build", "tsc", ["-p", "tsconfig.build.json"])
 ])
 
+const filesIn = (folder: string): ReadonlyArray<string> =>
+  globSync(`test/${folder}/**/*.test.ts`, { cwd: root }).map((file) => file.replaceAll(path.sep, "/"))
+
+/** It puts something else in the place of a module, which the other tests of a process would get too. */
+const mocks = (file: string): boolean => readFileSync(path.join(root, file), "utf8").includes("vi.mock(")
+
+const test = (name: string, options: ReadonlyArray<string>) =>
+  run(`tests of ${name}`, "vitest", ["run", "--project", "weir", ...options])
+
 if (folders.length === 0) say("no room differs from main: no tests")
 else {
+  const alone = folders.flatMap(filesIn).filter(mocks)
+  const excluded = alone.flatMap((file) => ["--exclude", file])
   const paths = folders.map((folder) => `test/${folder}/`)
   // A process for each core instead of one for each file: the imports are half of the time.
-  outcomes.push(
-    await run(`tests of ${folders.join(", ")}`, "vitest", ["run", "--project", "weir", "--no-isolate", ...paths])
-  )
+  outcomes.push(await test(folders.join(", "), ["--no-isolate", ...excluded, ...paths]))
+  if (alone.length > 0) outcomes.push(await test(alone.join(", "), alone))
 }
 
 process.exitCode = outcomes.every(Boolean) ? 0 : 1
