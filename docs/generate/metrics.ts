@@ -79,8 +79,8 @@ export const metrics = async (): Promise<string> => {
   if (unknown.length > 0) throw new Error(`labels without a meaning in docs/generate/metrics.ts: ${unknown.join(", ")}`)
   return `${heading("Metrics", "metrics")}
 \`/metrics\` of the admin surface speaks Prometheus' text format. Counters start at 0 with the process. A series
-appears with its first value. One whose name (a pool, a backend, a model …) has been gone for an hour is dropped. A client
-cannot make a series: labels are names that exist, anything else is \`other\`.
+appears with its first value. One whose name (a pool, a backend, a model …) has been gone for an hour is dropped. A
+client cannot make a series: labels are names that exist, anything else is \`other\`.
 
 ${table(
   ["name", "kind", "unit", "labels", "tells"],
