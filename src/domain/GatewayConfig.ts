@@ -45,8 +45,9 @@ export const Traces = Schema.Struct({
   endpoint: Schema.String.pipe(
     Schema.check(
       Schema.isPattern(/^https?:\/\/\S+$/u, { message: "expected an address such as http://127.0.0.1:4318" })
-    )
-  ).pipe(doc("Where spans are sent, over OTLP/HTTP.", { examples: ["http://127.0.0.1:4318"] })),
+    ),
+    doc("Where spans are sent, over OTLP/HTTP.", { examples: ["http://127.0.0.1:4318"] })
+  ),
   sampleRatio: decimal(0, 1).pipe(
     orElse(1),
     doc("The share of requests that are traced, where no known client says so itself.", {

@@ -16,8 +16,7 @@ export const ModelRule = Schema.Struct({
         const compiled = compileRegExp(source)
         return Result.isFailure(compiled) ? compiled.failure : undefined
       })
-    )
-  ).pipe(
+    ),
     doc("A regular expression; the rule is for models whose whole name it matches.", { examples: ["qwen2\\.5-.*"] })
   ),
   pool: Schema.optionalKey(Name).pipe(
