@@ -2,10 +2,10 @@
 import type { UpstreamHeaders } from "../transport/UpstreamTransport.ts"
 
 /** Where it does not say. */
-const unspecified = 1_000
+const defaultRestMillis = 1_000
 
 /** No backend may send itself away for longer. */
-const longest = 300_000
+const maxRestMillis = 300_000
 
 export interface Rest {
   readonly millis: number
@@ -17,8 +17,8 @@ export interface Rest {
 export const restFor = (headers: UpstreamHeaders): Rest => {
   const rest = asked(headers)
   return rest === undefined || !Number.isFinite(rest)
-    ? { millis: unspecified, isAsked: false }
-    : { millis: Math.min(longest, Math.max(0, rest)), isAsked: true }
+    ? { millis: defaultRestMillis, isAsked: false }
+    : { millis: Math.min(maxRestMillis, Math.max(0, rest)), isAsked: true }
 }
 
 const asked = (headers: UpstreamHeaders): number | undefined => {

@@ -61,14 +61,14 @@ const millis = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6
 /** The endpoint's own sampling is part of what is measured: nothing is sent that would decide it. */
 const untraced = Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
 
-const patience = "10 seconds"
+const reachTimeout = "10 seconds"
 
 const reach = (client: HttpClient.HttpClient, target: Target): Effect.Effect<void, Unreachable> =>
   client.execute(knock(target)).pipe(
     Effect.flatMap(({ stream }) => Stream.runDrain(stream)),
     Effect.timeoutOrElse({
-      duration: patience,
-      orElse: () => new Unreachable({ message: `${target.url.origin} does not answer within ${patience}` })
+      duration: reachTimeout,
+      orElse: () => new Unreachable({ message: `${target.url.origin} does not answer within ${reachTimeout}` })
     }),
     Effect.catchTag(
       "HttpClientError",

@@ -10,7 +10,7 @@ import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import type { Issue } from "./Decoding.ts"
 
 /** A start does not wait for a name server that is away. */
-const patience = "1 second"
+const lookupTimeout = "1 second"
 
 /** An issue for each backend whose name means a refused address now. */
 export const checkResolution = Effect.fnUntraced(function* ({ backends, security }: GatewayConfig) {
@@ -27,7 +27,7 @@ export const checkResolution = Effect.fnUntraced(function* ({ backends, security
       Effect.ignore
     )
   // One of the four threads that look names up stays free for everything else that they do.
-  yield* Effect.forEach(names, look, { concurrency: 3, discard: true }).pipe(Effect.timeoutOption(patience))
+  yield* Effect.forEach(names, look, { concurrency: 3, discard: true }).pipe(Effect.timeoutOption(lookupTimeout))
   return hosts.flatMap((host, index): ReadonlyArray<Issue> => {
     const reason = found.get(host)
     return reason === undefined

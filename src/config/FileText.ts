@@ -19,7 +19,7 @@ export interface FileTexts {
 }
 
 /** All files of one load together may take this long. */
-const patienceMillis = 4000
+const readTimeoutMillis = 4000
 
 const maxFileBytes = 16 * 1024 * 1024
 
@@ -27,7 +27,7 @@ const maxFileBytes = 16 * 1024 * 1024
 export const fileTexts = ({ attempt }: HungFiles["Service"]) =>
   Effect.map(Clock.currentTimeMillis, (begun): FileTexts => {
     const read = Effect.fnUntraced(function* (file: string, regularOnly: boolean) {
-      const left = patienceMillis - ((yield* Clock.currentTimeMillis) - begun)
+      const left = readTimeoutMillis - ((yield* Clock.currentTimeMillis) - begun)
       const patience: Duration.Input = Math.max(left, 1)
       return yield* attempt(file, patience, (isOver) =>
         Effect.tryPromise({ try: () => readWhole(file, regularOnly, isOver), catch: unreadable })
@@ -36,7 +36,7 @@ export const fileTexts = ({ attempt }: HungFiles["Service"]) =>
     return { text: (file) => read(file, false), regularText: (file) => read(file, true) }
   })
 
-const hangs = `does not end within ${patienceMillis / 1000} seconds: is it a pipe that nothing writes to, or does its file system hang?`
+const hangs = `does not end within ${readTimeoutMillis / 1000} seconds: is it a pipe that nothing writes to, or does its file system hang?`
 
 const unreadable = (cause: unknown): Unreadable => {
   if (cause instanceof Unreadable) return cause

@@ -81,8 +81,8 @@ export const engineLoad = (reading: LoadReading, inflight: number, at: number): 
 })
 
 /** After this long a reading says nothing any more: neither that an engine is idle nor that it is full. */
-const loadLifetime = 15_000
+const maxLoadAgeMillis = 15_000
 
 /** The load to go by; `undefined` where there is none that still says something. */
 export const freshLoad = (load: EngineLoad | undefined, now: number): EngineLoad | undefined =>
-  load !== undefined && now - load.at <= loadLifetime ? load : undefined
+  load !== undefined && now - load.at <= maxLoadAgeMillis ? load : undefined

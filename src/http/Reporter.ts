@@ -28,7 +28,7 @@ const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIO
 const noPlace = new Set(["queue_full", "queue_timeout", "no_healthy_backend"])
 
 /** The status that stands for a client that left before it got one (as nginx has it). */
-const clientGone = 499
+const clientGoneStatus = 499
 
 export const makeReporter = (
   metrics: Metrics["Service"],
@@ -45,7 +45,7 @@ export const makeReporter = (
     if (left) report.end ??= "client_gone"
     if (left && report.end !== "complete") report.end = "client_gone"
     const { headersSent, statusCode } = incoming.response
-    const status = left && !headersSent ? clientGone : statusCode
+    const status = left && !headersSent ? clientGoneStatus : statusCode
     const route = own?.route ?? incoming.endpoint?.route ?? "other"
     const millis = timers.now() - report.receivedAt
     const method = methods.has(incoming.method) ? incoming.method : "other"

@@ -177,18 +177,18 @@ export const readBody = (
   })
 
 /** Bytes that are copied without a pause: half a millisecond. */
-const copiedAtOnce = 1024 * 1024
+const copySliceBytes = 1024 * 1024
 
 /** All chunks as one, a single one as it is. Many are copied in slices, between which other requests get their turn. */
 const joined = (chunks: ReadonlyArray<Uint8Array>, size: number): Effect.Effect<Uint8Array> => {
   const [first] = chunks
   if (chunks.length === 1 && first !== undefined) return Effect.succeed(first)
-  if (size <= copiedAtOnce) return Effect.succeed(Buffer.concat(chunks, size))
+  if (size <= copySliceBytes) return Effect.succeed(Buffer.concat(chunks, size))
   const whole = Buffer.allocUnsafeSlow(size)
   let at = 0
   let next = 0
   const goOn: Effect.Effect<Uint8Array> = Effect.suspend(() => {
-    for (const until = at + copiedAtOnce; at < until; next++) {
+    for (const until = at + copySliceBytes; at < until; next++) {
       const chunk = chunks[next]
       if (chunk === undefined) return Effect.succeed(whole)
       whole.set(chunk, at)
@@ -234,7 +234,7 @@ const restOf = (
   })
 
 /** Bytes behind the model's name that are read with it: the end of the form, and fields beside it. */
-const littleBytes = 65_536
+const formTailBytes = 65_536
 
 /**
  * A multipart upload. Its model is looked for while up to the bound of a body is held: most programs write it behind the
@@ -258,7 +258,7 @@ export const readUpload = (
       if (reader.problem !== undefined) return badUpload(reader.problem)
       if (held.size >= bounds.limit) return "enough"
       // What is nearly there is waited for: held whole, it can be sent again.
-      return reader.found === undefined || announced - held.size <= littleBytes ? "more" : "enough"
+      return reader.found === undefined || announced - held.size <= formTailBytes ? "more" : "enough"
     }
     return Effect.gen(function* () {
       const { isWhole, pieces } = yield* read(incoming, bounds, timers, held, look)

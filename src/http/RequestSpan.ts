@@ -5,7 +5,7 @@ import { type ActiveSpan, type SpanDescription, type Tracing, unsampled } from "
 import type { Incoming } from "./Incoming.ts"
 
 /** A client's words are not kept at any length. */
-const longest = 512
+const maxAttributeChars = 512
 
 /** `isTrusted`: whether the client decides about the sampling; asked only where there is something to decide. */
 export const beginSpan = (
@@ -29,12 +29,12 @@ const describe = ({ endpoint, header, id, message, method, path }: Incoming, lis
     attributes: {
       "http.request.method": method,
       "network.protocol.version": message.httpVersion,
-      "url.path": path.slice(0, longest),
+      "url.path": path.slice(0, maxAttributeChars),
       "url.scheme": listener.tls === undefined ? "http" : "https",
       "weir.listener": listener.name,
       "weir.request_id": id,
       ...(route !== undefined && { "http.route": route }),
-      "user_agent.original": (header("user-agent") ?? "").slice(0, longest)
+      "user_agent.original": (header("user-agent") ?? "").slice(0, maxAttributeChars)
     }
   }
 }

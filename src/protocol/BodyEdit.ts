@@ -28,7 +28,7 @@ export const addInto = (outline: BodyOutline, name: MemberName, inner: string, v
 }
 
 /** Bytes; a longer body is not copied for its edits, but sent in pieces. */
-const copied = 131_072
+const maxCopiedBytes = 131_072
 
 /** The bytes with all edits made, none of which overlap. */
 export const edited = (bytes: Buffer, edits: ReadonlyArray<Edit>): Buffer | Pieces => {
@@ -40,5 +40,5 @@ export const edited = (bytes: Buffer, edits: ReadonlyArray<Edit>): Buffer | Piec
     taken = end
   }
   pieces.push(bytes.subarray(taken))
-  return bytes.length > copied ? new Pieces(pieces) : Buffer.concat(pieces)
+  return bytes.length > maxCopiedBytes ? new Pieces(pieces) : Buffer.concat(pieces)
 }

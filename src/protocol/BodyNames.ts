@@ -1,5 +1,5 @@
 /** The members that routing knows of a request's body, and where they stand. Everything else is passed over. */
-import { longestSpelling, textAt } from "./JsonText.ts"
+import { maxEscapeBytes, textAt } from "./JsonText.ts"
 
 /** The fields of the members of the body itself: below 31, as a bit each. */
 export const members = {
@@ -83,7 +83,7 @@ const known = (names: Names): Known => {
   const byLength = Array.from({ length: longest + 1 }, (_, length) =>
     names.flatMap(([name, field]) => (name.length === length ? [{ name, field }] : []))
   )
-  return { byLength, byName: new Map(names), longest: longest * longestSpelling }
+  return { byLength, byName: new Map(names), longest: longest * maxEscapeBytes }
 }
 
 const knownAt: ReadonlyArray<Known | undefined> = Object.values(places).map((_, index): Known | undefined => {

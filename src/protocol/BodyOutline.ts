@@ -19,7 +19,7 @@ const { chat_template_kwargs: kwargs, metadata, model, name: otherName, prompt }
 const { body, effort, item, message, part, prompt: promptItem, userId } = fields
 
 /** Bytes of a number; what stands behind them is not looked at. */
-const longestNumber = 1024
+const maxNumberBytes = 1024
 
 const nowhere = [0, ...Object.values(members)].map(() => -1)
 
@@ -92,7 +92,7 @@ export class BodyOutline implements JsonListener {
   number(name: MemberName): number | undefined {
     const { end, start } = this.span(name)
     return kindAt(this.bytes, start) === "number"
-      ? Number.parseFloat(this.bytes.toString("latin1", start, Math.min(end, start + longestNumber)))
+      ? Number.parseFloat(this.bytes.toString("latin1", start, Math.min(end, start + maxNumberBytes)))
       : undefined
   }
 

@@ -126,17 +126,17 @@ interface Named {
 }
 
 /** Characters of a model's name. No engine has one of this length; each name is compared with patterns and noted. */
-const longestModel = 65_536
+const maxModelChars = 65_536
 
 /** The model that a body names. Where two members can name it, they must not name two. */
 const namedIn = (endpoint: Endpoint | undefined, outline: BodyOutline): Named | undefined | InvalidRequest => {
   let found: Named | undefined
   for (const member of endpoint?.modelMembers ?? onlyModel) {
-    const written = outline.text(member, longestModel) ?? ""
+    const written = outline.text(member, maxModelChars) ?? ""
     if (written === "") continue
-    if (written.length > longestModel) {
+    if (written.length > maxModelChars) {
       return new InvalidRequest({
-        message: `The model's name is longer than ${longestModel} characters.`,
+        message: `The model's name is longer than ${maxModelChars} characters.`,
         param: member
       })
     }
@@ -177,12 +177,12 @@ const choicesOf = (outline: BodyOutline): number => {
 }
 
 /** The most that a limit can be configured to; `1e999` is JSON too, and infinity minus infinity would lift a limit. */
-const mostTokens = 1_000_000_000
+const maxTokenLimit = 1_000_000_000
 
 const tokenLimits = ["max_completion_tokens", "max_output_tokens", "max_tokens"] as const
 
 const requestedTokens = (outline: BodyOutline): number => {
   const name = tokenLimits.find((limit) => outline.has(limit) && outline.kind(limit) !== "null")
   const asked = name && outline.number(name)
-  return asked !== undefined && asked > 0 ? Math.min(Math.ceil(asked), mostTokens) : 0
+  return asked !== undefined && asked > 0 ? Math.min(Math.ceil(asked), maxTokenLimit) : 0
 }

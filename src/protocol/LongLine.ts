@@ -12,7 +12,7 @@ export class LongLine {
   /** `mark`: global, and never matches more than `overlap` characters. */
   constructor(mark: RegExp | undefined, start: string) {
     this.#mark = mark
-    this.head = start.slice(0, headSize)
+    this.head = start.slice(0, headChars)
     this.push(start)
   }
 
@@ -28,12 +28,12 @@ export class LongLine {
     for (const match of text.matchAll(this.#mark)) {
       if (match.index + match[0].length > this.#seam.length) this.#found++
     }
-    this.#seam = text.slice(-overlap)
+    this.#seam = text.slice(-overlapChars)
   }
 }
 
 /** Longer than any mark inside a line. */
-const overlap = 64
+const overlapChars = 64
 
 /** Longer than any mark at the start of a line. */
-const headSize = 64
+const headChars = 64

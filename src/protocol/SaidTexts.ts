@@ -1,11 +1,11 @@
 /** Where the texts of messages stand, kept within bounds: what they say is read when it is asked for. */
-import { longestSpelling, textAt } from "./JsonText.ts"
+import { maxEscapeBytes, textAt } from "./JsonText.ts"
 
 /** Characters that are kept of all that the system says: more than any introduction takes. */
-export const lookedAt = 16_384
+export const maxSearchedChars = 16_384
 
 /** What a message costs of that, however short it is. */
-export const leastLookedAt = 128
+export const minSearchedChars = 128
 
 /** The texts of one content: where each begins and ends, in turn. */
 export type Parts = ReadonlyArray<number>
@@ -14,11 +14,11 @@ export type Parts = ReadonlyArray<number>
 export class PartsDraft {
   readonly #places: Array<number> = []
   #size = 0
-  #left = lookedAt
+  #left = maxSearchedChars
 
   clear(): void {
     this.#size = 0
-    this.#left = lookedAt
+    this.#left = maxSearchedChars
   }
 
   /** A text from its opening to behind its closing quote. */
@@ -37,7 +37,7 @@ export class PartsDraft {
 /** Contents, until as much is kept as will be looked at. */
 export class KeptContents {
   readonly all: Array<Parts> = []
-  #left = lookedAt
+  #left = maxSearchedChars
 
   get isFull(): boolean {
     return this.#left <= 0
@@ -47,7 +47,7 @@ export class KeptContents {
   push(parts: Parts): void {
     let characters = 0
     for (let i = 0; i < parts.length; i += 2) characters += leastCharacters(parts[i] ?? 0, parts[i + 1] ?? 0)
-    this.#left -= Math.max(leastLookedAt, characters)
+    this.#left -= Math.max(minSearchedChars, characters)
     this.all.push(parts)
   }
 }
@@ -55,9 +55,10 @@ export class KeptContents {
 /** A line each. */
 export const textOf = (bytes: Buffer, parts: Parts): string => {
   const lines: Array<string> = []
-  for (let i = 0; i < parts.length; i += 2) lines.push(textAt(bytes, parts[i] ?? 0, parts[i + 1] ?? 0, lookedAt))
+  for (let i = 0; i < parts.length; i += 2)
+    lines.push(textAt(bytes, parts[i] ?? 0, parts[i + 1] ?? 0, maxSearchedChars))
   return lines.join("\n")
 }
 
 /** How many characters a text has at least, with the end of its line. */
-const leastCharacters = (start: number, end: number): number => Math.floor((end - start - 2) / longestSpelling) + 1
+const leastCharacters = (start: number, end: number): number => Math.floor((end - start - 2) / maxEscapeBytes) + 1

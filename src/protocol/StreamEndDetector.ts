@@ -48,10 +48,10 @@ const marks: Record<Dialect, RegExp> = {
 const errorMark = /"error"(?!\s*:\s*null)|"response\.failed"/
 
 /** Bytes that are looked at together: of a larger piece no text is made that is larger. */
-const windowSize = 65_536
+const windowBytes = 65_536
 
 /** Characters of an event that are kept until it ends. A larger one is output, and an error only if it begins like one. */
-const longestEvent = 16_384
+const maxEventChars = 16_384
 
 /** Bytes at the beginning and at the end that are kept to find the usage in. */
 const keptBytes = 4096
@@ -129,10 +129,10 @@ export class StreamEndDetector {
     }
     this.#last.push(chunk)
     const bytes = asBuffer(chunk)
-    if (bytes.length <= windowSize) this.#take(this.#text.read(bytes))
+    if (bytes.length <= windowBytes) this.#take(this.#text.read(bytes))
     else {
-      for (let at = 0; at < bytes.length; at += windowSize) {
-        this.#take(this.#text.read(bytes.subarray(at, at + windowSize)))
+      for (let at = 0; at < bytes.length; at += windowBytes) {
+        this.#take(this.#text.read(bytes.subarray(at, at + windowBytes)))
       }
     }
   }
@@ -190,7 +190,7 @@ export class StreamEndDetector {
   #grow(part: string): void {
     if (this.#long !== undefined) return this.#long.push(part)
     this.#part += part
-    if (this.#part.length <= longestEvent) return
+    if (this.#part.length <= maxEventChars) return
     this.#long = new LongLine(this.#part.startsWith(this.#lead) ? this.#ending : undefined, this.#part)
     this.#part = ""
     if (this.#long.head.startsWith(this.#lead)) this.#hasOutput = true
@@ -209,7 +209,7 @@ export class StreamEndDetector {
   #line(line: string, isMarked: boolean): void {
     if (line === "") return this.#endEvent()
     if (line.startsWith(this.#lead)) {
-      if (line.length > longestEvent) this.#vastLine(line, countOf(this.#ending, line))
+      if (line.length > maxEventChars) this.#vastLine(line, countOf(this.#ending, line))
       else this.#dataLine(line, isMarked)
     } else if (this.#dialect !== "ollama") this.#field(line)
   }
@@ -237,7 +237,7 @@ export class StreamEndDetector {
   #vastLine(head: string, found: number): void {
     this.#outputs++
     this.#isVast = true
-    this.#keep(head.slice(0, longestEvent))
+    this.#keep(head.slice(0, maxEventChars))
     this.#isSuspect ||= errorLead.test(head)
     this.#count(found)
     if (this.#dialect === "ollama") this.#endEvent()
@@ -253,7 +253,7 @@ export class StreamEndDetector {
 
   #keep(line: string): void {
     if (this.#data === "") this.#data = line
-    else if (this.#data.length + line.length > longestEvent) this.#isVast = true
+    else if (this.#data.length + line.length > maxEventChars) this.#isVast = true
     else this.#data += `\n${line}`
   }
 

@@ -10,7 +10,7 @@ export interface Usage {
 const needle = Buffer.from('"usage"', "latin1")
 
 /** More than any usage object has. */
-const span = 1024
+const maxUsageBytes = 1024
 
 /** The last usage object in `bytes`; `undefined` where there is none, or it is `null`. */
 export const readUsage = (bytes: Buffer): Usage | undefined => {
@@ -32,14 +32,14 @@ export const readFirstUsage = (bytes: Buffer): Usage | undefined => {
 
 /** As Ollama tells it at the end of an answer; `undefined` where it does not. */
 export const readEvalCounts = (bytes: Buffer): Usage | undefined => {
-  const text = bytes.toString("latin1", Math.max(0, bytes.length - span))
+  const text = bytes.toString("latin1", Math.max(0, bytes.length - maxUsageBytes))
   const completion = evalCount.exec(text)?.[1]
   if (completion === undefined) return undefined
   return { prompt: read(text, promptEvalCount), completion: Number(completion), cached: 0 }
 }
 
 const usageAt = (bytes: Buffer, at: number): Usage | undefined => {
-  const text = bytes.toString("latin1", at + needle.length, at + needle.length + span)
+  const text = bytes.toString("latin1", at + needle.length, at + needle.length + maxUsageBytes)
   if (!isObject.test(text)) return undefined
   return {
     prompt: read(text, promptTokens),

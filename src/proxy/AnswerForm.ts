@@ -50,8 +50,8 @@ export const formOf = (
   response: UpstreamResponse,
   beginning: Buffer
 ): BodyForm | undefined => {
-  const text = beginning.toString("latin1", 0, longestLead).replace(blanks, "")
-  if (text === "" || mark.startsWith(text)) return beginning.length < longestLead ? undefined : "other"
+  const text = beginning.toString("latin1", 0, maxLeadBytes).replace(blanks, "")
+  if (text === "" || mark.startsWith(text)) return beginning.length < maxLeadBytes ? undefined : "other"
   if (text.startsWith("{") || text.startsWith("[")) {
     // Under its own label JSON is a document: engines and balancers that do not stream answer so.
     if (dialect === "ollama") return isLabelled(response) && isJson(response) ? "json" : "events"
@@ -70,7 +70,7 @@ const mark = "\u00ef\u00bb\u00bf"
 /** A byte order mark, and what may be blank in front of a first event or document. */
 const blanks = /^(?:\u00ef\u00bb\u00bf)?\s*/
 
-const longestLead = 1024
+const maxLeadBytes = 1024
 
 const media = /^(?:audio|image|video)\//i
 

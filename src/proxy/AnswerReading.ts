@@ -15,19 +15,19 @@ import type { RequestPlan } from "./RequestPlan.ts"
 import { AnswerReader, cutDocument, type UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 /** An answer of at most this many bytes is read to its end before the client gets any of it. */
-const holdBytes = 1024 * 1024
+const maxHeldBytes = 1024 * 1024
 
 /** Comments of at most this many bytes are held back. */
-const holdCommentBytes = 64 * 1024
+const maxHeldCommentBytes = 64 * 1024
 
 /** How long comments alone are held back: a backend that sends them for longer is alive and takes its time. */
-const commentPatienceMillis = 5000
+const maxCommentMillis = 5000
 
 /**
  * How long an event without output is held back for what may follow: an error that follows at once is still an attempt
  * that failed. The client gets it within 50 ms; due times are met to 20 ms.
  */
-const preamblePatienceMillis = 30
+const maxPreambleMillis = 30
 
 export type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 
@@ -59,7 +59,7 @@ const readDocument = Effect.fnUntraced(function* (reader: AnswerReader): Effect.
     const read = yield* response.read
     if (read instanceof BodyEnd) return read.failure ?? halfDocument(reader) ?? reader.answer(true, false)
     reader.take(read)
-    if (reader.size >= holdBytes) return reader.answer(false, false)
+    if (reader.size >= maxHeldBytes) return reader.answer(false, false)
     attempt.awaitMore()
   }
 })
@@ -75,13 +75,13 @@ const readEvents = Effect.fnUntraced(function* (reader: AnswerReader): Effect.fn
   for (;;) {
     for (; seen < held.length; seen++) detector.push(held[seen] ?? noBytes)
     if (detector.error !== undefined && !detector.hasOutput) return new ErrorInStream(response, detector.error)
-    if (detector.hasOutput || reader.size >= holdCommentBytes) return reader.answer(false, true, detector)
+    if (detector.hasOutput || reader.size >= maxHeldCommentBytes) return reader.answer(false, true, detector)
     const now = attempt.now()
     if (detector.hasEvents && !hasPreamble) {
       hasPreamble = true
       since = now
     } else if (held.length > 0) since ??= now
-    const patience = hasPreamble ? preamblePatienceMillis : commentPatienceMillis
+    const patience = hasPreamble ? maxPreambleMillis : maxCommentMillis
     const left = since === undefined ? patience : since + patience - now
     if (left <= 0) return reader.answer(false, true, detector)
     if (hasPreamble) attempt.awaitOutputFor(left, now)
@@ -130,7 +130,7 @@ const readJson = Effect.fnUntraced(function* (reader: AnswerReader): Effect.fn.R
     const error = line === undefined ? undefined : errorIn(reader, line)
     if (error !== undefined) return error
     if (line !== undefined && plan.dialect === "ollama" && saysMoreFollows(line)) return yield* readEvents(reader)
-    if (reader.size >= holdBytes || (line !== undefined && isWholeJson(line))) return reader.answer(false, true)
+    if (reader.size >= maxHeldBytes || (line !== undefined && isWholeJson(line))) return reader.answer(false, true)
     attempt.awaitPiece(true)
     const read = yield* response.read
     if (read instanceof BodyEnd) {
@@ -152,20 +152,20 @@ const halfDocument = (reader: AnswerReader): UpstreamFailed | undefined => {
   const { plan, response, size } = reader
   if (plan.passedThrough || response.status !== 200) return undefined
   // Nearly all answers leave here: neither empty, nor may their end be a cut.
-  if (size > longestBlank && !endsWithConnection(response)) return undefined
+  if (size > maxBlankBytes && !endsWithConnection(response)) return undefined
   if (!isJson(response)) return undefined
-  if (size <= longestBlank && reader.text.trim() === "") return emptyDocument
+  if (size <= maxBlankBytes && reader.text.trim() === "") return emptyDocument
   return reader.isUncertain && !isWholeJson(reader.text) ? cutDocument : undefined
 }
 
 /** Of bytes; a longer document is not searched for anything but blanks. */
-const longestBlank = 64
+const maxBlankBytes = 64
 
 /** Whether the end of an answer is near, so that it can be waited for; else it may be a stream of any kind. */
 const isShort = (plan: RequestPlan, response: UpstreamResponse): boolean =>
   !hasBody(plan, response) ||
   isRedirect(response.status) ||
-  Number(response.headers["content-length"] ?? Number.NaN) <= holdBytes
+  Number(response.headers["content-length"] ?? Number.NaN) <= maxHeldBytes
 
 /** What a client is sent elsewhere by; its body, if it has one, is a page for a person. */
 export const isRedirect = (status: number): boolean => status >= 300 && status < 400 && status !== 304

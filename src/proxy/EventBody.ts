@@ -8,7 +8,7 @@ import { type BodySink, type ExchangeFailed, UpstreamFailed } from "../transport
 import type { UpstreamAnswer } from "./AnswerReading.ts"
 import type { RequestPlan } from "./RequestPlan.ts"
 import type { ContentRecorder } from "./RequestTrace.ts"
-import { endPatienceMillis, observedSink, type StreamBody } from "./StreamBody.ts"
+import { maxEndMillis, observedSink, type StreamBody } from "./StreamBody.ts"
 
 /** What watches a stream of events go by, and is told of what becomes of it. */
 export interface Events {
@@ -77,7 +77,7 @@ export const eventBody = (plan: RequestPlan, answer: UpstreamAnswer, events: Eve
         hasOutput = true
         onFirstOutput(now)
       }
-      if (detector.saidAll) attempt.awaitEnd(endPatienceMillis, lastAt)
+      if (detector.saidAll) attempt.awaitEnd(maxEndMillis, lastAt)
       else attempt.awaitPiece(true, lastAt)
       return Effect.flatMap(response.pipe(observedSink(answer, sink, observe)), (end) => finish(sink, end.failure))
     })

@@ -18,7 +18,7 @@ export interface RequestTrace {
 }
 
 /** So much of a prompt or an answer is kept. */
-const longestContent = 65_536
+const maxContentBytes = 65_536
 
 export const makeRequestTrace = (
   span: ActiveSpan,
@@ -43,8 +43,8 @@ export const makeRequestTrace = (
 const inputOf = (outline: BodyOutline): string => {
   const { end, start } = promptSpan(outline)
   // A character of UTF-16 is at most three bytes of UTF-8.
-  const last = Math.min(end, start + 3 * longestContent)
-  return start < 0 ? "" : outline.bytes.toString("utf8", start, last).slice(0, longestContent)
+  const last = Math.min(end, start + 3 * maxContentBytes)
+  return start < 0 ? "" : outline.bytes.toString("utf8", start, last).slice(0, maxContentBytes)
 }
 
 export const attemptAttributes = (
@@ -76,13 +76,13 @@ export class ContentRecorder {
   #size = 0
 
   push(piece: Uint8Array): void {
-    if (this.#size >= longestContent) return
+    if (this.#size >= maxContentBytes) return
     this.#pieces.push(piece)
     this.#size += piece.length
   }
 
   attributes(): Attributes {
-    const text = Buffer.concat(this.#pieces).subarray(0, longestContent).toString("utf8")
+    const text = Buffer.concat(this.#pieces).subarray(0, maxContentBytes).toString("utf8")
     return { "gen_ai.output.messages": text }
   }
 }

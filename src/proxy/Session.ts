@@ -5,7 +5,7 @@ import { memoize } from "effect/Function"
 import { compileRegExp, type LinearRegExp } from "../domain/LinearRegExp.ts"
 import type { StickySettings } from "../domain/Pool.ts"
 import type { BodyOutline } from "../protocol/BodyOutline.ts"
-import { leastLookedAt, lookedAt } from "../protocol/SaidTexts.ts"
+import { maxSearchedChars, minSearchedChars } from "../protocol/SaidTexts.ts"
 
 export interface Client {
   /** `X-Session-Key`. */
@@ -16,10 +16,10 @@ export interface Client {
 }
 
 /** Longer keys are remembered by their digest: how much memory a session takes is not for the client to say. */
-const longest = 128
+const maxSessionKeyChars = 128
 
 /** Characters of a user's name; longer ones that begin alike are one user. */
-const longestUser = 16_384
+const maxUserChars = 16_384
 
 export const makeSessions = () => {
   const patternsOf = memoize((settings: StickySettings) =>
@@ -45,7 +45,7 @@ export const makeSessions = () => {
             : client.outline && userOf(client.outline, patternsOf(settings))
       if (found === undefined || found === "") continue
       const key = `${by}:${found}\u0000${model ?? ""}`
-      return key.length <= longest ? key : hash("sha256", key, "hex")
+      return key.length <= maxSessionKeyChars ? key : hash("sha256", key, "hex")
     }
     return undefined
   }
@@ -57,13 +57,15 @@ export const makeSessions = () => {
  */
 const userOf = (outline: BodyOutline, patterns: ReadonlyArray<LinearRegExp>): string | undefined => {
   const named =
-    outline.text("user", longestUser) || outline.text("safety_identifier", longestUser) || outline.userId(longestUser)
-  if (named) return named.slice(0, longestUser)
-  let left = lookedAt
+    outline.text("user", maxUserChars) ||
+    outline.text("safety_identifier", maxUserChars) ||
+    outline.userId(maxUserChars)
+  if (named) return named.slice(0, maxUserChars)
+  let left = maxSearchedChars
   for (const text of patterns.length === 0 ? [] : outline.systemTexts()) {
     if (left <= 0) return undefined
     const part = text.slice(0, left)
-    left -= Math.max(part.length, leastLookedAt)
+    left -= Math.max(part.length, minSearchedChars)
     for (const pattern of patterns) {
       const name = pattern.firstGroup(part)?.trim()
       if (name !== undefined && name !== "") return name

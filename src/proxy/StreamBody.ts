@@ -45,12 +45,12 @@ export const observedSink = (
       isOver ||= detector?.saidAll ?? false
       if (!isReady) attempt.atEase()
       else if (!isOver) attempt.awaitPiece(streams, now)
-      else if (!wasOver) attempt.awaitEnd(endPatienceMillis, now)
+      else if (!wasOver) attempt.awaitEnd(maxEndMillis, now)
       return isReady
     },
     onDrain: (ready) =>
       sink.onDrain(() => {
-        if (isOver) attempt.awaitEnd(endPatienceMillis)
+        if (isOver) attempt.awaitEnd(maxEndMillis)
         else attempt.awaitPiece(streams)
         ready()
       })
@@ -58,4 +58,4 @@ export const observedSink = (
 }
 
 /** How long a connection may stay open after all was said: the client waits for its end, and nothing else is waited for. */
-export const endPatienceMillis = 1000
+export const maxEndMillis = 1000

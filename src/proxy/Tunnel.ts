@@ -18,7 +18,7 @@ export type Tunnel = (client: Duplex) => Effect.Effect<void>
 const lingerMillis = 2000
 
 /** How long a shutdown waits for both sides to answer a close frame. */
-const farewellPatience = "1 second"
+const closeTimeout = "1 second"
 
 export const tunnelTo =
   (attempt: Attempt, backend: Duplex, ended: (end: StreamEnd) => void): Tunnel =>
@@ -82,7 +82,7 @@ class TunnelConnection {
       this.#look()
     })
     return Effect.andThen(
-      Effect.timeoutOption(bothTold, farewellPatience),
+      Effect.timeoutOption(bothTold, closeTimeout),
       Effect.sync(() => this.#conclude())
     )
   })

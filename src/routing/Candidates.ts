@@ -10,10 +10,10 @@ export interface Candidates {
   readonly instances: ReadonlyMap<BackendState, ReadonlyArray<string>> | undefined
 }
 
-const remembered = 1024
+const maxRememberedNames = 1024
 
 /** Longer than the name of any real model: what is longer is worked out each time, and costs no memory. */
-const longestRemembered = 256
+const maxRememberedChars = 256
 
 /** One table for the registry's whole life; stale entries go when models or the snapshot change. */
 export class CandidateTable {
@@ -48,8 +48,8 @@ export class CandidateTable {
     if (known !== undefined) return known
     const candidates = workOut(pool.members, model, instances)
     // Names come from clients: the table must not grow with their imagination.
-    if (key.length > longestRemembered) return candidates
-    if (byModel.size >= remembered) byModel.clear()
+    if (key.length > maxRememberedChars) return candidates
+    if (byModel.size >= maxRememberedNames) byModel.clear()
     byModel.set(key, candidates)
     return candidates
   }

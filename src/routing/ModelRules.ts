@@ -4,8 +4,8 @@ import { compileRegExp, type LinearRegExp } from "../domain/LinearRegExp.ts"
 import type { ModelRule } from "../domain/ModelRule.ts"
 
 /** Names come from clients: how many are remembered is not for them to say, nor how long they are. */
-const remembered = 4096
-const longestRemembered = 256
+const maxRememberedNames = 4096
+const maxRememberedChars = 256
 
 /** No model has a name as long as that: what a client sends in place of one is held against no expression. */
 const longest = 1024
@@ -29,8 +29,8 @@ export class ModelRules {
     const known = this.#byName.get(model)
     if (known !== undefined) return known === noRule ? undefined : known
     const found = this.#rules.find(({ regexp }) => regexp.matchesWhole(model))?.rule
-    if (model.length > longestRemembered) return found
-    if (this.#byName.size >= remembered) this.#byName.clear()
+    if (model.length > maxRememberedChars) return found
+    if (this.#byName.size >= maxRememberedNames) this.#byName.clear()
     this.#byName.set(model, found ?? noRule)
     return found
   }

@@ -5,14 +5,14 @@
 import type { Member } from "../registry/Registry.ts"
 
 /** Milliseconds until it has its full weight. */
-const rampTime = 20_000
+const rampMillis = 20_000
 
 /** The share of its weight that it begins with. */
 const firstShare = 0.2
 
 /** The part of its weight that a backend has so many milliseconds after it came back; all of it where it never was away. */
 export const shareSince = (since: number): number =>
-  since >= rampTime ? 1 : firstShare + ((1 - firstShare) * Math.max(0, since)) / rampTime
+  since >= rampMillis ? 1 : firstShare + ((1 - firstShare) * Math.max(0, since)) / rampMillis
 
 /** The configured weight, or the part of it that a backend has earned since it came back. */
 export const weightNow = ({ backend: { state }, weight }: Member, now: number): number =>

@@ -166,7 +166,7 @@ const activeSpan = (span: Span): ActiveSpan => {
 }
 
 /** Milliseconds between two complaints: a collector that is away is away for every batch. */
-const quiet = 60_000
+const quietMillis = 60_000
 
 /** The same exporter, which says so when it fails: spans that are lost in silence are looked for in vain. */
 const reporting = (exporter: SpanExporter, complain: (error: string) => void): SpanExporter => {
@@ -175,7 +175,7 @@ const reporting = (exporter: SpanExporter, complain: (error: string) => void): S
     export: (spans: Array<ReadableSpan>, done) =>
       exporter.export(spans, (result) => {
         const now = performance.now()
-        if (result.error !== undefined && now - complainedAt > quiet) {
+        if (result.error !== undefined && now - complainedAt > quietMillis) {
           complainedAt = now
           complain(result.error.message)
         }

@@ -2,7 +2,7 @@ import type { HealthStatus, ModelInfo } from "../../domain/Health.ts"
 import { type Adapter, genericAdapter, healthFromStatus, parseModelList } from "../Adapter.ts"
 
 /** Its own status for "too much to do". */
-const overloaded = 529
+const overloadedStatus = 529
 
 /**
  * Anthropic's API: `/v1/messages` in its own dialect, `/v1/chat/completions` in OpenAI's; nothing is translated.
@@ -18,10 +18,10 @@ export const anthropic: Adapter = {
   keyHeader: "x-api-key",
   // Without a limit it lists twenty.
   healthPath: "/v1/models?limit=1000",
-  health: ({ status }): HealthStatus => (status === overloaded ? "busy" : healthFromStatus(status)),
+  health: ({ status }): HealthStatus => (status === overloadedStatus ? "busy" : healthFromStatus(status)),
   modelsPath: "/v1/models?limit=1000",
   models: ({ body }) => parseModelList(body)?.flatMap(underItsNames),
-  classify: (status) => (status === overloaded ? "back_pressure" : genericAdapter.classify(status))
+  classify: (status) => (status === overloadedStatus ? "back_pressure" : genericAdapter.classify(status))
 }
 
 const dated = /^(.+-\d+-\d{1,2})-\d{8}$/

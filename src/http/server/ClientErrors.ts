@@ -43,7 +43,7 @@ const isInHandshake = (socket: Duplex): socket is TLSSocket =>
   socket instanceof TLSSocket && "secureConnecting" in socket && socket.secureConnecting === true
 
 /** Milliseconds for which a client may read an answer before its connection is gone. */
-const answerPatienceMillis = 1000
+const answerMillis = 1000
 
 /**
  * Plain HTTP on a port that speaks TLS. The TLS connection has failed by now; the one below it has not, and on that the
@@ -59,7 +59,7 @@ const answerPlainHttp = (failed: TLSSocket): void => {
   below.on("error", () => below.destroy())
   below.end(written(new InvalidRequest({ message: speaksTls })))
   // Not at once: what the client still sends would reset the connection, and the answer with it.
-  const timer = setTimeout(() => below.destroy(), answerPatienceMillis)
+  const timer = setTimeout(() => below.destroy(), answerMillis)
   below.once("close", () => clearTimeout(timer))
 }
 

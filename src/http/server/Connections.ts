@@ -9,7 +9,7 @@ import { Socket } from "node:net"
 import { Untaken } from "./Untaken.ts"
 
 /** Milliseconds without a request after which a connection is taken for idle. */
-const quietEnough = 1000
+const idleMillis = 1000
 
 /** Of HTTP/1 the socket, of HTTP/2 the session. */
 type Connection = Socket | Http2Session
@@ -142,7 +142,7 @@ export class Connections {
 
   #closeQuiet({ busy, connection, quietSince, read }: Visited, now: number): boolean {
     if (!(connection instanceof Socket) || busy > 0 || bytesOf(connection) !== read) return false
-    if (now - Math.max(quietSince, this.#closingSince) < quietEnough) return false
+    if (now - Math.max(quietSince, this.#closingSince) < idleMillis) return false
     connection.destroy()
     return true
   }

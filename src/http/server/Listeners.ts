@@ -163,7 +163,7 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
   })
   yield* Effect.tapError(openAll, () => Effect.forEach(open.values(), ({ server }) => server.close))
   yield* Effect.sync(() => {
-    for (const { connections } of [...open.values(), ...retiring]) connections.cutStalled(stallPatience)
+    for (const { connections } of [...open.values(), ...retiring]) connections.cutStalled(maxStallMillis)
   }).pipe(Effect.repeat(Schedule.spaced("5 seconds")), Effect.forkScoped)
   yield* Effect.forkScoped(watchDescriptors)
   yield* Effect.addFinalizer(() => end)
@@ -181,7 +181,7 @@ const watchDescriptors = Effect.gen(function* () {
 })
 
 /** Milliseconds for which a client may take nothing of its answer. */
-const stallPatience = 60_000
+const maxStallMillis = 60_000
 
 /** An address that is gone goes on with what it saw last. */
 const makeCurrent = (registry: Registry["Service"], binding: Binding): (() => Current) => {

@@ -6,7 +6,7 @@ import type { Writable } from "node:stream"
 import type { BodySink } from "../../proxy/Proxy.ts"
 
 /** Bytes; of a client that takes as many in a minute it can be seen that it takes some. */
-export const sliceSize = 64 * 1024
+export const sliceBytes = 64 * 1024
 
 /** Mutable by nature: written by what brings the body, and by the socket's callbacks. */
 export class Outlet implements BodySink {
@@ -25,7 +25,7 @@ export class Outlet implements BodySink {
   }
 
   write(piece: Uint8Array): boolean {
-    if (!this.#isFull && piece.length <= sliceSize) this.#write(piece)
+    if (!this.#isFull && piece.length <= sliceBytes) this.#write(piece)
     else {
       this.#waiting.push(piece)
       if (!this.#isFull) this.#writeOn()
@@ -51,9 +51,9 @@ export class Outlet implements BodySink {
     while (!this.#isFull) {
       const [piece] = this.#waiting
       if (piece === undefined) break
-      if (piece.length > sliceSize) this.#waiting[0] = piece.subarray(sliceSize)
+      if (piece.length > sliceBytes) this.#waiting[0] = piece.subarray(sliceBytes)
       else this.#waiting.shift()
-      this.#write(piece.subarray(0, sliceSize))
+      this.#write(piece.subarray(0, sliceBytes))
     }
     if (this.#isFull) return
     const ready = this.#onReady

@@ -14,7 +14,7 @@ import type { GatewayError } from "../../domain/Errors.ts"
 import type { ProxyResponse, StreamBody } from "../../proxy/Proxy.ts"
 import { errorResponse } from "../ErrorBody.ts"
 import type { Incoming } from "../Incoming.ts"
-import { Outlet, sliceSize } from "./Outlet.ts"
+import { Outlet, sliceBytes } from "./Outlet.ts"
 
 /** What is answered, and on what. */
 type Delivered = Pick<Incoming, "message" | "response">
@@ -23,7 +23,7 @@ type Delivered = Pick<Incoming, "message" | "response">
 const delivered = HttpServerResponse.empty()
 
 /** Up to here a body and its head are one piece of text: one write of one buffer. */
-const mostAsText = 16_384
+const maxTextBytes = 16_384
 
 /** Of these, HTTP says that they have no body and no length. */
 const bodiless = new Set([204, 205, 304])
@@ -62,11 +62,11 @@ const writeHead = ({ response }: Delivered, status: number, headers: OutgoingHtt
 }
 
 const whole = ({ response }: Delivered, body: Uint8Array) => {
-  if (body.length <= mostAsText && response instanceof ServerResponse) {
+  if (body.length <= maxTextBytes && response instanceof ServerResponse) {
     response.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1"), "latin1")
     return done
   }
-  if (body.length <= sliceSize) {
+  if (body.length <= sliceBytes) {
     response.end(body)
     return done
   }

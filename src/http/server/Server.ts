@@ -32,10 +32,10 @@ export class CannotListen extends Schema.TaggedError<CannotListen>()("CannotList
 }) {}
 
 /** How long a connection may be idle between two requests: longer than clients and proxies in front commonly keep it. */
-const keepAlive = Duration.toMillis("75 seconds")
+const keepAliveMillis = Duration.toMillis("75 seconds")
 
 /** A whole request may take this long to arrive: the silence in it is bounded elsewhere. */
-const wholeRequest = Duration.toMillis("10 minutes")
+const maxRequestMillis = Duration.toMillis("10 minutes")
 
 /**
  * How many streams a connection of HTTP/2 may have at once; without this, any number. And how long a decoded head may be
@@ -177,8 +177,8 @@ const makeServer = (
 
 const settingsOf = ({ connectTimeout, maxConnections }: Listener, maxHeaderSize: number) => ({
   headersTimeout: Duration.toMillis(connectTimeout),
-  requestTimeout: wholeRequest,
-  keepAliveTimeout: keepAlive,
+  requestTimeout: maxRequestMillis,
+  keepAliveTimeout: keepAliveMillis,
   connectionsCheckingInterval: 1000,
   maxConnections,
   maxHeaderSize,
@@ -204,7 +204,7 @@ const follow = (server: NodeServer | Http2SecureServer, connections: Connections
     connections.opened(session, socket)
     // As HTTP/1 has it by itself: so long for the first request, and so long between two.
     session.setTimeout(headTime())
-    session.once("stream", () => session.setTimeout(keepAlive))
+    session.once("stream", () => session.setTimeout(keepAliveMillis))
     session.on("timeout", () => connections.rested(session))
   })
   server.on("secureConnection", (socket) => {
@@ -213,10 +213,10 @@ const follow = (server: NodeServer | Http2SecureServer, connections: Connections
 }
 
 /** Milliseconds; in a turn of the event loop that is shorter hardly anything can have come in. */
-const shortTurn = 0.1
+const shortTurnMillis = 0.1
 
 /** Milliseconds after which a turn of twice that length will do, and so on. */
-const turnPatience = 100
+const turnGrowthMillis = 100
 
 /**
  * Connections that the system has made for us and that we have not taken yet are reset with the socket, and with them
@@ -234,7 +234,7 @@ const stopListening = (server: NodeServer | Http2SecureServer): Effect.Effect<vo
     server.on("connection", onConnection)
     const turn = () => {
       const now = performance.now()
-      if (took || now - last > shortTurn * (1 + (now - began) / turnPatience)) {
+      if (took || now - last > shortTurnMillis * (1 + (now - began) / turnGrowthMillis)) {
         last = now
         took = false
         setImmediate(turn)

@@ -66,14 +66,14 @@ const switched = HttpServerResponse.empty()
 const done = Effect.succeed(switched)
 
 /** Milliseconds that a client is given to close its side after ours. */
-const closePatience = 2000
+const closeMillis = 2000
 
 /** The request is over, and the connection with it: nothing else closes it. */
 export const hangUp = (socket: Duplex, timers: Timers["Service"]): void => {
   if (socket.destroyed) return
   const timed: Timed = { dueAt: Number.POSITIVE_INFINITY, expire: () => socket.destroy() }
   const startClock = () => {
-    timed.dueAt = timers.now() + closePatience
+    timed.dueAt = timers.now() + closeMillis
   }
   timers.add(timed)
   if (socket.writableFinished) startClock()

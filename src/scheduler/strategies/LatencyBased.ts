@@ -4,10 +4,10 @@ import type { Strategy } from "../Strategy.ts"
 import { SmoothWeightedRoundRobin } from "./SmoothWeightedRoundRobin.ts"
 
 /** Milliseconds after which a sample has lost half of its say. */
-const memory = 30_000
+const halfLifeMillis = 30_000
 
 /** Below a millisecond, differences mean nothing. */
-const leastLatency = 1
+const minLatencyMillis = 1
 
 /**
  * In proportion to weight / latency: who is twice as slow gets half as much. To give each request to whoever was fastest
@@ -41,11 +41,11 @@ const meanLatency = (members: ReadonlyArray<Member>): number => {
     sum += backend.state.latency.average
     count++
   }
-  return count === 0 ? leastLatency : Math.max(leastLatency, sum / count)
+  return count === 0 ? minLatencyMillis : Math.max(minLatencyMillis, sum / count)
 }
 
 const expectedLatency = ({ latency }: BackendState, mean: number, now: number): number => {
   if (latency.count === 0) return mean
-  const say = memory / (memory + now - latency.lastAt)
-  return Math.max(leastLatency, mean + (latency.average - mean) * say)
+  const say = halfLifeMillis / (halfLifeMillis + now - latency.lastAt)
+  return Math.max(minLatencyMillis, mean + (latency.average - mean) * say)
 }

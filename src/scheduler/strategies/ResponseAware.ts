@@ -4,7 +4,7 @@ import type { Strategy } from "../Strategy.ts"
 import { RoundRobinCursor } from "./RoundRobinCursor.ts"
 
 /** Milliseconds: what is expected of a backend while nobody has a sample. */
-const unknownLatency = 2000
+const assumedLatencyMillis = 2000
 
 /** Response time x (in-flight + 1) / success rate, per weight: the lowest wins. Who has no sample is taken for average. */
 export const responseAware = (): Strategy => {
@@ -30,5 +30,5 @@ const typicalLatency = (members: ReadonlyArray<Member>): number => {
     sum += backend.state.latency.steady
     count++
   }
-  return count === 0 ? unknownLatency : sum / count
+  return count === 0 ? assumedLatencyMillis : sum / count
 }

@@ -4,7 +4,7 @@ import type { Member } from "../../registry/Registry.ts"
  * Looking at everybody costs more than choosing. Up to so many candidates that is done for each choice, in larger pools
  * for every second, third, … of them: who is chosen is looked at in any case.
  */
-const lookedAtEachTime = 64
+const maxRenewedEachTime = 64
 
 /** Numbers for some candidates, in their order. */
 interface Credits {
@@ -65,7 +65,7 @@ const renew = (
 ): void => {
   let position = 0
   for (const member of members) numbers.shares[position++] = usable(member) ? share(member) : 0
-  numbers.left = Math.ceil(members.length / lookedAtEachTime)
+  numbers.left = Math.ceil(members.length / maxRenewedEachTime)
 }
 
 /** One that turns out not to be usable any more is left out until everybody is looked at again. */

@@ -1,6 +1,6 @@
 import { Writable } from "node:stream"
 import { assert, describe, it } from "@effect/vitest"
-import { Outlet, sliceSize } from "../../../src/http/server/Outlet.ts"
+import { Outlet, sliceBytes } from "../../../src/http/server/Outlet.ts"
 import { fc } from "../../registry/Properties.ts"
 
 /** A response whose client takes a write at a time, when the test says so. */
@@ -35,7 +35,7 @@ const piecesOf = (lengths: ReadonlyArray<number>): ReadonlyArray<Buffer> => {
 }
 
 const lengths = fc.array(
-  fc.oneof(fc.integer({ min: 1, max: 1000 }), fc.constantFrom(sliceSize, sliceSize + 1, 3 * sliceSize, 200_000)),
+  fc.oneof(fc.integer({ min: 1, max: 1000 }), fc.constantFrom(sliceBytes, sliceBytes + 1, 3 * sliceBytes, 200_000)),
   { maxLength: 12 }
 )
 
@@ -66,9 +66,9 @@ describe("a body on its way to its client", () => {
   it("waits outside of the socket: of a large piece no more than a slice is with it", async () => {
     const client = new Client()
     const outlet = new Outlet(client)
-    assert.isFalse(outlet.write(Buffer.alloc(10 * sliceSize)))
+    assert.isFalse(outlet.write(Buffer.alloc(10 * sliceBytes)))
     for (let n = 0; n < 10; n++) {
-      assert.strictEqual(client.writableLength, sliceSize)
+      assert.strictEqual(client.writableLength, sliceBytes)
       assert.strictEqual(outlet.isEmpty, n === 9)
       await client.takeOne()
     }
