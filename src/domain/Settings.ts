@@ -1,7 +1,7 @@
 /** Groups of settings that appear in more than one place of a configuration, with their defaults. */
 import { Duration, Effect, Schema, SchemaGetter, SchemaIssue } from "effect"
 import { anyInput, doc, orElse } from "./Fields.ts"
-import { formatDuration, Span } from "./Units.ts"
+import { formatDuration, Span, spanFrom } from "./Units.ts"
 
 /**
  * A value read from a scalar. `${PORT}` in a file is always text, so text that spells a number or a truth value counts
@@ -122,10 +122,16 @@ export const BreakerSettings = Schema.Struct({
 })
 export type BreakerSettings = typeof BreakerSettings.Type
 
+/** Probes without a pause between them, or without time to be answered, would cost a core and find nothing. */
+const ProbeSpan = spanFrom(10)
+
 /** How backends are probed; the defaults for every backend. */
 export const HealthDefaults = Schema.Struct({
-  interval: Span.pipe(orElse("5s"), doc("From one probe to the next.", { examples: ["10s"] })),
-  timeout: Span.pipe(orElse("2s"), doc("How long a probe waits for its answer.", { examples: ["5s"] })),
+  interval: ProbeSpan.pipe(orElse("5s"), doc("From one probe to the next; at least 10ms.", { examples: ["10s"] })),
+  timeout: ProbeSpan.pipe(
+    orElse("2s"),
+    doc("How long a probe waits for its answer; at least 10ms.", { examples: ["5s"] })
+  ),
   unhealthyAfter: between(1, 100).pipe(
     orElse(3),
     doc("Failed probes in a row that make a backend unhealthy.", { examples: [5], unit: "probes" })
@@ -152,11 +158,14 @@ export const HealthOverrides = Schema.Struct({
       absent: "the one at which it answers requests"
     })
   ),
-  interval: Schema.optionalKey(Span).pipe(
-    doc("From one probe to the next.", { examples: ["10s"], absent: "the top level's health.interval" })
+  interval: Schema.optionalKey(ProbeSpan).pipe(
+    doc("From one probe to the next; at least 10ms.", { examples: ["10s"], absent: "the top level's health.interval" })
   ),
-  timeout: Schema.optionalKey(Span).pipe(
-    doc("How long a probe waits for its answer.", { examples: ["5s"], absent: "the top level's health.timeout" })
+  timeout: Schema.optionalKey(ProbeSpan).pipe(
+    doc("How long a probe waits for its answer; at least 10ms.", {
+      examples: ["5s"],
+      absent: "the top level's health.timeout"
+    })
   ),
   unhealthyAfter: Schema.optionalKey(between(1, 100)).pipe(
     doc("Failed probes in a row that make the backend unhealthy.", {

@@ -42,6 +42,16 @@ export const Span = Schema.Union([Schema.String, Schema.Finite]).pipe(
   })
 )
 
+/** The same where less than so many milliseconds, 0 among them, means nothing that could be done. */
+export const spanFrom = (minMillis: number) =>
+  Span.pipe(
+    Schema.check(
+      Schema.makeFilter((duration) =>
+        Duration.toMillis(duration) >= minMillis ? undefined : `expected a duration of at least ${minMillis}ms`
+      )
+    )
+  )
+
 /** A duration in the form that {@link Span} reads: whole units, the largest that fits (`90s`, `5m`, `250ms`). */
 export const formatDuration = (duration: Duration.Duration): string => {
   const millis = Duration.toMillis(duration)

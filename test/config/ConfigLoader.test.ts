@@ -181,6 +181,17 @@ pools:
   )
 
   const invalid: ReadonlyArray<readonly [string, string, RegExp]> = [
+    ["probes without a pause", "health: {interval: 0}", /^health\.interval: expected a duration of at least 10ms/],
+    [
+      "a backend's probes without a pause",
+      "backends: [{name: a, url: 'http://127.0.0.1:1', health: {interval: 5ms}}]",
+      /^backends\[0\]\.health\.interval: expected a duration of at least 10ms/
+    ],
+    [
+      "probes without time for an answer",
+      "health: {timeout: 0s}",
+      /^health\.timeout: expected a duration of at least 10ms/
+    ],
     ["a duplicate backend", `backends: [${backend}, ${backend}]`, /^backends\[1\]\.name: duplicate backend/],
     [
       "a duplicate pool",
