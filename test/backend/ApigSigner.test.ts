@@ -5,16 +5,16 @@ import vectors from "./apig-vectors.json" with { type: "json" }
 
 const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-describe("a request is signed as in", () => {
+describe("the signature of a request", () => {
   for (const vector of vectors) {
     const url = new URL(vector.url)
     const headers = [["Host", url.host] as const, ...Object.entries(vector.headers)]
     const { ak, body, date, method, sk } = vector
     const request = { method, path: url.pathname + url.search, headers, body: Buffer.from(body), date }
-    it(`vector ${vector.name}: the canonical request`, () => {
+    it(`vector ${vector.name} gives its canonical request`, () => {
       assert.strictEqual(canonicalRequest(request), vector.canonicalRequest)
     })
-    it(`vector ${vector.name}: the header`, () => {
+    it(`vector ${vector.name} gives its header`, () => {
       assert.strictEqual(sign(request, ak, sk), vector.authorization)
     })
   }
@@ -30,7 +30,7 @@ describe("a request is signed as in", () => {
     date: "20191115T033655Z"
   }
 
-  it("the second example of Huawei's guide: the canonical request", () => {
+  it("the second example of Huawei's guide gives its canonical request", () => {
     assert.strictEqual(
       canonicalRequest(second),
       [
@@ -47,7 +47,7 @@ describe("a request is signed as in", () => {
     )
   })
 
-  it("the second example of Huawei's guide: the header", () => {
+  it("the second example of Huawei's guide gives its header", () => {
     assert.strictEqual(
       sign(second, published.accessKey, published.secretKey),
       `SDK-HMAC-SHA256 Access=${published.accessKey}, SignedHeaders=content-type;host;x-sdk-date, ` +
@@ -80,7 +80,7 @@ describe("the canonical form", () => {
     ["/%zz", "/%25zz/"],
     ["/a%F0%9F%98%80", "/a%F0%9F%98%80/"]
   ] as const) {
-    it(`of the path ${path} is ${canonical}`, () => assert.strictEqual(parts(path)[1], canonical))
+    it(`the canonical path ${path} is ${canonical}`, () => assert.strictEqual(parts(path)[1], canonical))
   }
 
   for (const [query, canonical] of [
@@ -101,7 +101,7 @@ describe("the canonical form", () => {
     // Sorted as they are and not as they are written: "a" comes before "a b".
     ["?a%20b=1&a=2", "a=2&a%20b=1"]
   ] as const) {
-    it(`of the query ${query} is ${canonical}`, () => assert.strictEqual(parts(`/${query}`)[2], canonical))
+    it(`the canonical query ${query} is ${canonical}`, () => assert.strictEqual(parts(`/${query}`)[2], canonical))
   }
 
   it("has the headers by name in lower case, trimmed and sorted, with the date among them", () => {

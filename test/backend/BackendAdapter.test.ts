@@ -199,7 +199,7 @@ describe("a signed request", () => {
     }).pipe(Effect.provide(BackendAdapter.layer))
   )
 
-  it.effect("with a body that comes while it is sent says that its payload is not signed", () =>
+  it.effect("a signed request with a body that comes while it is sent says that its payload is not signed", () =>
     Effect.gen(function* () {
       const request = yield* prepareFor(signed, outgoing({ body: Stream.make(new Uint8Array(3)) }))
       assert.strictEqual(valueOf(request, "x-sdk-content-sha256"), "UNSIGNED-PAYLOAD")
@@ -250,7 +250,7 @@ describe("a request for a cloud", () => {
       "/openai/deployments/d/embeddings?api-version=x"
     ]
   ] as const) {
-    it.effect(`at Azure goes ${what}, with the key where Azure wants it`, () =>
+    it.effect(`a request at Azure goes ${what}, with the key where Azure wants it`, () =>
       Effect.gen(function* () {
         const request = yield* sent({ adapter: "azure-openai", url, auth: key }, more)
         assert.strictEqual(request.path, path)
@@ -260,7 +260,7 @@ describe("a request for a cloud", () => {
     )
   }
 
-  it.effect("at Azure may have a token of Entra ID instead of a key", () =>
+  it.effect("a request at Azure may have a token of Entra ID instead of a key", () =>
     Effect.gen(function* () {
       const auth = { type: "header", name: "Authorization", value: "Bearer ey" }
       const request = yield* sent({ adapter: "azure-openai", url: "https://r.openai.azure.com", auth })
@@ -269,7 +269,7 @@ describe("a request for a cloud", () => {
     })
   )
 
-  it.effect("at Azure's single deployment is preceded by a probe of the resource, which finds one model", () =>
+  it.effect("a single deployment at Azure is preceded by a probe of the resource, which finds one model", () =>
     Effect.gen(function* () {
       const adapters = yield* BackendAdapter
       const { entry, member, pool } = yield* lone({
@@ -288,7 +288,7 @@ describe("a request for a cloud", () => {
     }).pipe(Effect.provide(BackendAdapter.layer))
   )
 
-  it.effect("at Anthropic has its key and a version; a version that the client has named stays", () =>
+  it.effect("a request at Anthropic has its key and a version; a version that the client has named stays", () =>
     Effect.gen(function* () {
       const backend = { adapter: "anthropic", url: "https://api.anthropic.com", auth: key }
       const request = yield* sent(backend, { path: "/v1/messages" })
@@ -325,7 +325,7 @@ describe("a probe", () => {
     ["anthropic", ["/v1/models?limit=1000", "/v1/models?limit=1000", undefined]],
     ["azure-openai", ["/v1/models", undefined, undefined]]
   ] as const) {
-    it.effect(`of ${adapter} asks where that engine answers`, () =>
+    it.effect(`a probe of ${adapter} asks where that engine answers`, () =>
       Effect.gen(function* () {
         assert.deepStrictEqual(yield* paths({ adapter }), [...expected])
       }).pipe(Effect.provide(BackendAdapter.layer))
@@ -363,7 +363,7 @@ describe("a probe", () => {
     }).pipe(Effect.provide(BackendAdapter.layer))
   )
 
-  it.effect("of a gateway that wants signatures is signed", () =>
+  it.effect("a probe of a gateway that wants signatures is signed", () =>
     Effect.gen(function* () {
       const adapters = yield* BackendAdapter
       const { entry } = yield* lone(signed)
@@ -376,7 +376,7 @@ describe("a probe", () => {
 
 describe("what a status says of the backend and of the request", () => {
   for (const adapter of AdapterKind.literals) {
-    it.effect(`of ${adapter} blames nobody for the fault of another`, () =>
+    it.effect(`a status of ${adapter} blames no backend for the fault of another`, () =>
       Effect.gen(function* () {
         const adapters = yield* BackendAdapter
         const { entry } = yield* lone(adapter === "huawei-apig" ? signed : { adapter })

@@ -47,7 +47,7 @@ describe("a page of metrics", () => {
     })
   }
 
-  it("that is empty says nothing", () => assert.deepStrictEqual(readPrometheus("", "bare"), []))
+  it("an empty page says nothing", () => assert.deepStrictEqual(readPrometheus("", "bare"), []))
 
   it("is read without the series that are a part of another", () => {
     assert.deepStrictEqual(readPrometheus(page, "vllm:num_requests_running", /engine="1"/), [3])

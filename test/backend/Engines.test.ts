@@ -40,7 +40,7 @@ describe("llama.cpp", () => {
 })
 
 describe("SGLang", () => {
-  it("that loads its model is warming", () => {
+  it("an SGLang that loads its model is warming", () => {
     assert.deepStrictEqual(
       [200, 503, 500, 401].map((status) => healthOf(sglang, status)),
       ["healthy", "warming", "unhealthy", "misconfigured"]
@@ -94,12 +94,12 @@ describe("a balancer behind us", () => {
     [{ status: 5 }, "busy"],
     [null, "busy"]
   ] as const) {
-    it(`that says ${JSON.stringify(said)} is ${health}`, () => {
+    it(`a balancer that says ${JSON.stringify(said)} is ${health}`, () => {
       assert.strictEqual(healthOf(llamaBalancer, 200, said), health)
     })
   }
 
-  it("that fails is not busy but unhealthy, and one that refuses our key is misconfigured", () => {
+  it("a balancer that fails is not busy but unhealthy, and one that refuses our key is misconfigured", () => {
     assert.deepStrictEqual(
       [500, 502, 401, 404].map((status) => healthOf(llamaBalancer, status, "busy")),
       ["unhealthy", "unhealthy", "misconfigured", "healthy"]
@@ -123,7 +123,7 @@ describe("a balancer behind us", () => {
 })
 
 describe("Anthropic", () => {
-  it("that is overloaded is alive: it is asked last, and nobody's circuit moves", () => {
+  it("an Anthropic that is overloaded is alive: it is asked last, and no circuit moves", () => {
     assert.strictEqual(healthOf(anthropic, 529), "busy")
     assert.deepStrictEqual([529, 429, 503, 500, 400].map(anthropic.classify), [
       "back_pressure",

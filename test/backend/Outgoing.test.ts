@@ -51,7 +51,7 @@ describe("the backend's path", () => {
   ]
   for (const [url, pathPrefix, path, target] of cases) {
     it.effect(
-      `at ${url}${pathPrefix === undefined ? "" : ` with prefix "${pathPrefix}"`} for ${path} is ${target}`,
+      `the path at ${url}${pathPrefix === undefined ? "" : ` with prefix "${pathPrefix}"`} for ${path} is ${target}`,
       () =>
         Effect.gen(function* () {
           const { entry } = yield* lone({ url, ...(pathPrefix !== undefined && { pathPrefix }) })
@@ -157,7 +157,7 @@ describe("header operations", () => {
   )
 })
 
-describe("behind Huawei's gateway", () => {
+describe("what goes to Huawei's gateway", () => {
   const keys = { type: "apig", accessKey: "ak", secretKey: "sk" }
   const backends: ReadonlyArray<readonly [string, object]> = [
     ["signed", { adapter: "huawei-apig", auth: keys }],
@@ -202,7 +202,7 @@ describe("behind Huawei's gateway", () => {
     )
   }
 
-  it.effect("and nowhere else: other engines get such headers as they were sent", () =>
+  it.effect("other engines get such headers as they were sent", () =>
     Effect.gen(function* () {
       const client = decisive.flatMap((name) => [name, "of the client"])
       assert.deepStrictEqual(yield* headersOf({ adapter: "vllm" }, client), client)

@@ -158,7 +158,7 @@ describe("a reference that is not to the backend", () => {
     )
   }
 
-  it.effect("and that nobody can read is kept only where it does not name the backend", () =>
+  it.effect("a reference that cannot be read is kept only where it does not name the backend", () =>
     Effect.gen(function* () {
       const url = "http://10.0.0.5:8001"
       assert.strictEqual(yield* locationFor({ url }, "http://[oops"), "http://[oops")
@@ -198,7 +198,7 @@ describe("every header that holds references", () => {
     )
   }
 
-  it("and no other: an answer without them is not looked at", () => {
+  it("no other header is looked at: an answer without them stays as it is", () => {
     assert.isFalse(mayTellAddress({ "content-type": "application/json", etag: url }))
   })
 })

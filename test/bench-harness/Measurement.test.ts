@@ -68,7 +68,7 @@ describe("a run", () => {
     ])
   })
 
-  it("in which nothing was answered has no percentiles, and rates of zero", () => {
+  it("a run in which nothing was answered has no percentiles, and rates of zero", () => {
     const empty = summarize([failed("connection refused")], 0)
     assert.isUndefined(empty.latency)
     assert.deepStrictEqual([requestsPerSecond(empty), tokensPerSecond(empty), successRate(empty)], [0, 0, 0])

@@ -26,10 +26,10 @@ afterAll(async () => {
   process.stdout.write(`${card.print(rows)}\n`)
 })
 
-describe("an upstream that", () => {
+describe("the fault table", () => {
   for (const row of [...rows.filter((each) => each !== flaps), flaps]) {
     it.live(
-      `${row.upstream} (${row.id}): ${row.expected}`,
+      `an upstream that ${row.upstream} (${row.id}): ${row.expected}`,
       () => (row === flaps && minute !== undefined ? Fiber.join(minute) : card.judge(row)),
       90_000
     )

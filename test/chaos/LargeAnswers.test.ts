@@ -42,10 +42,10 @@ const stories: ReadonlyArray<Story> = [
   { what: "stops for a while in the middle", fault: { kind: "stall", fraction: 0.7, for: "1s" }, fromFaulty: "whole" }
 ]
 
-describe("large answers by an engine that", () => {
+describe("large answers", () => {
   for (const { fault, fromFaulty, what } of stories) {
     it.live(
-      `${what}: none is shown as whole that is not, and those by the other one are whole`,
+      `large answers of an engine that ${what}: none is shown as whole that is not, and the others are whole`,
       () =>
         Effect.scoped(
           Effect.gen(function* () {

@@ -141,10 +141,10 @@ const mistaken = Effect.fnUntraced(function* (url: string, streamed: boolean, is
 
 const rounds = 12
 
-describe("requests that two engines", () => {
+describe("poisonous requests", () => {
   for (const { fail, senders, streamed, what } of kinds) {
     it.live(
-      `${what}, tried again as SDKs do, cost other clients no answer and open no circuit`,
+      `requests that two engines ${what}, tried again as SDKs do, cost other clients no answer and open no circuit`,
       () =>
         Effect.gen(function* () {
           const engines = [yield* engine("a", fail), yield* engine("b", fail)]

@@ -23,11 +23,11 @@ const clients = 64
  * the moment of the close itself: two tenths of a millisecond, or more where the machine takes its core away.
  */
 const kinds = [
-  { kind: "that keep their connections lose nothing", perConnection: Number.POSITIVE_INFINITY, lost: 0 },
-  { kind: "that connect for each request lose one or two connections in the making at most", perConnection: 1, lost: 2 }
+  { kind: "clients that keep their connections lose nothing", perConnection: Number.POSITIVE_INFINITY, lost: 0 },
+  { kind: "clients that connect anew lose one or two connections in the making at most", perConnection: 1, lost: 2 }
 ]
 
-describe("a second process with reusePort takes over from the first, and clients", () => {
+describe("a second process with reusePort that takes over from the first", () => {
   for (const { kind, lost, perConnection } of kinds) {
     it.live(
       kind,

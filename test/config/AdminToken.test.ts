@@ -35,7 +35,7 @@ describe("an admin token", () => {
     { what: "one that begins with a blank", token: " zzS3CRET", reason: edge },
     { what: "two lines", token: "zzS3CRET\nmore", reason: inner },
     { what: "one with a null", token: "zzS3CRET\u0000more", reason: inner }
-  ])("that guards nothing is refused: $what", ({ reason, token }) =>
+  ])("an admin token that guards nothing is refused: $what", ({ reason, token }) =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* problems({ admin: { token } }), [`admin.token: ${reason}`])
       assert.deepStrictEqual(yield* problems({}, { WEIR_ADMIN_TOKEN: token }), [`WEIR_ADMIN_TOKEN: ${reason}`])
@@ -49,7 +49,7 @@ describe("an admin token", () => {
     { what: "a key that is known by its digest", keys: [{ name: "b", sha256: sha256(key.key) }], name: "b" },
     { what: "a digest in capitals", keys: [{ name: "c", sha256: sha256(key.key).toUpperCase() }], name: "c" },
     { what: "the last of several keys", keys: [{ name: "a", key: "other" }, key], name: "team" }
-  ])("that is a client's key too is refused: $what", ({ keys, name }) =>
+  ])("an admin token that is a client's key too is refused: $what", ({ keys, name }) =>
     Effect.gen(function* () {
       const found = [
         yield* problems({ keys, admin: { token: key.key } }),
@@ -101,7 +101,7 @@ describe("WEIR_API_KEY", () => {
     })
   )
 
-  it.effect("of blanks alone opens nothing", () =>
+  it.effect("a WEIR_API_KEY of blanks alone opens nothing", () =>
     Effect.map(problems({}, { WEIR_API_KEY: " " }), (found) => {
       assert.include(found, `WEIR_API_KEY: ${blank}`)
     })

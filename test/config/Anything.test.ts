@@ -118,7 +118,7 @@ describe("a configuration of any shape", () => {
     )
   })
 
-  it("that is no YAML at all is a problem too", () => {
+  it("a configuration that is no YAML at all is a problem too", () => {
     const text = fc.string({
       unit: fc.constantFrom(
         "a",

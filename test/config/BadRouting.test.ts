@@ -45,14 +45,14 @@ describe("a path route", () => {
     [["/a/{x:(?=b)}"], [`listeners[0].routes[0].path: ${linear}: lookahead and lookbehind are not supported`]],
     [["/a/{x:(b)\\1}"], [`listeners[0].routes[0].path: ${linear}: backreferences are not supported`]]
   ]
-  it.effect.each(cases)("among %j is refused", ([paths, expected]) =>
+  it.effect.each(cases)("a path route among %j is refused", ([paths, expected]) =>
     Effect.gen(function* () {
       const routes = Array.isArray(paths) ? paths.map((path) => ({ path, pool: "p" })) : []
       assert.deepStrictEqual(yield* problems({ listeners: [{ routes }] }), expected)
     })
   )
 
-  it.effect("to a pool that does not exist is refused", () =>
+  it.effect("a path route to a pool that does not exist is refused", () =>
     Effect.gen(function* () {
       const routes = [{ path: "/a", pool: "pp" }, { path: "/b" }]
       assert.deepStrictEqual(yield* problems({ listeners: [{ routes }] }), [
@@ -62,7 +62,7 @@ describe("a path route", () => {
     })
   )
 
-  it.effect("whose braces make no YAML is one problem, with what to do about it", () =>
+  it.effect("a path route whose braces make no YAML is one problem, with what to do about it", () =>
     Effect.gen(function* () {
       const text = "listeners:\n  - port: 1\n    routes:\n      - { path: /a/{id:[0-9]+}, pool: p }\npools: []\n"
       const all = yield* problemsOf(text)
@@ -137,13 +137,13 @@ describe("a model rule", () => {
       ]
     ]
   ]
-  it.effect.each(cases)("such as %j is refused", ([models, expected]) =>
+  it.effect.each(cases)("a model rule such as %j is refused", ([models, expected]) =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* problems({ models }), expected)
     })
   )
 
-  it.effect("whose expression others would run on for ever is none of these: here it runs in linear time", () =>
+  it.effect("an expression that would run on for ever elsewhere is not refused: here it runs in linear time", () =>
     Effect.gen(function* () {
       const source = yield* parseSource(
         "weir.yaml",
@@ -198,7 +198,7 @@ describe("a pool", () => {
       ]
     ]
   ]
-  it.effect.each(cases)("such as %j is refused", ([pool, expected]) =>
+  it.effect.each(cases)("a pool such as %j is refused", ([pool, expected]) =>
     Effect.gen(function* () {
       const more = typeof pool === "object" ? pool : {}
       assert.deepStrictEqual(yield* problems({ pools: [{ name: "p", ...more }] }), expected)

@@ -47,7 +47,7 @@ describe("an empty configuration", () => {
 })
 
 describe("a file", () => {
-  it.effect("that is the contract's example, with its secrets in the environment, is valid as a whole", () =>
+  it.effect("the contract's example, with its secrets in the environment, is valid as a whole", () =>
     Effect.gen(function* () {
       const config = yield* load(
         `
@@ -160,20 +160,20 @@ pools:
     })
   )
 
-  it.effect("that is not YAML says so with the line", () =>
+  it.effect("a file that is not YAML says so with the line", () =>
     Effect.gen(function* () {
       const problems = yield* problemsOf("backends:\n  - name: [a\n")
       assert.match(problems[0] ?? "", /\(line \d+\)$/)
     })
   )
 
-  it.effect("whose root is a list is refused, not crashed on", () =>
+  it.effect("a file whose root is a list is refused, not crashed on", () =>
     Effect.gen(function* () {
       assert.match((yield* problemsOf("- a\n- b\n")).join("\n"), /expected object/)
     })
   )
 
-  it.effect("with a prototype key has an unknown key, nothing more", () =>
+  it.effect("a file with a prototype key has an unknown key, nothing more", () =>
     Effect.gen(function* () {
       const problems = yield* problemsOf('{"__proto__": {"backends": []}, "constructor": 1}')
       assert.strictEqual(problems.filter((p) => p.includes("unknown key")).length, 2, problems.join("\n"))
@@ -309,7 +309,7 @@ pools:
     ["a feature that is not there yet", "server: {workers: 4}", /^server\.workers: this version of Weir has no/]
   ]
   for (const [what, text, expected] of invalid) {
-    it.effect(`with ${what} is refused`, () =>
+    it.effect(`a file with ${what} is refused`, () =>
       Effect.gen(function* () {
         const problems = yield* problemsOf(text)
         assert.match(problems[0] ?? "", expected)
@@ -333,7 +333,7 @@ describe("${VAR} in a string", () => {
     })
   )
 
-  it.effect("that is missing is one error that names the variable and the path", () =>
+  it.effect("a missing variable is one error that names the variable and the path", () =>
     Effect.gen(function* () {
       const problems = yield* problemsOf("backends:\n  - name: a\n    url: ${NOWHERE}\n")
       assert.deepStrictEqual(problems, ["backends[0].url: the environment variable NOWHERE is not set (line 3)"])
@@ -451,7 +451,7 @@ describe("a start is refused", () => {
     ]
   ]
   for (const [what, text, expected] of refused) {
-    it.effect(`for ${what}`, () =>
+    it.effect(`a start is refused for ${what}`, () =>
       Effect.gen(function* () {
         const problems = yield* problemsOf(text)
         assert.match(problems[0] ?? "", expected)
@@ -460,7 +460,7 @@ describe("a start is refused", () => {
     )
   }
 
-  it.effect("but an open listener that says so on purpose is not", () =>
+  it.effect("an open listener that says so on purpose is not refused", () =>
     Effect.gen(function* () {
       assert.isTrue(
         Exit.isSuccess(yield* Effect.exit(load("listeners: [{host: 0.0.0.0, auth: false}]\nadmin: {token: t}")))
@@ -511,7 +511,7 @@ describe("a name in an address", () => {
       )
     )
 
-  it.effect("that means a refused address is refused where it stands", () =>
+  it.effect("a name that means a refused address is refused where it stands", () =>
     Effect.gen(function* () {
       const denied = `backends:
   - { name: a, url: "http://no-such-host.invalid" }
@@ -529,7 +529,7 @@ security: { denyNetworks: [127.0.0.0/8, "::1"] }
     })
   )
 
-  it.effect("that means nothing, or an address like all others, is none of our business yet", () =>
+  it.effect("a name that means nothing, or an address like all others, is not refused yet", () =>
     Effect.gen(function* () {
       const text = "backends: [{name: a, url: 'http://localhost:1'}, {name: b, url: 'http://no-such-host.invalid'}]"
       assert.deepStrictEqual(yield* problemsWith(text), [])
@@ -635,7 +635,7 @@ describe("a file that TLS needs", () => {
     ],
     ["is a folder", backendWith("{ca: .}"), "backends[0].tls.ca: . is a directory (line 1)"]
   ] as const) {
-    it.effect(`and ${what} is a problem with its place`, () =>
+    it.effect(`a TLS file that ${what} is a problem with its place`, () =>
       Effect.map(problemsWith(text), (problems) => assert.deepStrictEqual(problems, [expected]))
     )
   }

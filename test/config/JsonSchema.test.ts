@@ -136,7 +136,7 @@ describe("what the schema says", () => {
     )
   })
 
-  it("as an example can be read", () => {
+  it("every example can be read", () => {
     let count = 0
     for (const field of fields) {
       for (const example of Array.isArray(field.docs["examples"]) ? field.docs["examples"] : []) {
@@ -149,7 +149,7 @@ describe("what the schema says", () => {
     assert.isAbove(count, 130)
   })
 
-  it("as a default is what leaving the field out means", () => {
+  it("every default is what leaving the field out means", () => {
     const withDefault = fields.filter(({ docs }) => docs["default"] !== undefined)
     assert.isAbove(withDefault.length, 70)
     for (const field of withDefault) {

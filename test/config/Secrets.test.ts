@@ -14,7 +14,7 @@ const load = (config: unknown, environment: Record<string, string> = {}) =>
 
 const backend = { name: "a", url: "http://127.0.0.1:9001" }
 
-describe("a valid configuration is printed without the credential in", () => {
+describe("a valid configuration", () => {
   const places: Record<string, { readonly config: object; readonly env?: Record<string, string> }> = {
     "user and password of the traces' endpoint": {
       config: { telemetry: { traces: { endpoint: `http://u:${secret}@10.0.0.1:4318/x` } } }
@@ -52,7 +52,7 @@ describe("a valid configuration is printed without the credential in", () => {
     "an origin of browsers": { config: { listeners: [{ cors: { origins: [`https://u:${secret}@h`] } }] } }
   }
   for (const [place, { config, env }] of Object.entries(places)) {
-    it.effect(`${place}, as YAML and as JSON`, () =>
+    it.effect(`a valid configuration is printed without the credential in ${place}, as YAML and as JSON`, () =>
       Effect.gen(function* () {
         const result = yield* Effect.result(load(config, env))
         // Where it is refused, the refusal is what must not tell it.
@@ -73,7 +73,7 @@ it.effect("what is no credential of an address is printed as it is", () =>
   })
 )
 
-describe("a refusal does not tell the credential in", () => {
+describe("a refusal of a configuration", () => {
   const wrong: Record<string, string> = {
     "the address of a backend": `backends: [{ name: a, url: "http://u:${secret}@h" }]`,
     "an address where a name belongs": `pools: [{ name: p, backends: ["http://u:${secret}@h"] }]`,
@@ -85,7 +85,7 @@ describe("a refusal does not tell the credential in", () => {
     "a tag that nothing knows": `admin: { token: !${secret} [x }`
   }
   for (const [place, text] of Object.entries(wrong)) {
-    it.effect(place, () =>
+    it.effect(`a refusal does not tell the credential in ${place}`, () =>
       Effect.gen(function* () {
         const refused = yield* Effect.flip(load(text))
         assert.isNotEmpty(refused.problems)

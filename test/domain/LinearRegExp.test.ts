@@ -94,7 +94,7 @@ describe("what a text must hold", () => {
     [".*", "", undefined],
     ["😀?b", "b", "😀"],
     ["(?i)k", "\u212a", "x"]
-  ])("for %s is in %j and not in %j", (source, possible, impossible) => {
+  ])("what a text must hold for %s is in %j and not in %j", (source, possible, impossible) => {
     compiled(source)
     const mayMatch = makePreview(source)
     assert.isTrue(mayMatch(possible))

@@ -47,7 +47,7 @@ describe("an entry of cors.origins", () => {
     assert.include(originProblem(entry), expected)
   })
 
-  it("that is accepted matches what it spells: none is accepted in silence and never matches", () => {
+  it("an accepted entry matches what it spells: none is accepted in silence and never matches", () => {
     const entries = fc.oneof(
       fc.webUrl(),
       fc.webUrl().map((url) => new URL(url).origin),
@@ -61,7 +61,7 @@ describe("an entry of cors.origins", () => {
     })
   })
 
-  it("with * for its hosts is about that scheme alone", () => {
+  it("an entry with * for its hosts is about that scheme alone", () => {
     assert.isTrue(listsOrigin(["app://*"], "app://anything"))
     assert.isTrue(listsOrigin(["APP://*"], "app://anything"))
     assert.isFalse(listsOrigin(["app://*"], "apps://anything"))

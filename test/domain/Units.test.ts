@@ -62,7 +62,7 @@ describe("a duration", () => {
     assert.strictEqual(millis(input), "refused")
   })
 
-  it("that is printed and read again is the same", () => {
+  it("a duration that is printed and read again is the same", () => {
     holdsFor(fc.integer({ min: 0, max: 10_000_000_000 }), (amount) => {
       assert.strictEqual(millis(formatDuration(Duration.millis(amount))), amount)
     })

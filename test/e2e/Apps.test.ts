@@ -36,7 +36,7 @@ const apps = [
 
 const pages = ["https://evil.example", "http://localhost:3000", "null"]
 
-describe("where keys are asked for", () => {
+describe("a listener that asks for keys", () => {
   it.live(
     "an app with a valid key is served and may read the answer, and its preflight, which has no key, is answered",
     () =>
@@ -98,7 +98,7 @@ describe("where keys are asked for", () => {
   )
 })
 
-describe("where no key is asked for", () => {
+describe("a listener that asks for no key", () => {
   it.live("an app is refused as a page is, its preflight and a key that it brings included, until it is listed", () =>
     Effect.gen(function* () {
       const closed = yield* setUp()

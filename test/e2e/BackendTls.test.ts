@@ -26,7 +26,7 @@ describe("a backend behind TLS", () => {
     })
   )
 
-  it.live("whose certificate is not the right one any more is 502 upstream_error, counted, and told nothing", () =>
+  it.live("a backend whose certificate is no longer right is 502 upstream_error, counted, and told nothing", () =>
     Effect.gen(function* () {
       const cwd = yield* folder
       const first = yield* Simulator.make({ tls: server })
@@ -49,7 +49,7 @@ describe("a backend behind TLS", () => {
     })
   )
 
-  it.live("that nobody vouches for, or that is for another name, never becomes ready", () =>
+  it.live("a backend with a certificate that no CA vouches for, or that is for another name, never becomes ready", () =>
     Effect.gen(function* () {
       const cwd = yield* folder
       const simulator = yield* Simulator.make({ tls: server })

@@ -64,7 +64,7 @@ describe("a body", () => {
     })
   )
 
-  it.live("that is not UTF-8 is not JSON", () =>
+  it.live("a body that is not UTF-8 is not JSON", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       const answer = yield* ask(`${url}/v1/chat/completions`, {
@@ -75,7 +75,7 @@ describe("a body", () => {
     })
   )
 
-  it.live("that is nested 100,000 deep neither crashes nor blocks the gateway", () =>
+  it.live("a body that is nested 100,000 deep neither crashes nor blocks the gateway", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       const answer = yield* post(
@@ -87,7 +87,7 @@ describe("a body", () => {
     })
   )
 
-  it.live("that is too large is refused with the limit, announced or not", () =>
+  it.live("a body that is too large is refused with the limit, announced or not", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp({ limits: { maxBodyBytes: "1KiB" } })
       const body = JSON.stringify({ model: "sim-model", messages: [{ role: "user", content: "x".repeat(4096) }] })
@@ -107,7 +107,7 @@ describe("a body", () => {
 })
 
 describe("a path or a method", () => {
-  it.live("that nobody knows is answered with 404 by the backend that was asked", () =>
+  it.live("a path that the gateway does not know is answered with 404 by the backend that was asked", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       const answer = yield* ask(`${url}/v1/nowhere?a=b`)
@@ -117,7 +117,7 @@ describe("a path or a method", () => {
     })
   )
 
-  it.live("that does not fit is answered with 405 and what would", () =>
+  it.live("a method that does not fit is answered with 405 and what would", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       for (const [method, path, allow] of [
@@ -132,7 +132,7 @@ describe("a path or a method", () => {
     })
   )
 
-  it.live("below /v1/messages gets its errors in Anthropic's form", () =>
+  it.live("a path below /v1/messages gets its errors in Anthropic's form", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       const answer = yield* post(`${url}/v1/messages`, { model: "nobody", messages: [] })
@@ -144,7 +144,7 @@ describe("a path or a method", () => {
 })
 
 describe("a key", () => {
-  it.live("that is missing, wrong or not ASCII is a 401, in every place where one can stand", () =>
+  it.live("a key that is missing, wrong or not ASCII is a 401, in every place where one can stand", () =>
     Effect.gen(function* () {
       const { simulator, url } = yield* setUp({ keys: [{ name: "k", key: "sk-right" }] })
       const headers: ReadonlyArray<Record<string, string>> = [
@@ -174,7 +174,7 @@ describe("a key", () => {
     })
   )
 
-  it.live("of a client never reaches a backend", () =>
+  it.live("a client's key never reaches a backend", () =>
     Effect.gen(function* () {
       const { simulator, url } = yield* setUp({ keys: [{ name: "k", key: "sk-right" }] })
       yield* chat(
@@ -210,7 +210,7 @@ describe("what is no HTTP", () => {
 })
 
 describe("a browser", () => {
-  it.live("with a foreign origin, or with a foreign name for loopback, is refused", () =>
+  it.live("a browser with a foreign origin, or with a foreign name for loopback, is refused", () =>
     Effect.gen(function* () {
       const { simulator, url } = yield* setUp()
       const foreign = yield* chat(url, {}, { origin: "https://evil.example" })
@@ -224,7 +224,7 @@ describe("a browser", () => {
     })
   )
 
-  it.live("from an allowed origin may ask, and is told so beforehand", () =>
+  it.live("a browser from an allowed origin may ask, and is told so beforehand", () =>
     Effect.gen(function* () {
       const origin = "https://app.example"
       const { url } = yield* setUp({ listeners: [{ port: 0, cors: { origins: [origin] } }] })

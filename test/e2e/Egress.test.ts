@@ -98,7 +98,7 @@ describe("a start", () => {
       "backends[0].url: refused: this name means an address that is in one of security.denyNetworks (line 1)"
     ]
   ] as const) {
-    it.live(`with ${what} is refused in one line`, () =>
+    it.live(`a start with ${what} is refused in one line`, () =>
       Effect.gen(function* () {
         const folder = path.dirname(yield* caFile)
         writeFileSync(path.join(folder, "weir.yaml"), JSON.stringify(config))
@@ -204,7 +204,7 @@ describe("a pool's proxy", () => {
   )
 
   for (const scheme of ["http", "https"] as const) {
-    it.live(`that refuses its credentials is 502, and says nothing of them: ${scheme}`, () =>
+    it.live(`a proxy that refuses its credentials is 502, and says nothing of them: ${scheme}`, () =>
       Effect.gen(function* () {
         const engine = yield* Simulator.make(scheme === "https" ? { ...quick, tls: certificate } : quick)
         const proxy = yield* forwardProxy({ hosts: { "engine.internal": engine.port } })
@@ -224,7 +224,7 @@ describe("a pool's proxy", () => {
     )
   }
 
-  it.live("that never says a word is given up in the time for connecting", () =>
+  it.live("a proxy that never says a word is given up in the time for connecting", () =>
     Effect.gen(function* () {
       const proxy = yield* forwardProxy({ silent: true })
       const gateway = yield* serve({

@@ -136,7 +136,7 @@ describe("engines of every kind", () => {
     })
   )
 
-  it.live("at Anthropic take its own dialect, streaming and not, with the version that the client names", () =>
+  it.live("engines at Anthropic take its own dialect, streaming and not, with the version that the client names", () =>
     Effect.gen(function* () {
       const { engines, gateway } = yield* scene
       const body = {
@@ -156,7 +156,7 @@ describe("engines of every kind", () => {
     })
   )
 
-  it.live("whose balancer says that they are busy are asked last", () =>
+  it.live("engines whose balancer says that they are busy are asked last", () =>
     Effect.gen(function* () {
       const busy = yield* Simulator.make({ slots: 1, models: ["m"] })
       const idle = yield* Simulator.make({ slots: 1, models: ["m"] })
@@ -187,7 +187,7 @@ describe("engines of every kind", () => {
     })
   )
 
-  it.live("that are watched at a port of their own are found busy there and served here", () =>
+  it.live("engines that are watched at a port of their own are found busy there and served here", () =>
     Effect.gen(function* () {
       const served = yield* Simulator.make({ models: ["m"] })
       const watched = yield* Simulator.make({ engine: "llama-cpp", slots: 1, models: ["m"] })

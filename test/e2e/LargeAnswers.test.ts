@@ -151,7 +151,7 @@ describe("a large answer", () => {
     { timeout: 60_000 }
   )
 
-  it.live("that breaks off in the middle is not shown as a whole one", () =>
+  it.live("a large answer that breaks off in the middle is not shown as a whole one", () =>
     Effect.gen(function* () {
       const at = yield* scene
       const plain = all.filter(({ coding, mebibytes }) => coding === "none" && mebibytes === 3)

@@ -188,7 +188,7 @@ describe("maxConcurrency", () => {
 })
 
 describe("clients that leave", () => {
-  it.live("in every phase, in numbers, leave nothing behind", () =>
+  it.live("clients that leave in every phase, in numbers, leave nothing behind", () =>
     Effect.gen(function* () {
       const engine = yield* Simulator.make({ slots: 4, tokens: 10_000, ttft: Duration.millis(5) })
       const gateway = yield* serve({

@@ -130,7 +130,7 @@ const send = Effect.fnUntraced(function* (
 
 describe("a body of 16 MB", () => {
   it.live(
-    "of any shape is answered right, and lets no other client wait",
+    "a body of 16 MB of any shape is answered right, and lets no other client wait",
     () =>
       Effect.gen(function* () {
         const gateway = yield* setUp()

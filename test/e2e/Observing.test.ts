@@ -30,7 +30,7 @@ const setUp = Effect.fnUntraced(function* (config: object = {}) {
 const client = { authorization: "Bearer sk-client" }
 const admin = { authorization: "Bearer adm-token" }
 
-describe("without a key", () => {
+describe("a client without a key", () => {
   it.live("anybody may ask whether it lives and is ready, and learns no address", () =>
     Effect.gen(function* () {
       const { simulator, url } = yield* setUp()

@@ -50,7 +50,7 @@ describe("prefix_aware", () => {
     })
   )
 
-  it.live("which does not happen by itself", () =>
+  it.live("round_robin does not keep a conversation where it was", () =>
     Effect.gen(function* () {
       const [, second = 0] = yield* converse("round_robin")
       assert.isBelow(second, 0.2)

@@ -175,7 +175,7 @@ describe("a WebSocket of a browser's page", () => {
     })
   )
 
-  it.live("from an origin that is not allowed is refused", () =>
+  it.live("a WebSocket from an origin that is not allowed is refused", () =>
     Effect.gen(function* () {
       const upstream = yield* engine()
       const { url } = yield* setUp({

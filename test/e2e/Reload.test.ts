@@ -90,7 +90,7 @@ describe("a bad configuration", () => {
     })
   )
 
-  it.live("that asks for a port somebody else has changes nothing, not even the listeners that would do", () =>
+  it.live("a configuration with a port that is taken changes nothing, not even the listeners that would do", () =>
     Effect.gen(function* () {
       const simulator = yield* engine("a")
       const [free, taken] = [yield* freePort, Number(new URL(simulator.url).port)]
@@ -114,7 +114,7 @@ describe("a bad configuration", () => {
     })
   )
 
-  it.live("whose file has gone, or is empty for a moment, does not end up as an empty one", () =>
+  it.live("a configuration whose file has gone, or is empty for a moment, does not end up as an empty one", () =>
     Effect.gen(function* () {
       const simulator = yield* engine("a")
       const config = { listeners: [{ port: 0 }], backends: [{ name: "a", url: simulator.url }] }
@@ -296,7 +296,7 @@ describe("a good configuration", () => {
 })
 
 describe("listeners", () => {
-  it.live("that are added open, those that are removed close gracefully, the others are not touched", () =>
+  it.live("listeners that are added open, those that are removed close gracefully, the others are not touched", () =>
     Effect.gen(function* () {
       const simulator = yield* engine("a")
       const backends = [{ name: "a", url: simulator.url }]

@@ -115,7 +115,7 @@ describe("huawei-apig", () => {
     })
   )
 
-  it.live("with wrong keys is misconfigured, and says so", () =>
+  it.live("a huawei-apig backend with wrong keys is misconfigured, and says so", () =>
     Effect.gen(function* () {
       const upstream = yield* apig
       const gateway = yield* serve({

@@ -44,9 +44,9 @@ const stickyOf = ({ headers }: Answer) => headers.get("x-weir-sticky")
 
 const countsOf = (homes: ReadonlyArray<string>) => names.map((name) => homes.filter((home) => home === name).length)
 
-describe("thirty people, known by nothing but", () => {
+describe("thirty people", () => {
   it.live.each(["user", "a name in the system message", "ip"] as const)(
-    "%s, stay where they are; only those of a dead backend move, and to all the others",
+    "thirty people known by %s stay where they are; only those of a dead backend move, and to all the others",
     (by) =>
       Effect.gen(function* () {
         const { engines, url } = yield* setUp({})

@@ -101,7 +101,7 @@ describe("an upload", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("of OpenAI's SDK, which writes the file first, is served", () =>
+  it.live("an upload of OpenAI's SDK, which writes the file first, is served", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       const client = new OpenAI({ apiKey: "x", baseURL: `${url}/v1`, maxRetries: 0 })
@@ -130,7 +130,7 @@ describe("an upload", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("that is held whole is sent again where an engine fails", () =>
+  it.live("an upload that is held whole is sent again where an engine fails", () =>
     Effect.gen(function* () {
       const { a, b, url } = yield* setUp({ pools: [{ name: "default", backends: ["a", "b"], strategy: "failover" }] })
       a.status = 500
@@ -139,7 +139,7 @@ describe("an upload", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("whose model stands behind more than may be held goes by path", () =>
+  it.live("an upload whose model stands behind more than may be held goes by path", () =>
     Effect.gen(function* () {
       const { a, b, url } = yield* setUp({ limits: { maxBodyBytes: "64KiB" } })
       yield* send(url, [file(1 << 20), ["model", "whisper-1"]])
@@ -170,7 +170,7 @@ describe("an upload", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("that names another model far behind the first never arrives whole", () =>
+  it.live("an upload that names another model far behind the first never arrives whole", () =>
     Effect.gen(function* () {
       const { a, b, url } = yield* setUp({ keys, limits: { maxBodyBytes: "64KiB" } })
       const refused = yield* Effect.result(
@@ -187,7 +187,7 @@ describe("an upload", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("over its limit is refused with the setting's name, before a byte goes up", () =>
+  it.live("an upload over its limit is refused with the setting's name, before a byte goes up", () =>
     Effect.gen(function* () {
       const { a, b, url } = yield* setUp({ limits: { maxUploadBytes: "1MiB" } })
       const refused = yield* send(url, [file(2 << 20), ["model", "whisper-1"]])

@@ -107,7 +107,7 @@ describe("a WebSocket", () => {
     })
   )
 
-  it.live("whose client leaves while it waits for the 101 leaves no request at the engine", () =>
+  it.live("a WebSocket whose client leaves while it waits for the 101 leaves no request at the engine", () =>
     Effect.gen(function* () {
       const set = yield* scene()
       for (const leave of ["halfClose", "reset"] as const) {

@@ -66,7 +66,7 @@ describe("llama.cpp's own paths", () => {
     })
   )
 
-  it.live("that it lacks do not put it last for other requests", () =>
+  it.live("paths that llama.cpp lacks do not put it last for other requests", () =>
     Effect.gen(function* () {
       const { url } = yield* engineGateway(2)
       for (const path of ["/v1/audio/speech", "/api/chat", "/v1/images/generations"]) {
@@ -129,7 +129,7 @@ describe("a llama-server with a key of its own", () => {
   it.live.each([
     ["none", {}],
     ["a wrong one", { auth: { type: "bearer", token: "wrong-key" } }]
-  ] as const)("given %s by the gateway is misconfigured, and no client is told 401", ([, auth]) =>
+  ] as const)("a llama-server given %s by the gateway is misconfigured, and no client is told 401", ([, auth]) =>
     Effect.gen(function* () {
       const { url } = yield* behind(auth)
       for (let i = 0; i < 3; i++) {
@@ -144,7 +144,7 @@ describe("a llama-server with a key of its own", () => {
     })
   )
 
-  it.live("given a wrong one is misconfigured before the first request where its models are not configured", () =>
+  it.live("a llama-server given a wrong key, without configured models, is misconfigured before any request", () =>
     Effect.gen(function* () {
       const { url } = yield* behind({ models: undefined, auth: { type: "bearer", token: "wrong-key" } })
       yield* eventually(
@@ -156,7 +156,7 @@ describe("a llama-server with a key of its own", () => {
     })
   )
 
-  it.live("given the right one answers", () =>
+  it.live("a llama-server given the right key answers", () =>
     Effect.gen(function* () {
       const { url } = yield* behind({ auth: { type: "bearer", token: "engine-key" } })
       const answer = yield* chat(url, { model: "tiny", max_tokens: 4 })

@@ -104,7 +104,7 @@ describe("every backend", () => {
     )
   )
 
-  it.effect("that is disabled is not probed, until it is enabled", () =>
+  it.effect("a disabled backend is not probed, until it is enabled", () =>
     probing([{ ...a, enabled: false }], ({ backends, registry, status }) =>
       Effect.gen(function* () {
         yield* TestClock.adjust(20_000)
@@ -175,7 +175,7 @@ describe("a backend that does not answer", () => {
     )
   }
 
-  it.effect("from the start is out at once: nothing speaks for it", () =>
+  it.effect("a backend that does not answer from the start is out at once: nothing speaks for it", () =>
     probing([a], ({ status }) => Effect.sync(() => assert.strictEqual(status("a"), "unhealthy")), {
       answer: () => "refuse"
     })
@@ -210,7 +210,7 @@ describe("a backend that does not answer", () => {
     )
   )
 
-  it.effect("but delivers tokens all the while is busy, not dead", () =>
+  it.effect("a backend that misses probes but delivers tokens all the while is busy, not dead", () =>
     probing([a], ({ backends, registry, status }) =>
       Effect.gen(function* () {
         const { state } = backendOf(registry.current(), "a")
@@ -368,7 +368,7 @@ describe("models", () => {
     )
   )
 
-  it.effect("of one backend that cannot be had hide nobody else's", () =>
+  it.effect("models of one backend that cannot be had hide no other backend's", () =>
     probing(
       [a, b],
       (scene) =>
@@ -380,7 +380,7 @@ describe("models", () => {
     )
   )
 
-  it.effect("that are configured are not asked for", () =>
+  it.effect("configured models are not asked for", () =>
     probing([{ ...vllm, models: ["fixed"] }], ({ backends, registry }) =>
       Effect.sync(() => {
         assert.deepStrictEqual(backends.times("v", "/v1/models"), [])
@@ -398,7 +398,7 @@ describe("models", () => {
     )
   )
 
-  it.effect("of a backend are known before it is called healthy: nobody is sent there for what it does not have", () =>
+  it.effect("models are known before their backend is called healthy: it gets no request for what it has not", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       yield* probing([vllm], (scene) =>
@@ -452,7 +452,7 @@ describe("an engine's load", () => {
     )
   )
 
-  it.effect("that cannot be read leaves what was known, with its age", () =>
+  it.effect("a load that cannot be read leaves what was known, with its age", () =>
     probing(
       [vllm],
       ({ backends, registry, status }) =>
@@ -471,7 +471,7 @@ describe("an engine's load", () => {
     { ours: 5, foreign: 1 },
     { ours: 9, foreign: 0 }
   ]) {
-    it.effect(`of 6 requests is ${foreign} of other people's, where ${ours} of ours are there when it answers`, () =>
+    it.effect(`${foreign} of 6 requests are other people's, where ${ours} of ours are there when it answers`, () =>
       Effect.gen(function* () {
         const gate = yield* Deferred.make<void>()
         yield* probing([vllm], ({ backends, registry }) =>
@@ -523,7 +523,7 @@ describe("a change of the configuration", () => {
     )
   )
 
-  it.effect("that gives a name another address means another backend: it is probed at once", () =>
+  it.effect("a change that gives a name another address means another backend: it is probed at once", () =>
     probing([a], ({ backends, registry, status }) =>
       Effect.gen(function* () {
         yield* TestClock.adjust(1000)
@@ -537,7 +537,7 @@ describe("a change of the configuration", () => {
     )
   )
 
-  it.effect("of how it is probed is followed at once: interval, path, credentials", () =>
+  it.effect("a change of how a backend is probed is followed at once: interval, path, credentials", () =>
     probing([a], ({ backends, registry }) =>
       Effect.gen(function* () {
         const changed = { path: "/other", interval: "1s" }
@@ -586,7 +586,7 @@ describe("traffic that finds a backend broken", () => {
     )
   )
 
-  it.effect("while a probe is under way has it probed once more, right after that", () =>
+  it.effect("a failure while a probe is under way has the backend probed once more, right after that", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       yield* probing([a], ({ backends, registry }) =>
@@ -618,7 +618,7 @@ describe("a probe on demand", () => {
     )
   )
 
-  it.effect("of a backend that does not exist does nothing", () =>
+  it.effect("a probe on demand of a backend that does not exist does nothing", () =>
     probing([a], ({ backends, prober }) =>
       Effect.gen(function* () {
         yield* prober.probe("nobody")

@@ -19,7 +19,7 @@ describe("a flood", () => {
     "an endless path": `GET /${"a".repeat(400_000)} HTTP/1.1\r\n`,
     "an endless method": "A".repeat(400_000)
   }
-  it.live("of heads is refused at the limit, and none of it is kept", () =>
+  it.live("a flood of heads is refused at the limit, and none of it is kept", () =>
     Effect.gen(function* () {
       const { gateway, recorder, url } = yield* setUp()
       const before = yield* memory(gateway)
@@ -44,7 +44,7 @@ describe("a flood", () => {
     })
   )
 
-  it.live("of headers within the limit arrives whole: none is left out in silence", () =>
+  it.live("a flood of headers within the limit arrives whole: none is left out in silence", () =>
     Effect.gen(function* () {
       const { recorder, url } = yield* setUp({ more: { limits: { maxHeaderBytes: "64KiB" } } })
       const names = Array.from({ length: 4000 }, (_, n) => `x-${n}`)
@@ -57,7 +57,7 @@ describe("a flood", () => {
     })
   )
 
-  it.live("of bodies without an end is cut at the limit, however it is announced", () =>
+  it.live("a flood of bodies without an end is cut at the limit, however it is announced", () =>
     Effect.gen(function* () {
       const { gateway, url } = yield* setUp({ more: { limits: { maxBodyBytes: "1MiB", maxUploadBytes: "1MiB" } } })
       const before = yield* memory(gateway)
@@ -83,7 +83,7 @@ describe("a flood", () => {
     })
   )
 
-  it.live("of bodies that fit one by one is held to what they may take together", () =>
+  it.live("a flood of bodies that fit one by one is held to what they may take together", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp({
         listener: { connectTimeout: "30s" },
@@ -107,7 +107,7 @@ describe("a flood", () => {
     })
   )
 
-  it.live("of long prompts is in memory until its answers begin, and not as long as they take", () =>
+  it.live("a flood of long prompts is in memory until its answers begin, and not as long as they take", () =>
     Effect.gen(function* () {
       const { gateway, url } = yield* setUp({
         answer: (socket) => socket.write(`${streamHead}data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n`),
@@ -139,7 +139,7 @@ describe("a flood", () => {
     })
   )
 
-  it.live("of requests on one connection, behind one that hangs, is not even read", () =>
+  it.live("a flood of requests on one connection, behind one that hangs, is not even read", () =>
     Effect.gen(function* () {
       const { gateway, url } = yield* setUp({
         answer: (socket, heard) => {
@@ -165,7 +165,7 @@ describe("a flood", () => {
     })
   )
 
-  it.live("of brackets, commas or members in a body as large as may be is read or refused, and given back", () =>
+  it.live("a body full of brackets, commas or members, as large as may be, is read or refused, and given back", () =>
     Effect.gen(function* () {
       const { gateway, url } = yield* setUp({ more: { limits: { maxBodyBytes: "4MiB" } } })
       const size = 4 * 1024 * 1024 - 100

@@ -121,7 +121,7 @@ describe("a client that speaks TLS to a listener without it", () => {
   )
 })
 
-describe("over HTTP/2", () => {
+describe("a listener that speaks HTTP/2", () => {
   it.live("paths, names and codings are judged as they are over HTTP/1.1", () =>
     Effect.gen(function* () {
       const { origin, recorder } = yield* scene
@@ -251,7 +251,7 @@ describe("a head over HTTP/2", () => {
     })
   )
 
-  it.live("that unpacks to a great deal more than it had is given up unread, and costs nobody anything", () =>
+  it.live("a head that unpacks to a great deal is given up unread, and costs no other client anything", () =>
     Effect.gen(function* () {
       const { gateway, origin } = yield* scene
       const session = yield* connected(origin)
@@ -269,7 +269,7 @@ describe("a head over HTTP/2", () => {
     ["small", 10],
     ["full", 16_384]
   ] as const) {
-    it.live(`that never ends, in ${what} frames, ends its connection and no other`, () =>
+    it.live(`a head that never ends, in ${what} frames, ends its connection and no other`, () =>
       Effect.gen(function* () {
         const { gateway, origin } = yield* scene
         const other = yield* connected(origin)

@@ -75,7 +75,7 @@ describe("a client that lets the gateway wait", () => {
     })
   )
 
-  it.live("but goes on sending is heard out, however slow it is", () =>
+  it.live("a client that is slow but goes on sending is heard out, however slow it is", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp({ listener: { connectTimeout: "1s" } })
       const line = yield* connect(url)

@@ -103,7 +103,7 @@ describe("a request that could be understood in two ways", () => {
     })
   )
 
-  it.live("because a proxy was meant is closed: nobody is connected to anywhere", () =>
+  it.live("a request that is meant for a proxy is closed: no connection to anywhere is made", () =>
     Effect.gen(function* () {
       const { recorder, url } = yield* setUp()
       const host = new URL(recorder.url).host
@@ -161,7 +161,7 @@ describe("a request that is only unusual", () => {
     })
   )
 
-  it.live("whose target is a whole address is read as its path, whatever host it names", () =>
+  it.live("a request whose target is a whole address is read as its path, whatever host it names", () =>
     Effect.gen(function* () {
       const { recorder, url } = yield* setUp()
       const line = yield* exchange(url, get("http://169.254.169.254/v1/files?a=b"))
@@ -195,7 +195,7 @@ describe("a request that is only unusual", () => {
     })
   )
 
-  it.live("and is followed by others on its connection is answered in order, each with its own answer", () =>
+  it.live("a request with others behind it on its connection is answered in order, each with its own answer", () =>
     Effect.gen(function* () {
       const { recorder, url } = yield* setUp()
       const ids = Array.from({ length: 200 }, (_, n) => `pipelined-${n}`)

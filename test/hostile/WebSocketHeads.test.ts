@@ -32,7 +32,7 @@ const refused: ReadonlyArray<readonly [string, string, number, string]> = [
 ]
 
 describe("a request for a WebSocket", () => {
-  it.live("that is not a clean one is refused as HTTP and never passed on, nor is what stands behind it", () =>
+  it.live("an upgrade that is not a clean one is refused as HTTP, never passed on, nor what is behind it", () =>
     Effect.gen(function* () {
       const { recorder, url } = yield* setUp()
       for (const [what, bytes, status, word] of refused) {
@@ -48,7 +48,7 @@ describe("a request for a WebSocket", () => {
     })
   )
 
-  it.live("behind a request that is still under way on its connection is refused after that one's answer", () =>
+  it.live("an upgrade behind a request that is still under way is refused after that one's answer", () =>
     Effect.gen(function* () {
       const { recorder, url } = yield* setUp()
       const line = yield* connect(url)
@@ -60,7 +60,7 @@ describe("a request for a WebSocket", () => {
     })
   )
 
-  it.live("for another protocol than WebSocket stays a request like all others", () =>
+  it.live("an upgrade to another protocol than WebSocket stays a request like all others", () =>
     Effect.gen(function* () {
       const { recorder, url } = yield* setUp()
       for (const protocol of ["h2c", "TLS/1.0", "foo/2"]) {

@@ -58,7 +58,7 @@ describe("a client's key", () => {
     assert.strictEqual(whose(headers), "401 invalid_api_key")
   })
 
-  it("that is wrong is a 401 whatever it is, and does not come back in the message", () => {
+  it("a wrong key is a 401 whatever it is, and does not come back in the message", () => {
     holdsFor(fc.string({ unit: "binary", minLength: 8, maxLength: 40 }), (secret) => {
       for (const headers of [{ authorization: `Bearer ${secret}` }, { "x-api-key": secret }]) {
         const refused = authenticate(keyed, (name) => Object.entries(headers).find(([each]) => each === name)?.[1])

@@ -25,7 +25,7 @@ describe("a page in a browser", () => {
     ["app://notes.example, http://evil.example", "127.0.0.1:8000"],
     ["app://notes.example http://evil.example", "127.0.0.1:8000"],
     ["//evil.example", "localhost:8000"]
-  ])("from %j is refused at %s, with a key and without", (origin, host) => {
+  ])("a page from %j is refused at %s, with a key and without", (origin, host) => {
     assert.strictEqual(judged({ origin, host }), "origin_not_allowed")
     assert.strictEqual(judged({ origin, host }, local, false), "origin_not_allowed")
   })
@@ -36,17 +36,17 @@ describe("a page in a browser", () => {
     ["http://LOCALHOST:8000", "localhost:8000"],
     ["http://[::1]:8000", "[::1]:8000"],
     ["http://localhost", "localhost"]
-  ])("from the listener's own address %s may ask", (origin, host) => {
+  ])("a page from the listener's own address %s may ask", (origin, host) => {
     assert.strictEqual(judged({ origin, host }), "passes")
   })
 
-  it("from the listener's own address is told apart by its scheme", () => {
+  it("a page from the listener's own address is told apart by its scheme", () => {
     const secure = listener({ tls: { cert: "c", key: "k" } })
     assert.strictEqual(judged({ origin: "https://localhost", host: "localhost" }, secure), "passes")
     assert.strictEqual(judged({ origin: "http://localhost", host: "localhost" }, secure), "origin_not_allowed")
   })
 
-  it("from a configured origin may ask, and only from that", () => {
+  it("a page from a configured origin may ask, and a page from any other may not", () => {
     const shared = listener({ cors: { origins: ["https://app.example"] } })
     assert.strictEqual(judged({ origin: "https://app.example", host: "localhost" }, shared), "passes")
     assert.strictEqual(judged({ origin: "https://app.example.evil", host: "localhost" }, shared), "origin_not_allowed")
@@ -191,7 +191,7 @@ describe("what a browser is told", () => {
     }
   })
 
-  it("before it asks is which methods and headers it may use", () => {
+  it("a browser is told which methods and headers it may use before it asks", () => {
     const asked = {
       origin: "https://app.example",
       "access-control-request-method": "POST",

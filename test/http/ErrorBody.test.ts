@@ -126,12 +126,12 @@ describe("an error", () => {
     assert.nestedPropertyVal(parsed(body), "error.param", "model")
   })
 
-  it("of a wrong method says which ones are right", () => {
+  it("an error about a wrong method says which ones are right", () => {
     const error = new Errors.MethodNotAllowed({ message, allow: "GET, HEAD" })
     assert.strictEqual(errorResponse(error, "/").headers["allow"], "GET, HEAD")
   })
 
-  it("of a missing key says how to send one", () => {
+  it("an error about a missing key says how to send one", () => {
     assert.strictEqual(errorResponse(new Errors.InvalidApiKey({ message }), "/").headers["www-authenticate"], "Bearer")
     assert.notProperty(errorResponse(new Errors.ModelNotAllowed({ message }), "/").headers, "www-authenticate")
   })
@@ -141,7 +141,7 @@ describe("an error", () => {
     [0, "1"],
     [3600, "60"],
     [undefined, "1"]
-  ])("that wants a pause of %s seconds asks for one that clients heed: %s", (retryAfter, expected) => {
+  ])("an error that wants a pause of %s seconds asks for one that clients heed: %s", (retryAfter, expected) => {
     const error = new Errors.QueueFull({ message, ...(retryAfter !== undefined && { retryAfter }) })
     assert.strictEqual(errorResponse(error, "/").headers["retry-after"], expected)
   })

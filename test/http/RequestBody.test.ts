@@ -71,7 +71,7 @@ describe("a body", () => {
     }).pipe(Effect.provide(Timers.layer))
   )
 
-  it.effect("that breaks off is the client's fault", () =>
+  it.effect("a body that breaks off is the client's fault", () =>
     Effect.gen(function* () {
       const { outcome, push, request } = yield* reading()
       yield* push("1")
@@ -82,7 +82,7 @@ describe("a body", () => {
 })
 
 describe("a connection that breaks", () => {
-  it.effect("in the very moment that nobody reads its body any more does not take the process with it", () =>
+  it.effect("a connection whose body is no longer read may break without taking the process with it", () =>
     Effect.gen(function* () {
       const { fiber, push, request } = yield* reading()
       yield* push("1")

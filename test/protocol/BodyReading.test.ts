@@ -18,7 +18,7 @@ describe("a byte order mark", () => {
   const marked = (...rest: ReadonlyArray<string | Buffer>) =>
     Buffer.concat([mark, ...rest.map((piece) => Buffer.from(piece))])
 
-  it("of UTF-8 is passed over, and is no part of what is sent on", () => {
+  it("a byte order mark of UTF-8 is passed over, and is no part of what is sent on", () => {
     const read = readBodyAtOnce(marked('{"model":"a"}'))
     if (!(read instanceof BodyOutline)) return assert.fail(read.message)
     assert.strictEqual(read.text("model", 10), "a")
@@ -44,7 +44,7 @@ describe("a byte order mark", () => {
     ["UTF-16 of the network without a mark", Buffer.from(utf16.subarray(2)).swap16()],
     ["UTF-32", utf32],
     ["UTF-32 without a mark", utf32.subarray(4)]
-  ])("of %s is told that UTF-8 is needed", (_, body) => {
+  ])("a byte order mark of %s is told that UTF-8 is needed", (_, body) => {
     assert.match(messageOf(body) ?? "", /^400 invalid_json .*must be JSON in UTF-8/)
   })
 })

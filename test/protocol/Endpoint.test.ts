@@ -73,7 +73,7 @@ describe("a path", () => {
     assert.isUndefined(endpointAt(path))
   })
 
-  it("of the table is there once, and is spelled as it is written", () => {
+  it("each path of the table is there once, and is spelled as it is written", () => {
     assert.strictEqual(new Set(endpointPaths).size, endpointPaths.length)
     for (const path of endpointPaths) assert.match(path, /^(?:\/[a-z0-9_-]+)+$/)
   })

@@ -177,7 +177,7 @@ describe("a hostile body", () => {
     ["lists that never close", "[", ""],
     ["objects", '{"a":', "}"],
     ["objects that never close", '{"a":', ""]
-  ])("of 100,000 nested %s is told how deep it may be", (_, open, close) => {
+  ])("a body of 100,000 nested %s is told how deep it may be", (_, open, close) => {
     const error = refused(`{"model":"a","x":${open.repeat(100_000)}1${close.repeat(100_000)}}`)
     assert.strictEqual(error.code, "invalid_request")
     assert.include(error.message, "512 levels")
@@ -190,7 +190,7 @@ describe("a hostile body", () => {
       assert.strictEqual(refused(text).param, "model")
   })
 
-  it("with a name of a model that no model has is refused", () => {
+  it("a body whose model has a name that no model has is refused", () => {
     const error = refused(`{"model":"${"m".repeat(100_000)}"}`)
     assert.deepStrictEqual([error.code, error.param], ["invalid_request", "model"])
     assert.strictEqual(accepted(`{"model":"${"m".repeat(10_000)}"}`).model.length, 10_000)
@@ -261,7 +261,7 @@ describe("any bytes at all", () => {
   })
 })
 
-describe("where no model has to be named", () => {
+describe("a body that need not name a model", () => {
   const unknown = { endpoint: undefined, path: "/unknown", defaultModel: "d" }
   const optional = { ...unknown, endpoint: at("/completion") }
 
@@ -365,7 +365,7 @@ describe("a stream of Ollama's", () => {
     ["/api/generate", ',"stream":false', false],
     ["/api/embed", "", false],
     ["/api/show", "", false]
-  ])("at %s is wanted with %j: %s", (path, more, expected) => {
+  ])("a stream at %s is wanted with %j: %s", (path, more, expected) => {
     assert.strictEqual(accepted(`{"model":"a"${more}}`, at(path)).stream, expected)
   })
 })

@@ -116,7 +116,7 @@ describe("a text", () => {
       assert.strictEqual(agreed(whole), isJson(whole))
   })
 
-  it("of any shape and spelling, broken anywhere, is JSON here exactly if it is for JSON.parse", () => {
+  it("a text of any shape and spelling, broken anywhere, is JSON here exactly if it is for JSON.parse", () => {
     const seen = { valid: 0, invalid: 0 }
     const breaks = fc.tuple(entries, styles, fc.nat(), fc.nat(2), fc.constantFrom("", ...broken))
     holdsFor(
@@ -131,7 +131,7 @@ describe("a text", () => {
     assert.isAbove(Math.min(seen.valid, seen.invalid), 200)
   })
 
-  it("of nothing but JSON's own signs is JSON here exactly if it is for JSON.parse", () => {
+  it("a text of nothing but JSON's own signs is JSON here exactly if it is for JSON.parse", () => {
     const tokens = fc.array(
       fc.constantFrom("{", "}", "[", "]", ",", ":", '"a"', '"\\n"', "1", "-2.5e3", "true", "null", " "),
       {
@@ -158,7 +158,7 @@ describe("nesting", () => {
   it.each([
     ["lists", "[", "]"],
     ["objects", '{"a":', "}"]
-  ])("of %s is read as deep as the bound, and stops behind it", (_, open, close) => {
+  ])("nesting of %s is read as deep as the bound, and stops behind it", (_, open, close) => {
     const most = open === "[" ? nested(maxDepth, open, close) : `${open.repeat(maxDepth)}1${close.repeat(maxDepth)}`
     assert.isTrue(scan(most).isValid)
     for (const slice of slices) {

@@ -106,7 +106,7 @@ describe("a boundary", () => {
     ["multipart/mixed; boundary=abc", undefined],
     ["application/json", undefined],
     ["", undefined]
-  ])("of %j is %j", (contentType, expected) => {
+  ])("the boundary of %j is %j", (contentType, expected) => {
     assert.strictEqual(boundaryOf(contentType), expected)
   })
 })

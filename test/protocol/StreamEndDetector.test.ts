@@ -112,13 +112,13 @@ describe("a chat stream", () => {
   const finish = event(chatEvents.finish, plain)
   const role = event(chatEvents.role, plain)
 
-  it("without its [DONE] is complete when it gave a reason to finish", () => {
+  it("a chat stream without its [DONE] is complete when it gave a reason to finish", () => {
     assert.strictEqual(verdictOf(role + finish), "complete")
     assert.strictEqual(verdictOf(role), "truncated")
     assert.isFalse(judged({ bytes: Buffer.from(role + finish), dialect: "chat", choices: 1 }).saidAll)
   })
 
-  it("of several choices is complete when each of them has finished", () => {
+  it("a chat stream of several choices is complete when each of them has finished", () => {
     assert.strictEqual(verdictOf(role + finish, "chat", 2), "truncated")
     assert.strictEqual(verdictOf(role + finish + finish, "chat", 2), "complete")
     const both = event({ choices: [{ finish_reason: "stop" }, { finish_reason: "length" }] }, plain)
@@ -178,11 +178,11 @@ describe("streams of other dialects", () => {
     assert.strictEqual(verdictOf(event(responsesEvents.delta("response.completed"), plain), "responses"), "truncated")
   })
 
-  it.each(["response.completed", "response.incomplete"])("of responses end with %s", (type) => {
+  it.each(["response.completed", "response.incomplete"])("streams of responses end with %s", (type) => {
     assert.strictEqual(verdictOf(event({ response: {}, type }, plain), "responses"), "complete")
   })
 
-  it("of responses have failed with response.failed, by which all is said", () => {
+  it("streams of responses have failed with response.failed, by which all is said", () => {
     const failed = {
       type: "response.failed",
       response: { error: { code: "rate_limit_exceeded", message: "slow down" } }
@@ -191,13 +191,13 @@ describe("streams of other dialects", () => {
     assert.deepStrictEqual([judge.outcome(), judge.saidAll, judge.error?.status], ["error_sent", true, 429])
   })
 
-  it("that are not known are complete when the connection ends in order", () => {
+  it("streams of unknown dialects are complete when the connection ends in order", () => {
     assert.strictEqual(verdictOf("data: tick\n\n", "none"), "complete")
     assert.isFalse(judged({ bytes: Buffer.from("data: tick\n\n"), dialect: "none", choices: 1 }).saidAll)
   })
 })
 
-describe("where a stream stands", () => {
+describe("the place where a stream stands", () => {
   it("is at the start of a line only behind a line break", () => {
     const standsAtStart = (text: string) => judged({ bytes: Buffer.from(text), dialect: "chat", choices: 1 }).atLineEnd
     assert.isTrue(standsAtStart(""))

@@ -26,7 +26,7 @@ describe("the status of an error in a stream", () => {
     [{ error: { code: -500, type: 7 } }, 500],
     [{ error: { message: "something that nobody knows", type: "strange", code: "odd" } }, 500],
     [{ error: { type: "constructor", code: "__proto__" } }, 500]
-  ])("of %j is %i", (value, status) => {
+  ])("the status of %j is %i", (value, status) => {
     assert.strictEqual(statusOf(value), status)
   })
 

@@ -63,11 +63,11 @@ const content: ReadonlyArray<readonly [what: string, fields: object]> = [
 ]
 
 describe("a request", () => {
-  it.each(needing)("with %s needs a model that can call tools", (_, fields) => {
+  it.each(needing)("a request with %s needs a model that can call tools", (_, fields) => {
     assert.isTrue(needsTools(outlineOf(fields)))
   })
 
-  it.each(content)("with %s does not", (_, fields) => {
+  it.each(content)("a request with %s needs no model that can call tools", (_, fields) => {
     assert.isFalse(needsTools(outlineOf(fields)))
   })
 })

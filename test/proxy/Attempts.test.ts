@@ -22,7 +22,7 @@ describe("another backend answers", () => {
     },
     { what: "ends a stream before its first event", fault: stream([": hello\n\n"]), blamed: true },
     { what: "breaks a stream off before its first event", fault: stream([": hello\n\n"], { end: "cut" }), blamed: true }
-  ])("when one $what", ({ blamed, fault }) =>
+  ])("another backend answers when one $what", ({ blamed, fault }) =>
     withGateway({ script: { a: [fault], b: [well] } }, (gateway) =>
       Effect.gen(function* () {
         const begin = gateway.timers.now()
@@ -38,7 +38,7 @@ describe("another backend answers", () => {
     )
   )
 
-  it.effect("and gets the same request, byte for byte", () =>
+  it.effect("the other backend gets the same request, byte for byte", () =>
     withGateway({ script: { a: [answer(500)], b: [well] } }, (gateway) =>
       Effect.gen(function* () {
         yield* gateway.ask({
@@ -53,7 +53,7 @@ describe("another backend answers", () => {
     )
   )
 
-  it.effect("and the request is kept until there is an answer, and not while that is sent", () =>
+  it.effect("the request is kept until there is an answer, and not while that is sent", () =>
     withGateway(
       {
         script: { a: [answer(500, "oops", { after: "5 millis" })], b: [stream(["data: 1\n\n"], { after: "1 second" })] }
@@ -73,7 +73,7 @@ describe("another backend answers", () => {
     )
   )
 
-  it.effect("and what the first one still had to say is not waited for", () =>
+  it.effect("what the first backend still had to say is not waited for", () =>
     withGateway({ script: { a: [answer(503, ["x"], { end: "stall" })], b: [well] } }, (gateway) =>
       Effect.gen(function* () {
         yield* gateway.ask()
@@ -116,7 +116,7 @@ describe("refusals of what clients ask for", () => {
 
 describe("an answer that is the request's own fault", () => {
   it.effect.each([400, 404, 405, 409, 410, 413, 415, 418, 422, 426, 431, 451, 501, 505])(
-    "of status %i comes as it is: not retried, not counted",
+    "an answer of status %i comes as it is: not retried, not counted",
     (status) =>
       withGateway(
         {
@@ -207,7 +207,7 @@ describe("a backend that asks to be left alone", () => {
   )
 })
 
-describe("when everything fails", () => {
+describe("a request for which everything fails", () => {
   const all = (step: Step) => ({ a: [step], b: [step], c: [step], d: [step] })
 
   it.effect("the last backend's own answer is what the client gets", () =>
@@ -291,7 +291,7 @@ describe("when everything fails", () => {
     )
   )
 
-  it.effect("who comes back meanwhile and was not asked yet comes before those who were", () =>
+  it.effect("a backend that recovers meanwhile and was not asked yet comes before those that were", () =>
     withGateway(
       {
         script: { a: [reset(), reset("300 millis")], c: [reset()], b: [well] },
@@ -306,7 +306,7 @@ describe("when everything fails", () => {
     )
   )
 
-  it.effect("who has just failed is asked again where there is nobody else", () =>
+  it.effect("the backend that has just failed is asked again where there is no other", () =>
     withGateway({ script: { a: [reset(), well], b: [refuse] }, backends: { b: { enabled: false } } }, (gateway) =>
       Effect.gen(function* () {
         assert.strictEqual((yield* gateway.ask()).status, 200)

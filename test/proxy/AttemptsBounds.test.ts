@@ -168,7 +168,7 @@ describe("what is passed through by path", () => {
     { method: "DELETE", fault: answer(503), outcome: "ab 200" }
   ]
   it.effect.each(cases)(
-    "with $method after $fault.fails$fault.status ends as: $outcome",
+    "a passed-through $method after $fault.fails$fault.status ends as: $outcome",
     ({ fault, method, outcome }) =>
       withGateway({ script: { a: [fault], b: [well] } }, (gateway) =>
         Effect.map(outcomeOf(gateway, method), (found) => {

@@ -109,7 +109,7 @@ describe("requests that every backend fails on alike, so many that the retry bud
   )
 })
 
-describe("a backend is at fault", () => {
+describe("the fault of a backend", () => {
   const cases: ReadonlyArray<{
     readonly what: string
     readonly script: Record<string, ReadonlyArray<Step>>
@@ -137,7 +137,7 @@ describe("a backend is at fault", () => {
       expected: "a 1, b 1"
     }
   ]
-  it.effect.each(cases)("$what", ({ expected, script }) =>
+  it.effect.each(cases)("a backend is at fault $what", ({ expected, script }) =>
     withGateway({ script, pool: { retry: { attempts: 1 } } }, (gateway) =>
       Effect.gen(function* () {
         yield* ask(gateway)
@@ -147,7 +147,7 @@ describe("a backend is at fault", () => {
     )
   )
 
-  it.effect("where another one was there and was not asked", () =>
+  it.effect("a backend is at fault where another one was there and was not asked", () =>
     withGateway({ script: { a: [answer(500)], b: [well] }, pool: { retry: { attempts: 0 } } }, (gateway) =>
       Effect.gen(function* () {
         assert.strictEqual(yield* ask(gateway), 500)
@@ -156,7 +156,7 @@ describe("a backend is at fault", () => {
     )
   )
 
-  it.effect("where it is silent, though another one is silent too", () =>
+  it.effect("a silent backend is at fault, though another one is silent too", () =>
     withGateway(
       { script: { a: [silence], b: [silence], c: [well] }, pool: { client: { timeouts: { firstByte: "1s" } } } },
       (gateway) =>
@@ -168,7 +168,7 @@ describe("a backend is at fault", () => {
     )
   )
 
-  it.effect("and is asked last until it is known that it is", () =>
+  it.effect("a backend that may be at fault is asked last until it is known", () =>
     withGateway({ script: { a: [answer(500)], b: [answer(200, "{}", { after: "10 seconds" }), well] } }, (gateway) =>
       Effect.gen(function* () {
         const first = yield* gateway.start(gateway.request())
@@ -183,8 +183,8 @@ describe("a backend is at fault", () => {
   )
 })
 
-describe("a request is at fault", () => {
-  it.effect.each([400, 404, 413, 422, 501, 505])("where another backend says so with %i", (status) =>
+describe("the fault of a request", () => {
+  it.effect.each([400, 404, 413, 422, 501, 505])("a request is at fault where another one says so with %i", (status) =>
     withGateway({ script: { a: [answer(500)], b: [answer(status, "no")] }, backends: { a: touchy } }, (gateway) =>
       Effect.gen(function* () {
         assert.strictEqual(yield* ask(gateway), status)
@@ -194,7 +194,7 @@ describe("a request is at fault", () => {
     )
   )
 
-  it.effect.each([501, 505])("with %i: it is asked once, passed on and not counted", (status) =>
+  it.effect.each([501, 505])("a request answered with %i is asked once, passed on and not counted", (status) =>
     withGateway({ script: { a: [answer(status, "not here")], b: [well] }, backends: { a: touchy } }, (gateway) =>
       Effect.gen(function* () {
         const { headers, text, ...reading } = yield* gateway.ask()
@@ -262,7 +262,7 @@ describe("x-should-retry", () => {
     { status: 529, expected: "false" },
     { status: 404, expected: undefined },
     { status: 400, expected: undefined }
-  ])("beside a backend's own $status, after the gateway's tries: $expected", ({ expected, status }) =>
+  ])("x-should-retry beside a backend's own $status, after the gateway's tries: $expected", ({ expected, status }) =>
     withGateway({ script: both(answer(status, "{}", { headers: { "retry-after": "9" } })) }, (gateway) =>
       Effect.gen(function* () {
         for (const path of ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings", "/api/chat"]) {

@@ -23,7 +23,7 @@ const modelsAsked = ({ transport }: Harness) =>
 
 const retryNever = { retry: { attempts: 0 } }
 
-describe("another model stands in", () => {
+describe("a fallback model", () => {
   const faults: ReadonlyArray<{ readonly what: string; readonly fault: Step }> = [
     { what: "has too much to do (429)", fault: answer(429, "busy", { headers: { "retry-after": "30" } }) },
     { what: "has too much to do (503)", fault: answer(503, "busy") },
@@ -31,7 +31,7 @@ describe("another model stands in", () => {
     { what: "refuses connections", fault: refuse },
     { what: "breaks off before its answer", fault: reset("3 millis") }
   ]
-  it.effect.each(faults)("when who has the first one $what", ({ fault }) =>
+  it.effect.each(faults)("the fallback answers when the first model's backend $what", ({ fault }) =>
     withGateway(
       setting({ m: [fault], n: [answer(200, "late", { after: "50 millis" })] }, { pool: retryNever }),
       (gateway) =>
@@ -49,7 +49,7 @@ describe("another model stands in", () => {
     )
   )
 
-  it.effect("at once, though the first one's backend asked for no more than a short rest", () =>
+  it.effect("the fallback answers at once, though the first model's backend asked for no more than a short rest", () =>
     withGateway(setting({ m: [answer(429, "", { headers: { "retry-after": "1" } })], n: [well("N")] }), (gateway) =>
       Effect.gen(function* () {
         const begin = gateway.timers.now()
@@ -61,7 +61,7 @@ describe("another model stands in", () => {
     )
   )
 
-  it.effect("when nobody is there who could serve the first one, and is all that was asked", () =>
+  it.effect("the fallback is all that is asked when no backend could serve the first model", () =>
     withGateway(setting({ m: [well("M")], n: [well("N")] }), (gateway) =>
       Effect.gen(function* () {
         gateway.state("m").retryAfterUntil = Number.POSITIVE_INFINITY
@@ -74,7 +74,7 @@ describe("another model stands in", () => {
   it.effect.each([
     { what: "is full", admission: { maxConcurrent: 1, maxQueue: 0 } },
     { what: "lasts too long", admission: { maxConcurrent: 1, maxQueue: 1, queueTimeout: "1s" } }
-  ])("when the queue for the first one $what", ({ admission }) =>
+  ])("the fallback answers when the queue for the first model $what", ({ admission }) =>
     withGateway(
       setting(
         { m: [silence], n: [well("N")] },
@@ -110,7 +110,7 @@ describe("another model stands in", () => {
     )
   )
 
-  it.effect("for a stream too, before anything of it was sent", () =>
+  it.effect("the fallback answers for a stream too, before anything of it was sent", () =>
     withGateway(
       setting({
         m: [answer(503)],
@@ -125,7 +125,7 @@ describe("another model stands in", () => {
     )
   )
 
-  it.effect("for the stand-in as well, in the order of the rule; one that nobody has is passed over", () =>
+  it.effect("the next fallback is asked where one fails, in the rule's order; one of no backend is passed over", () =>
     withGateway(
       setting(
         { m: [answer(503)], n: [answer(429)], o: [well("O")] },
@@ -141,7 +141,7 @@ describe("another model stands in", () => {
     )
   )
 
-  it.effect("after as many attempts for the first as that may have, and has as many itself", () =>
+  it.effect("the fallback answers after all attempts for the first model, and has as many itself", () =>
     withGateway(
       setting(
         { a: [answer(503)], b: [answer(503)], c: [answer(500)], d: [well("N")] },
@@ -184,7 +184,7 @@ describe("a prompt that is too long for the first model", () => {
   )
 })
 
-describe("no other model stands in", () => {
+describe("a failure for which no fallback is asked", () => {
   const own: ReadonlyArray<{ readonly what: string; readonly given: Answer }> = [
     { what: "a filter's 400", given: answer(400, '{"error":{"code":"content_filter","message":"blocked"}}') },
     { what: "a 400 for a wrong parameter", given: answer(400, '{"error":{"message":"temperature must be below 2"}}') },
@@ -193,7 +193,7 @@ describe("no other model stands in", () => {
     { what: "a 500", given: answer(500, "oops") },
     { what: "a 200 that talks of it", given: answer(200, '{"text":"context_length_exceeded"}') }
   ]
-  it.effect.each(own)("for $what: it comes as it is", ({ given }) =>
+  it.effect.each(own)("no fallback is asked after $what: it comes as it is", ({ given }) =>
     withGateway(
       setting(
         { m: [{ ...given, headers: { "x-own": "1", "content-type": "application/json" } }], n: [well("N")] },
@@ -208,7 +208,7 @@ describe("no other model stands in", () => {
     )
   )
 
-  it.effect("for one that takes too long as a whole, nor beyond the request's own deadline", () =>
+  it.effect("no fallback is asked after an answer that takes too long, nor beyond the request's deadline", () =>
     withGateway(
       setting({ m: [silence], n: [silence] }, { pool: { ...retryNever, client: { timeouts: { request: "2s" } } } }),
       (gateway) =>
@@ -226,7 +226,7 @@ describe("no other model stands in", () => {
     )
   )
 
-  it.effect("when all of them have failed: the last one's answer is the client's", () =>
+  it.effect("the last answer is the client's when all models have failed", () =>
     withGateway(
       setting({
         m: [answer(503, "m")],
@@ -244,7 +244,7 @@ describe("no other model stands in", () => {
     )
   )
 
-  it.effect("that cannot call the tools that the request has: the next one is asked", () =>
+  it.effect("a fallback that cannot call the tools that the request has is passed over: the next one is asked", () =>
     withGateway(
       setting(
         { m: [answer(503, "m")], n: [well("N")], o: [well("O")] },
@@ -287,7 +287,7 @@ describe("a key's limits", () => {
     )
   )
 
-  it.effect("and everything else are free again when the client leaves while a stand-in is at work", () =>
+  it.effect("a client that leaves while a fallback is at work frees the key's limits and everything else", () =>
     withGateway(setting({ m: [answer(503)], n: [silence] }, { more: { keys, models } }), (gateway) =>
       Effect.gen(function* () {
         for (let i = 0; i < 3; i++) {

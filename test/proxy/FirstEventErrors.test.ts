@@ -126,7 +126,7 @@ describe("a stream that begins with an error", () => {
       )
   )
 
-  it.effect("that is the request's fault is asked for once, however many backends there are", () =>
+  it.effect("a stream whose error is the request's fault is asked for once, however many backends there are", () =>
     withGateway(
       { script: { a: [stream([written({ error: { message: "no", code: 400 } })])], b: [stream(good.chat)] } },
       (gateway) =>
@@ -156,7 +156,7 @@ describe("a stream that begins with an error", () => {
     )
   )
 
-  it.effect("of every one of its requests opens the circuit of its backend", () =>
+  it.effect("a backend whose every stream begins with an error has its circuit opened", () =>
     withGateway(
       {
         script: { a: [stream([written({ error: { message: "dead", code: 500 } })])], b: [stream(good.chat)] },

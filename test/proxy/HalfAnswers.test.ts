@@ -74,7 +74,7 @@ describe("a document that only the end of its connection ends", () => {
     })
   )
 
-  it.effect("and is too large to be held breaks the client's connection where it is cut, and only there", () =>
+  it.effect("a document that is too large to be held breaks the client's connection only where it is cut", () =>
     Effect.gen(function* () {
       const large = JSON.stringify({ data: Array.from({ length: 60_000 }, (_, i) => ({ text: `"}]\\${i}`, at: [i] })) })
       const pieces = (text: string) => [
@@ -92,7 +92,7 @@ describe("a document that only the end of its connection ends", () => {
     })
   )
 
-  it.effect("and goes by path breaks the client's connection where it is cut", () =>
+  it.effect("a document that goes by path breaks the client's connection where it is cut", () =>
     Effect.gen(function* () {
       const question = { method: "GET", path: "/v1/files" }
       assert.isFalse((yield* of({ a: [untilClose(document, "application/json")] }, question)).broken)
@@ -108,7 +108,7 @@ describe("an empty answer", () => {
     { what: "with a length", headers: { "content-type": "application/json", "content-length": "0" } },
     { what: "in no chunks", headers: { "content-type": "application/json", "transfer-encoding": "chunked" } },
     { what: "without any headers", headers: {} }
-  ])("to a request for a document is an attempt that failed: $what", ({ headers }) =>
+  ])("an empty answer to a request for a document is an attempt that failed: $what", ({ headers }) =>
     Effect.map(of({ a: [empty(headers)], b: [well] }), ({ asked, text }) => {
       assert.deepStrictEqual([asked, text], ["ab", '{"from":"b"}'])
     })

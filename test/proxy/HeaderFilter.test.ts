@@ -22,7 +22,7 @@ const own: Pair = ["x-request-id", "r-1"]
 
 const hopByHop = ["Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade"]
 
-describe("on the way up", () => {
+describe("what goes to the upstream", () => {
   it("what the client sent arrives as it was sent: order, spelling, doubles", () => {
     const sent: ReadonlyArray<Pair> = [
       ["Content-Type", "application/json"],
@@ -120,7 +120,7 @@ describe("on the way up", () => {
   })
 })
 
-describe("on the way down", () => {
+describe("what comes back to the client", () => {
   it("everything else passes, repeated headers joined", () => {
     const { cookies, headers } = toClient({ "content-type": "a/b", "x-a": ["1", "2"], "openai-model": "m" })
     assert.deepStrictEqual(headers, { "content-type": "a/b", "x-a": "1, 2", "openai-model": "m" })
@@ -156,7 +156,7 @@ describe("on the way down", () => {
   })
 })
 
-describe("whatever headers come", () => {
+describe("headers of any kind", () => {
   const forbidden = [
     ...hopByHop,
     "Host",

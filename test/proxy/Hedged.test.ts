@@ -162,14 +162,14 @@ describe("a stream", () => {
   )
 })
 
-describe("nobody is asked beside the first", () => {
+describe("a request that is not hedged", () => {
   const never = (
     what: string,
     given: Setting,
     before: (gateway: Harness) => void = () => {},
     question: Question = {}
   ) =>
-    it.effect(what, () =>
+    it.effect(`no second backend is asked ${what}`, () =>
       withGateway(given, (gateway) =>
         Effect.gen(function* () {
           yield* learn(gateway, question)
@@ -210,7 +210,7 @@ describe("nobody is asked beside the first", () => {
     }
   )
 
-  it.effect("as long as there are too few samples", () =>
+  it.effect("no second backend is asked as long as there are too few samples", () =>
     withGateway(setting({ a: [...usual.slice(1), took(3000), took(3000)], b: [took(1, "beside")] }), (gateway) =>
       Effect.gen(function* () {
         yield* learn(gateway, undefined, 19)
@@ -223,7 +223,7 @@ describe("nobody is asked beside the first", () => {
     )
   )
 
-  it.effect("where the other has more to do", () =>
+  it.effect("no second backend is asked where the other has more to do", () =>
     withGateway(scene(slow, [silence]), (gateway) =>
       Effect.gen(function* () {
         yield* learn(gateway)
@@ -237,7 +237,7 @@ describe("nobody is asked beside the first", () => {
     )
   )
 
-  it.effect("where nobody has time, and then the strategy is not asked either; else whoever has", () =>
+  it.effect("no second backend is asked, nor the strategy, where none has time; else one that has is asked", () =>
     withGateway(
       setting(
         { a: [...usual, slow, silence], b: [silence], c: [took(5, "third")] },
@@ -261,7 +261,7 @@ describe("nobody is asked beside the first", () => {
     )
   )
 
-  it.effect("while somebody waits for a place", () =>
+  it.effect("no second backend is asked while a request waits for a place", () =>
     withGateway(scene(took(3000), [took(1)], { maxRatio: 1 }, { admission: { maxConcurrent: 1 } }), (gateway) =>
       Effect.gen(function* () {
         yield* learn(gateway)
@@ -276,7 +276,7 @@ describe("nobody is asked beside the first", () => {
     )
   )
 
-  it.effect("more often than the budget says: a share of the requests of the last ten seconds", () =>
+  it.effect("no second backend is asked beyond the budget: a share of the requests of the last ten seconds", () =>
     withGateway(
       setting({ a: [...usual, silence, silence, took(3000, "slow")], b: [took(10, "beside")] }, { maxRatio: 0.1 }),
       (gateway) =>
@@ -293,7 +293,7 @@ describe("nobody is asked beside the first", () => {
   )
 })
 
-describe("when both are asked and one fails", () => {
+describe("a hedged request of which one attempt fails", () => {
   const three = (a: Step, b: Step, more: object = {}): Setting =>
     setting({ a: [...usual, a], b: [b], c: [took(5, "third")] }, { maxRatio: 1 }, { retry: { attempts: 2 }, ...more })
 
@@ -323,7 +323,7 @@ describe("when both are asked and one fails", () => {
     { who: "the first before the second", a: reset(200), b: reset(300) },
     { who: "the second before the first", a: reset(900), b: reset(50) },
     { who: "with answers that are none", a: answer(503, "", { after: 200 }), b: answer(500, "", { after: 300 }) }
-  ])("and the other too ($who), a third is asked, and nobody twice", ({ a, b }) =>
+  ])("a third backend is asked when both fail ($who), and none twice", ({ a, b }) =>
     withGateway(three(a, b), (gateway) =>
       Effect.gen(function* () {
         yield* learn(gateway)
@@ -335,7 +335,7 @@ describe("when both are asked and one fails", () => {
     )
   )
 
-  it.effect("and the other too, both count as attempts: with no more left it is an error", () =>
+  it.effect("both failed attempts count: with no more left it is an error", () =>
     withGateway(three(reset(200), reset(300), { retry: { attempts: 1 } }), (gateway) =>
       Effect.gen(function* () {
         yield* learn(gateway)
@@ -368,7 +368,7 @@ describe("a client that leaves while two are asked", () => {
     )
   )
 
-  it.effect("and so has a deadline that passes", () =>
+  it.effect("a deadline that passes has both attempts cancelled at once", () =>
     withGateway(scene(silence, [silence]), (gateway) =>
       Effect.gen(function* () {
         yield* learn(gateway)

@@ -25,7 +25,7 @@ const sayBusy = (gateway: Harness, headers: Readonly<Record<string, string>>) =>
 const open = (gateway: Harness, name: string) =>
   Object.assign(gateway.state(name).circuit, { phase: "open", openUntil: gateway.timers.now() + 600_000 })
 
-describe("where every backend is out, the least bad is asked", () => {
+describe("a pool whose every backend is out", () => {
   const reasons: ReadonlyArray<{
     readonly what: string
     readonly happen: (gateway: Harness) => Effect.Effect<unknown>
@@ -49,7 +49,7 @@ describe("where every backend is out, the least bad is asked", () => {
         )
     }
   ]
-  it.effect.each(reasons)("though $what", ({ happen }) =>
+  it.effect.each(reasons)("the least bad backend is asked though $what", ({ happen }) =>
     withGateway({ script: { a: [well] } }, (gateway) =>
       Effect.gen(function* () {
         yield* happen(gateway)
@@ -58,7 +58,7 @@ describe("where every backend is out, the least bad is asked", () => {
     )
   )
 
-  it.effect("and its state goes on to say the truth", () =>
+  it.effect("the state of the backend that is asked goes on to say the truth", () =>
     withGateway({ script: { a: [well] } }, (gateway) =>
       Effect.gen(function* () {
         yield* killProbes(gateway, "a")
@@ -71,7 +71,7 @@ describe("where every backend is out, the least bad is asked", () => {
     )
   )
 
-  it.effect("the one with an open circuit before the one whose probes fail, and others where that fails", () =>
+  it.effect("a backend with an open circuit is asked before one whose probes fail, and others where that fails", () =>
     withGateway({ script: { a: [well], b: [refuse, well] } }, (gateway) =>
       Effect.gen(function* () {
         yield* killProbes(gateway, "a")
@@ -82,7 +82,7 @@ describe("where every backend is out, the least bad is asked", () => {
     )
   )
 
-  it.effect("its success closes an open circuit, its failure changes nothing", () =>
+  it.effect("a success of the last resort closes an open circuit, a failure changes nothing", () =>
     withGateway({ script: { a: [answer(500), well] } }, (gateway) =>
       Effect.gen(function* () {
         open(gateway, "a")
@@ -95,7 +95,7 @@ describe("where every backend is out, the least bad is asked", () => {
     )
   )
 
-  it.effect("by three requests at a time; others get a 503 that says when to come back", () =>
+  it.effect("the least bad backend is asked by three requests at a time; others get a 503 with a time", () =>
     withGateway({ script: { a: [silence] } }, (gateway) =>
       Effect.gen(function* () {
         yield* killProbes(gateway, "a")
@@ -112,7 +112,7 @@ describe("where every backend is out, the least bad is asked", () => {
     )
   )
 
-  it.effect("and where it cannot be reached, that is the 503 that it would have been", () =>
+  it.effect("a least bad backend that cannot be reached is the 503 that it would have been", () =>
     withGateway({ script: { a: [refuse], b: [refuse] } }, (gateway) =>
       Effect.gen(function* () {
         yield* killProbes(gateway, "a", "b")
@@ -124,7 +124,7 @@ describe("where every backend is out, the least bad is asked", () => {
   )
 })
 
-describe("a backend is not asked as a last resort", () => {
+describe("a backend that is no last resort", () => {
   const cases: ReadonlyArray<{
     readonly what: string
     readonly setting?: object
@@ -143,7 +143,7 @@ describe("a backend is not asked as a last resort", () => {
       happen: (gateway) => gateway.state("a").rest(gateway.timers.now() + 600_000, true)
     }
   ]
-  it.effect.each(cases)("$what", ({ happen, probe, setting }) =>
+  it.effect.each(cases)("a backend $what is not asked as a last resort", ({ happen, probe, setting }) =>
     withGateway({ script: { a: [well] }, backends: { a: setting ?? {} } }, (gateway) =>
       Effect.gen(function* () {
         if (probe !== undefined) gateway.transport.probes.set("a", probe)
@@ -159,7 +159,7 @@ describe("a backend is not asked as a last resort", () => {
     backends: { a: { models: ["m"] }, b: { models: ["n"] } },
     more: { models: [{ match: "m", fallbacks: ["n"] }] }
   }
-  it.effect("while a fallback model can be had", () =>
+  it.effect("no last resort is asked while a fallback model can be had", () =>
     withGateway({ script: { a: [well], b: [well] }, ...fallbacks }, (gateway) =>
       Effect.gen(function* () {
         yield* killProbes(gateway, "a")
@@ -174,7 +174,7 @@ describe("a backend is not asked as a last resort", () => {
     )
   )
 
-  it.effect("while the fallback backend can be had", () =>
+  it.effect("no last resort is asked while the fallback backend can be had", () =>
     withGateway(
       { script: { a: [well], b: [well] }, pool: { backends: ["a"] }, more: { fallbackBackend: "b" } },
       (gateway) =>
@@ -187,7 +187,7 @@ describe("a backend is not asked as a last resort", () => {
     )
   )
 
-  it.effect("while another tier has a backend", () =>
+  it.effect("no last resort is asked while another tier has a backend", () =>
     withGateway(
       { script: { a: [well], b: [well] }, pool: { backends: ["a", { name: "b", priority: 1 }] } },
       (gateway) =>

@@ -123,7 +123,7 @@ describe("a client that leaves", () => {
     )
   )
 
-  it.effect("while it is queued gives its place to the next", () =>
+  it.effect("a client that leaves while queued gives its place to the next", () =>
     withGateway(
       {
         script: { a: [answer(200, "x", { after: "5 seconds" }), answer(200, "y")] },
@@ -144,7 +144,7 @@ describe("a client that leaves", () => {
     )
   )
 
-  it.effect("while it waits for a backend to have room takes nothing with it", () =>
+  it.effect("a client that leaves while it waits for a backend to have room takes nothing with it", () =>
     withGateway(
       { script: { a: [answer(200, "x", { after: "5 seconds" })] }, backends: { a: { maxConcurrency: 1 } } },
       (gateway) =>
@@ -160,7 +160,7 @@ describe("a client that leaves", () => {
     )
   )
 
-  it.effect("during the trial of a half-open circuit leaves the trial to the next", () =>
+  it.effect("a client that leaves during the trial of a half-open circuit leaves the trial to the next", () =>
     withGateway(
       {
         script: { a: [...Array.from({ length: 5 }, () => answer(500)), silence, answer(200, "well again")] },

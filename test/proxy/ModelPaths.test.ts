@@ -52,7 +52,7 @@ describe("a model that a body names", () => {
     { name: "b", url: "http://b.test" }
   ]
 
-  it.effect.each([...endpointPaths, ...unknownPaths])("at %s is found at the backend that has it", (path) =>
+  it.effect.each([...endpointPaths, ...unknownPaths])("a model at %s is found at the backend that has it", (path) =>
     Effect.gen(function* () {
       for (const [model, backend] of [
         ["llama3:8b", "a"],
@@ -67,7 +67,7 @@ describe("a model that a body names", () => {
     })
   )
 
-  it.effect.each([...endpointPaths, ...unknownPaths])("at %s is renamed there, and no other byte changes", (path) =>
+  it.effect.each([...endpointPaths, ...unknownPaths])("a model at %s is renamed, and no other byte changes", (path) =>
     Effect.gen(function* () {
       const body = (model: string) =>
         `\n{ "n" :12345678901234567890,\t"m\\u006fdel":"${model}" , "y":{"model":"alias"} }`
@@ -76,7 +76,7 @@ describe("a model that a body names", () => {
     })
   )
 
-  it.effect.each([...endpointPaths, ...unknownPaths])("at %s is the one that a key must allow", (path) =>
+  it.effect.each([...endpointPaths, ...unknownPaths])("a model at %s is the one that a key must allow", (path) =>
     Effect.gen(function* () {
       const refused = yield* codeOf({ path, key: "limited", ...json({ model: "qwen3:0.6b" }) })
       assert.strictEqual(refused, "model_not_allowed")
@@ -85,14 +85,16 @@ describe("a model that a body names", () => {
     })
   )
 
-  it.effect.each(["/api/chat", "/completion", ...unknownPaths])("at %s is not found where nobody has it", (path) =>
-    Effect.map(codeOf({ path, ...json({ model: "nobody's" }) }), (code) => {
-      assert.strictEqual(code, "model_not_found")
-    })
+  it.effect.each(["/api/chat", "/completion", ...unknownPaths])(
+    "a model at %s is not found where it is nowhere",
+    (path) =>
+      Effect.map(codeOf({ path, ...json({ model: "nobody's" }) }), (code) => {
+        assert.strictEqual(code, "model_not_found")
+      })
   )
 
   it.effect.each(["/api/chat", "/completion", ...unknownPaths])(
-    "at %s is asked of the backend whose models are not known, where no other has it",
+    "a model at %s is asked of a backend of unknown models, where no other has it",
     (path) =>
       withGateway({ ...two, more: { backends } }, (gateway) =>
         Effect.gen(function* () {
@@ -105,7 +107,7 @@ describe("a model that a body names", () => {
       )
   )
 
-  it.effect.each(["/api/generate", "/infill", "/x"])("at %s has its fallback asked where nobody has it", (path) =>
+  it.effect.each(["/api/generate", "/infill", "/x"])("a model at %s that is nowhere has its fallback asked", (path) =>
     Effect.gen(function* () {
       const [found] = yield* asked({ path, ...json({ model: "gone" }) })
       assert.deepStrictEqual([found?.[0], found?.[2]], ["b", '{"model":"qwen3:0.6b"}'])
@@ -119,7 +121,7 @@ describe("a model that a body names", () => {
     })
   )
 
-  it.effect("in a body of any method counts where the path is not known", () =>
+  it.effect("a model in a body of any method counts where the path is not known", () =>
     Effect.gen(function* () {
       for (const method of ["POST", "PUT", "PATCH", "DELETE"]) {
         const question = { method, path: "/x", ...json({ model: "qwen3:0.6b" }) }
@@ -205,7 +207,7 @@ describe("a deployment in the path", () => {
     })
   )
 
-  it.effect("and another model in the body must both be allowed to the key", () =>
+  it.effect("a deployment in the path and another model in the body must both be allowed to the key", () =>
     Effect.gen(function* () {
       const body = (model: string) => json({ model, messages: [] })
       assert.strictEqual(yield* codeOf({ path: at("qwen3:0.6b"), key: "limited" }), "model_not_allowed")
@@ -245,7 +247,7 @@ describe("another attempt", () => {
     )
   )
 
-  it.effect.each([500, 503, 404, 401, 200])("or not: at such a path a %i says nothing of the backend", (status) =>
+  it.effect.each([500, 503, 404, 401, 200])("a %i at a path of unknown meaning says nothing of the backend", (status) =>
     withGateway({ ...failing, script: { a: [answer(status)], b: [answer(status)] } }, (gateway) =>
       Effect.gen(function* () {
         for (let n = 0; n < 12; n++) yield* Effect.exit(gateway.ask({ path: "/x" }))

@@ -40,7 +40,7 @@ describe("a listener", () => {
     [["/openai/v1/load_lora_adapter"], "POST", "/v1/load_lora_adapter", "passes"],
     [["/openai/v1/*"], "POST", "/v1/load_lora_adapter", "passes"],
     [["/openai/v2/load_lora_adapter"], "POST", "/v1/load_lora_adapter", "path_not_allowed"]
-  ])("that passes %j through: %s %s is %s", (passThrough, method, path, expected) => {
+  ])("a listener that passes %j through: %s %s is %s", (passThrough, method, path, expected) => {
     assert.strictEqual(outcome(passThrough, method, path), expected)
   })
 

@@ -86,7 +86,7 @@ describe("a request that cannot be served", () => {
       )
   )
 
-  it.effect("because no backend lives is a 503 that says when to come back", () =>
+  it.effect("a request for which no backend lives is a 503 that says when to come back", () =>
     withGateway({ script: { a: [refuse, well], b: [refuse, well] } }, (gateway) =>
       Effect.gen(function* () {
         for (const name of ["a", "b"]) gateway.transport.probes.set(name, refuse)
@@ -101,7 +101,7 @@ describe("a request that cannot be served", () => {
     )
   )
 
-  it.effect("because the pool is empty is a 503 too", () =>
+  it.effect("a request to an empty pool is a 503 too", () =>
     withGateway({ script: {} }, (gateway) =>
       Effect.map(gateway.refusal(), ({ code }) => {
         assert.strictEqual(code, "no_healthy_backend")

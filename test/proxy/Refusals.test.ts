@@ -163,7 +163,7 @@ describe("a backend that refuses the gateway's credential", () => {
 
   const two = { a: { models: ["m", "n"] }, b: { models: ["m", "n"] } }
 
-  it.effect("for one model only: it goes on to be asked for those that it has answered for", () =>
+  it.effect("a backend that refuses for one model goes on to be asked for those that it has answered for", () =>
     withGateway({ script: { a: [well, refused, well], b: [well] }, backends: two }, (gateway) =>
       Effect.gen(function* () {
         yield* gateway.ask()
@@ -177,7 +177,7 @@ describe("a backend that refuses the gateway's credential", () => {
     )
   )
 
-  it.effect("for one model only, alone: clients of that model get a 502, and others their answers", () =>
+  it.effect("a lone backend that refuses one model answers for others: clients of the one get a 502", () =>
     withGateway({ script: { a: [well, refused, well, refused, well] }, backends: { a: two.a } }, (gateway) =>
       Effect.gen(function* () {
         yield* gateway.ask()
@@ -190,7 +190,7 @@ describe("a backend that refuses the gateway's credential", () => {
     )
   )
 
-  it.effect("for a model that it has answered for, and for any other from then on: it is misconfigured", () =>
+  it.effect("a backend that refuses a model that it has answered for, and every other since, is misconfigured", () =>
     withGateway({ script: { a: [well, refused, well], b: [well] }, backends: two }, (gateway) =>
       Effect.gen(function* () {
         yield* gateway.ask()
@@ -219,7 +219,7 @@ describe("what is not asked again", () => {
       question: { body: { stream: true } },
       pool: { client: { stream: false } }
     }
-  ])("$what that took as long as they may", ({ pool, question }) =>
+  ])("$what that took as long as they may are not asked for again", ({ pool, question }) =>
     withGateway(
       {
         script: { a: [silence], b: [well] },
@@ -234,7 +234,7 @@ describe("what is not asked again", () => {
     )
   )
 
-  it.effect("the same silent engine: its fallback model answers", () =>
+  it.effect("a silent engine is not asked again: its fallback model answers", () =>
     withGateway(
       {
         script: { a: [silence], b: [well] },
@@ -249,7 +249,7 @@ describe("what is not asked again", () => {
     )
   )
 
-  it.effect("a third engine, after two that were silent", () =>
+  it.effect("a third engine is not asked after two that were silent", () =>
     withGateway(
       {
         script: { a: [silence], b: [silence], c: [well] },

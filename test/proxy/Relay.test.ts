@@ -115,7 +115,7 @@ describe.each(dialects)("a stream of $path", ({ path, pieces }) => {
 })
 
 describe("a chat stream", () => {
-  it.effect("that says [DONE] behind its error is no complete one", () =>
+  it.effect("a chat stream that says [DONE] behind its error is no complete one", () =>
     Effect.map(relayed([role, word, event(chatEvents.error, writing), done]), ({ cutBy, end, text }) => {
       assert.strictEqual(text, role + word + event(chatEvents.error, writing) + done)
       assert.deepStrictEqual([cutBy, end], [undefined, "upstream_error"])
@@ -129,13 +129,13 @@ describe("a chat stream", () => {
     })
   )
 
-  it.effect("that loses its connection after its last token but before its [DONE] is cut", () =>
+  it.effect("a chat stream that loses its connection after its last token but before its [DONE] is cut", () =>
     Effect.map(relayed([role, word, finish], { end: "cut" }), ({ cutBy }) => {
       assert.strictEqual(cutBy, "upstream_truncated")
     })
   )
 
-  it.effect("of two choices is cut when only one of them has finished", () =>
+  it.effect("a chat stream of two choices is cut when only one of them has finished", () =>
     Effect.map(relayed([role, word, finish], {}, { body: { stream: true, n: 2 } }), ({ cutBy }) => {
       assert.strictEqual(cutBy, "upstream_truncated")
     })
@@ -186,7 +186,7 @@ describe("a chat stream", () => {
     )
   )
 
-  it.effect("that pauses for less than the idle time-out, again and again, is not cut", () =>
+  it.effect("a chat stream that pauses for less than the idle time-out, again and again, is not cut", () =>
     withGateway(
       {
         script: {

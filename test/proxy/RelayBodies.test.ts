@@ -82,7 +82,7 @@ describe("a large answer", () => {
     )
   )
 
-  it.effect("that is cut breaks the client's connection, is counted, and is not asked for again", () =>
+  it.effect("a large answer that is cut breaks the client's connection, is counted, and is not asked for again", () =>
     withGateway({ script: { a: [answer(200, pieces(2 * MiB, 4), { end: "cut" })], b: [answer(200)] } }, (gateway) =>
       Effect.gen(function* () {
         const { broken, report } = yield* gateway.ask()
@@ -95,7 +95,7 @@ describe("a large answer", () => {
   it.effect.each([
     { what: "the client's own deadline", headers: { "x-weir-timeout": "3s" }, backend: {} },
     { what: "the request time-out", headers: {}, backend: { timeouts: { request: "3s" } } }
-  ])("that stalls is ended by $what, and the backend is told to stop", ({ backend, headers }) =>
+  ])("a large answer that stalls is ended by $what, and the backend is told to stop", ({ backend, headers }) =>
     withGateway(
       { script: { a: [answer(200, pieces(2 * MiB, 4), { end: "stall" })] }, backends: { a: backend } },
       (gateway) =>

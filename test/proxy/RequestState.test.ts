@@ -28,7 +28,7 @@ describe("a backend that is silent before its first output", () => {
     { what: "answers with a head and nothing else", fault: stream([], { end: "stall" }) },
     { what: "falls silent behind a comment", fault: stream([": a\n\n"], { end: "stall" }) },
     { what: "sends its first token too late", fault: stream([later("5 seconds", event), done]) }
-  ])("and $what has its stream taken over by another one, and it counts", ({ fault }) =>
+  ])("a backend that $what has its stream taken over by another one, and it counts", ({ fault }) =>
     withGateway(
       { script: { a: [fault], b: [stream([event, done])] }, pool: { client: { timeouts: { firstByte: "2s" } } } },
       (gateway) =>
@@ -156,7 +156,7 @@ describe("the client's deadline", () => {
   )
 
   it.effect.each(["soon", "", "-1s", "0", "1 fortnight", "NaN", "5 parsecs"])(
-    "of %j is no duration and a 400",
+    "a deadline of %j is no duration and a 400",
     (text) =>
       withGateway({ script: { a: [well] } }, (gateway) =>
         Effect.map(gateway.refusal({ headers: { "x-weir-timeout": text } }), ({ code, status }) => {

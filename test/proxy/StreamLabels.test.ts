@@ -67,7 +67,7 @@ describe.each(types)("a stream that was asked for and is labelled %s", (type) =>
     })
   )
 
-  it.effect("and is one document passes whole, under its own label", () =>
+  it.effect("a document under such a label passes whole, under its own label", () =>
     Effect.gen(function* () {
       const text = '{\n "choices": [{"message": {"content": "hi"}}]\n}\n'
       const { reading } = yield* relayed(type, [text.slice(0, 20), later("2 seconds", text.slice(20))])
@@ -76,7 +76,7 @@ describe.each(types)("a stream that was asked for and is labelled %s", (type) =>
     })
   )
 
-  it.effect("and is anything else passes as it comes, under its own label", () =>
+  it.effect("anything else under such a label passes as it comes, under its own label", () =>
     Effect.gen(function* () {
       const lines = ['{"choices":[{"text":"one"}]}\n', '{"choices":[{"text":"two"}]}\n']
       for (const pieces of [lines, ["Hel", "lo"]]) {
@@ -95,7 +95,7 @@ describe.each(types)("a stream that was asked for and is labelled %s", (type) =>
 })
 
 describe("a stream that was asked for", () => {
-  it.effect("of sound is passed on as it comes, whatever its bytes look like", () =>
+  it.effect("a stream of sound is passed on as it comes, whatever its bytes look like", () =>
     Effect.gen(function* () {
       for (const first of [": x\n\n", "data: x\n\n", "{", "\u0000\u0001"]) {
         const question: Question = { path: "/v1/audio/speech", body: { input: "hi", voice: "x" } }
@@ -106,7 +106,7 @@ describe("a stream that was asked for", () => {
     })
   )
 
-  it.effect("of Ollama's lines is one under any label, and is told to be cut in its own form", () =>
+  it.effect("a stream of Ollama's lines is one under any label, and is told to be cut in its own form", () =>
     Effect.gen(function* () {
       const [first, last] = [ollamaLines.content("hi"), ollamaLines.done].map((line) => `${JSON.stringify(line)}\n`)
       for (const type of [...types, "application/ndjson"]) {
@@ -140,7 +140,7 @@ describe("a stream that was asked for", () => {
     })
   )
 
-  it.effect("and not got, but a document that is an error under a 200, is an attempt that failed", () =>
+  it.effect("a document that is an error under a 200, in place of a stream, is an attempt that failed", () =>
     Effect.gen(function* () {
       for (const type of ["application/json", "text/event-stream", undefined]) {
         const { status, text } = yield* withGateway(

@@ -68,7 +68,7 @@ describe("a backend that sends comments before its first output", () => {
     })
   )
 
-  it.effect("and breaks off within that time is not the client's: another one answers", () =>
+  it.effect("a backend that breaks off within five seconds of comments is not the client's: another one answers", () =>
     Effect.gen(function* () {
       for (const end of ["cut", "end"] as const) {
         const { asked, text } = yield* timed(stream(comments(8, 500), { end }))
@@ -77,7 +77,7 @@ describe("a backend that sends comments before its first output", () => {
     })
   )
 
-  it.effect("and then falls silent is given up after firstByte, and another one answers", () =>
+  it.effect("a backend that falls silent after its comments is given up after firstByte, and another one answers", () =>
     Effect.gen(function* () {
       const { asked, began, failures } = yield* timed(stream(comments(3, 500), { end: "stall" }))
       assert.deepStrictEqual([asked, failures], ["ab", 1])
@@ -85,7 +85,7 @@ describe("a backend that sends comments before its first output", () => {
     })
   )
 
-  it.effect("and breaks off after that time has its end told, since nothing can be taken back", () =>
+  it.effect("a backend that breaks off after five seconds of comments has its end told", () =>
     Effect.gen(function* () {
       for (const [end, code] of [
         ["cut", "upstream_truncated"],
@@ -98,7 +98,7 @@ describe("a backend that sends comments before its first output", () => {
     })
   )
 
-  it.effect("for ever is bounded by the client's deadline", () =>
+  it.effect("a backend that sends comments for ever is bounded by the client's deadline", () =>
     Effect.gen(function* () {
       const question = { ...streamed, headers: { "x-weir-timeout": "20s" } }
       const { asked, cutBy, ended, ends } = yield* timed(stream(comments(200, 500)), undefined, question)
@@ -107,7 +107,7 @@ describe("a backend that sends comments before its first output", () => {
     })
   )
 
-  it.effect("without end and without pause has no more than 64 KiB of them held", () =>
+  it.effect("a backend that sends comments without end and without pause has no more than 64 KiB of them held", () =>
     Effect.gen(function* () {
       const { began, text } = yield* timed(
         stream([...Array.from({ length: 80 }, () => `: ${"x".repeat(1022)}\n\n`), word, done])
@@ -185,7 +185,7 @@ describe("a stream that has said all", () => {
   ]
 
   it.effect.each(last)(
-    "and whose connection stays open ends after a second, complete, with nobody blamed: %s",
+    "a stream whose connection stays open behind its end is complete after a second, with no backend blamed: %s",
     ([what, pieces, question]) =>
       Effect.gen(function* () {
         const headers = labelled(what === "done" ? "application/x-ndjson" : "text/event-stream")

@@ -83,7 +83,7 @@ describe("a WebSocket that a backend has accepted", () => {
     )
   )
 
-  it.effect("of which one side has ended still carries what the other one has to say", () =>
+  it.effect("a WebSocket of which one side has ended still carries what the other one has to say", () =>
     opened(({ client, engine, gateway }) =>
       Effect.gen(function* () {
         client.far.end(closeFrame(1000, "", true))
@@ -130,7 +130,7 @@ describe("a WebSocket that a backend has accepted", () => {
 describe("the silence of a WebSocket", () => {
   const idle = { backends: { a: { timeouts: { idle: "30s" } } } }
 
-  it.effect("of both sides ends it after timeouts.idle, with a close frame", () =>
+  it.effect("the silence of both sides ends it after timeouts.idle, with a close frame", () =>
     opened(
       ({ client, engine, gateway }) =>
         Effect.gen(function* () {
@@ -146,7 +146,7 @@ describe("the silence of a WebSocket", () => {
     )
   )
 
-  it.effect.each(["client", "engine"] as const)("of one side ends nothing while the %s sends a ping at times", (who) =>
+  it.effect.each(["client", "engine"] as const)("silence of one side ends nothing while the %s sends pings", (who) =>
     opened(
       ({ gateway, ...wires }) =>
         Effect.gen(function* () {
@@ -211,7 +211,7 @@ describe("the time that a WebSocket has", () => {
     )
   )
 
-  it.effect("for a 101 is that for a first byte, and not that for a whole answer", () =>
+  it.effect("the time for a 101 is that for a first byte, and not that for a whole answer", () =>
     withGateway(
       {
         script: { a: [silence] },
@@ -330,7 +330,7 @@ describe("the places of a pool and a backend", () => {
     )
   })
 
-  it.effect("of a key are held too", () => {
+  it.effect("the places of a key are held too", () => {
     const engine = new Wire()
     const keys = [{ name: "k", key: "sk-1", limits: { concurrent: 1 } }]
     return withGateway({ script: { a: [accept(engine.gateway)] }, more: { keys } }, (gateway) =>

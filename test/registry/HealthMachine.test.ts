@@ -34,7 +34,7 @@ describe("a backend that was never probed", () => {
     assert.deepStrictEqual(shown(machine), ["unhealthy", "out"])
   })
 
-  it("that has delivered already does not die of one missed probe", () => {
+  it("a backend that has delivered already does not die of one missed probe", () => {
     const machine = new HealthMachine()
     machine.delivered(0)
     probe(machine, "unhealthy", grace + 1)
@@ -62,7 +62,7 @@ describe("a healthy backend", () => {
     assert.strictEqual(machine.status, "healthy")
   })
 
-  it("that misses every probe but delivers tokens is busy, not dead", () => {
+  it("a backend that misses every probe but delivers tokens is busy, not dead", () => {
     const machine = healthy()
     for (let now = 5000; now <= 300_000; now += 5000) {
       machine.delivered(now - 1)
@@ -71,7 +71,7 @@ describe("a healthy backend", () => {
     }
   })
 
-  it("that stopped delivering is out once its deliveries are old", () => {
+  it("a backend that stopped delivering is out once its deliveries are old", () => {
     const machine = healthy()
     machine.delivered(0)
     probe(machine, "unhealthy", 5000)
@@ -96,7 +96,7 @@ describe("a healthy backend", () => {
     assert.strictEqual(told, 1, "told once, not at each further failure")
   })
 
-  it("that delivers in between survives broken connections", () => {
+  it("a backend that delivers in between survives broken connections", () => {
     const machine = healthy()
     for (let now = 0; now < 20; now++) {
       machine.broke(thresholds)
@@ -106,7 +106,7 @@ describe("a healthy backend", () => {
     assert.strictEqual(machine.status, "healthy")
   })
 
-  it("that broke under traffic is not saved from the next missed probe by what it delivered before", () => {
+  it("a backend that broke under traffic is not saved from the next missed probe by what it delivered before", () => {
     const machine = healthy()
     machine.delivered(10)
     for (let i = 0; i < 3; i++) machine.broke(thresholds)
@@ -140,7 +140,7 @@ describe("an unhealthy backend", () => {
     assert.strictEqual(machine.status, "healthy")
   })
 
-  it("that came back starts with a clean record", () => {
+  it("a backend that recovered starts with a clean record", () => {
     const machine = healthy()
     for (let i = 0; i < 3; i++) machine.broke(thresholds)
     probe(machine, "healthy")

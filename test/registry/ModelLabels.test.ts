@@ -49,8 +49,8 @@ const scene = <A, E>(config: unknown, use: (scene: Scene) => Effect.Effect<A, E>
 
 const hour = TestClock.adjust("61 minutes")
 
-describe("a model is a label", () => {
-  it.effect("where its name stands in the configuration: of a backend, a rule, an alias, what stands in", () =>
+describe("the label of a model", () => {
+  it.effect("a model is a label where the configuration names it: for a backend, in a rule, as a fallback", () =>
     scene(
       {
         backends: [{ ...a, models: ["own"] }],
@@ -71,7 +71,7 @@ describe("a model is a label", () => {
     )
   )
 
-  it.effect("where a backend lists it, and it answers for it; a client's invention is none", () =>
+  it.effect("a model is a label where a backend lists it and answers for it; a client's invention is none", () =>
     scene({ backends: [a, b] }, ({ list, of }) =>
       Effect.sync(() => {
         list("a", ["m"])
@@ -134,7 +134,7 @@ describe("names that are gone", () => {
   )
 
   it.effect(
-    "of models, backends, pools and listeners take their series with them; they begin at 0 when they are back",
+    "names of models, backends, pools and listeners take their series with them; they begin at 0 when they are back",
     () => {
       const full = {
         backends: [a, b],

@@ -127,7 +127,7 @@ describe("a change that changes nothing", () => {
     )
   )
 
-  it.effect("of some of it leaves the rest the same objects, so that what is kept by them is kept", () =>
+  it.effect("a change of one part leaves the rest the same objects, so that what is kept by them is kept", () =>
     withRegistry({ backends: [one, two], keys: [{ name: "k", key: "s" }] }, (registry) =>
       Effect.gen(function* () {
         const before = registry.current().config
@@ -263,7 +263,7 @@ describe("the store", () => {
     })
   )
 
-  it.effect("and the registry agree even when whoever asked for the change has gone", () =>
+  it.effect("the store and the registry agree even when the request for the change has gone", () =>
     Effect.gen(function* () {
       const kept = yield* Ref.make(0)
       const entered = yield* Deferred.make<void>()

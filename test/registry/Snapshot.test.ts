@@ -44,7 +44,7 @@ describe("a member of a pool", () => {
     })
   )
 
-  it.effect("that names no backend is no member", () =>
+  it.effect("a name of no backend is no member", () =>
     Effect.gen(function* () {
       const { pool } = yield* lone()
       assert.deepStrictEqual(toMember("nobody", pool.config, new Map()), [])
@@ -80,7 +80,7 @@ describe("time-outs", () => {
     ["the backend", { timeouts: { firstByte: "4s" } }, {}],
     ["the pool", {}, { client: { timeouts: { firstByte: "4s" } } }]
   ] as const) {
-    it.effect(`to the first byte also bound the head of a whole answer where ${where} names them`, () =>
+    it.effect(`time-outs to the first byte also bound the head of a whole answer where ${where} names them`, () =>
       Effect.gen(function* () {
         const { member } = yield* lone(backend, pool)
         assert.deepInclude(member.timeouts, { firstByte: 4000, firstByteOfWhole: 4000 })
@@ -133,7 +133,7 @@ describe("probing", () => {
 })
 
 describe("models", () => {
-  it.effect("that are configured are a closed list; without one, discovery decides", () =>
+  it.effect("configured models are a closed list; without one, discovery decides", () =>
     Effect.gen(function* () {
       const { entry } = yield* lone({ models: ["m", "n"] })
       assert.deepStrictEqual([...(entry.models ?? [])], ["m", "n"])

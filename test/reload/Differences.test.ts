@@ -8,7 +8,7 @@ const b = { name: "b", url: "http://127.0.0.1:2" }
 const c = { name: "c", url: "http://127.0.0.1:3" }
 
 describe("a change is told", () => {
-  it.effect("as nothing where both say the same, however they say it", () =>
+  it.effect("a change is told as nothing where both say the same, however they say it", () =>
     Effect.gen(function* () {
       const before = yield* configOf({ backends: [a], limits: { maxBodyBytes: "1KiB" }, health: { interval: "1m" } })
       const after = yield* configOf({ health: { interval: "60s" }, backends: [a], limits: { maxBodyBytes: 1024 } })
@@ -16,7 +16,7 @@ describe("a change is told", () => {
     })
   )
 
-  it.effect("by name: what came, what went, what is different, and that the order is another", () =>
+  it.effect("a change is told by name: what came, what went, what is different, and that the order is another", () =>
     Effect.gen(function* () {
       const before = yield* configOf({ backends: [a, b], keys: [{ name: "k", key: "one" }] })
       const after = yield* configOf({

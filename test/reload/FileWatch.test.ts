@@ -202,7 +202,7 @@ describe("a file that is watched", () => {
     })
   )
 
-  it.effect("that gives no answer is not told, and holds up nothing: when it answers again, its change is told", () =>
+  it.effect("a file that gives no answer is not told and holds up nothing: its change is told when it answers", () =>
     Effect.gen(function* () {
       const { folder, seen } = yield* watching()
       yield* aWhile

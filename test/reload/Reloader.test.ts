@@ -70,7 +70,7 @@ describe("a reload", () => {
     )
   )
 
-  it.effect("of something invalid changes nothing and tells every problem", () =>
+  it.effect("a reload of something invalid changes nothing and tells every problem", () =>
     scene(({ registry, reloader, say }) =>
       Effect.gen(function* () {
         const before = registry.current()
@@ -81,7 +81,7 @@ describe("a reload", () => {
     )
   )
 
-  it.effect("that somebody who must follow cannot follow changes nothing and tells why", () =>
+  it.effect("a reload that a participant cannot follow changes nothing and tells why", () =>
     scene(({ registry, reloader, say }) =>
       Effect.scoped(
         Effect.gen(function* () {
@@ -117,7 +117,7 @@ describe("a reload", () => {
     "does not speak of listeners any more": [{ backends: [a] }, /^listeners: this takes away every listener \(1\)/m]
   }
   for (const [what, [next, message]] of Object.entries(slips)) {
-    it.effect(`of a file that ${what} is refused and counted, with what applies it; a signal applies it`, () =>
+    it.effect(`a reload of a file that ${what} is refused and counted, with what applies it; a signal applies it`, () =>
       scene(({ registry, reloader, say }) =>
         Effect.gen(function* () {
           yield* say(loadedOf({ backends: [a], listeners: [{ port: 9000 }], keys: [] }))
@@ -136,7 +136,7 @@ describe("a reload", () => {
     )
   }
 
-  it.effect("of a .env that is gone, where it said something, is refused; a signal applies it", () =>
+  it.effect("a reload of a .env that is gone, where it said something, is refused; a signal applies it", () =>
     scene(({ reloader, say }) =>
       Effect.gen(function* () {
         const withEnv = (names: ReadonlyArray<string>) =>
@@ -159,7 +159,7 @@ describe("a reload", () => {
     ["another name for it", { backends: [a], listeners: [{ port: 9000, name: "other" }] }],
     ["one backend less", { backends: [a], listeners: [{ port: 9000 }] }]
   ] as const) {
-    it.effect(`of a file with ${what} is applied`, () =>
+    it.effect(`a reload of a file with ${what} is applied`, () =>
       scene(({ reloader, say }) =>
         Effect.gen(function* () {
           yield* say(loadedOf({ backends: [a, { ...b, name: "c" }], listeners: [{ port: 9000 }] }))
@@ -171,7 +171,7 @@ describe("a reload", () => {
     )
   }
 
-  it.effect("of a file that never spoke of backends or listeners has nothing to take away", () =>
+  it.effect("a reload of a file that never spoke of backends or listeners has nothing to take away", () =>
     scene(({ reloader, say }) =>
       Effect.gen(function* () {
         yield* say(loadedOf({ keys: [] }))

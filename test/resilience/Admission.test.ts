@@ -121,7 +121,7 @@ describe("a full queue", () => {
     )
   )
 
-  it.effect("without any places lets in who finds room, and nobody waits", () =>
+  it.effect("a queue without any places lets in a request that finds room, and none waits", () =>
     withCrowd({ maxConcurrent: 1, maxQueue: 0 }, (crowd) =>
       Effect.gen(function* () {
         const places = plenty()
@@ -171,7 +171,7 @@ describe("a full queue", () => {
   )
 })
 
-describe("who waits", () => {
+describe("a waiting request", () => {
   it.effect("is told when the queue's time is over, to 20 ms, and its place is free", () =>
     withCrowd({ maxConcurrent: 1, maxQueue: 1, queueTimeout: 5000 }, (crowd, admission) =>
       Effect.gen(function* () {
@@ -220,7 +220,7 @@ describe("who waits", () => {
     )
   )
 
-  it.effect("for a backend is let in as soon as somebody says that something was given back", () =>
+  it.effect("a request that waits for a backend is let in as soon as something is said to be given back", () =>
     withCrowd({ maxConcurrent: 5 }, (crowd, admission) =>
       Effect.gen(function* () {
         const places = new Places(0)
@@ -263,7 +263,7 @@ describe("who waits", () => {
     )
   )
 
-  it.effect("again, for its next backend, keeps its permit and is bounded by the same time", () =>
+  it.effect("a request that waits again, for its next backend, keeps its permit and is bounded by the same time", () =>
     withCrowd({ maxConcurrent: 1, queueTimeout: 1000 }, (crowd, admission) =>
       Effect.gen(function* () {
         const places = new Places(1)
@@ -278,7 +278,7 @@ describe("who waits", () => {
     )
   )
 
-  it.effect("again finds what is free at once, though others wait for a permit", () =>
+  it.effect("a request that waits again finds what is free at once, though others wait for a permit", () =>
     withCrowd({ maxConcurrent: 1 }, (crowd) =>
       Effect.gen(function* () {
         const places = plenty()
@@ -291,7 +291,7 @@ describe("who waits", () => {
   )
 })
 
-describe("who is done in the very moment of being let in", () => {
+describe("a request that ends in the very moment of being let in", () => {
   it.effect("is let in once, and leaves nothing behind", () =>
     withCrowd({ maxConcurrent: 1 }, (crowd, admission) =>
       Effect.gen(function* () {
@@ -305,7 +305,7 @@ describe("who is done in the very moment of being let in", () => {
     )
   )
 
-  it.effect("or turned away, is not let in afterwards by what it gave back itself", () =>
+  it.effect("a request that leaves or is turned away is not let in afterwards by what it gave back itself", () =>
     withCrowd({ maxConcurrent: 1 }, (crowd, admission) =>
       Effect.gen(function* () {
         const places = new Places(1)

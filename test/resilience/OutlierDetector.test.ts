@@ -165,7 +165,7 @@ describe("a backend that turns ten times slower than its peers", () => {
   )
 })
 
-describe("nobody is set back", () => {
+describe("a backend that is not ejected", () => {
   it.effect.each([
     { reason: "since all are slow", works: Object.fromEntries(Object.keys(eight).map((name) => [name, broken])) },
     { reason: "for a queue: answers begin late, and as many end", works: { c: { ...well, begins: 1500 } } },
@@ -178,7 +178,7 @@ describe("nobody is set back", () => {
         Object.keys(eight).map((name) => [name, { inflight: 0, ends: name === "c" ? 0 : 1, begins: 100 }])
       )
     }
-  ])("$reason", ({ works }) =>
+  ])("a backend is not ejected $reason", ({ works }) =>
     watching(eight, (scene) =>
       Effect.gen(function* () {
         yield* scene.work(30)
@@ -190,7 +190,7 @@ describe("nobody is set back", () => {
     )
   )
 
-  it.effect("for having a small part of the others' weight, and being slower by as much", () =>
+  it.effect("a backend is not ejected for having a small part of the others' weight, and being slower by as much", () =>
     watching({ a: { weight: 10 }, b: { weight: 10 }, c: { weight: 1 }, d: { weight: 10 } }, (scene) =>
       Effect.gen(function* () {
         for (let second = 0; second < 40; second++) {
@@ -201,7 +201,7 @@ describe("nobody is set back", () => {
     )
   )
 
-  it.effect("who has no peers: alone, alone with its models, or alone in its tier", () =>
+  it.effect("a backend without peers is not ejected: alone, alone with its models, or alone in its tier", () =>
     watching({ a: {}, b: {}, c: { models: ["large"] }, d: { priority: 1 } }, (scene) =>
       Effect.gen(function* () {
         for (let second = 0; second < 40; second++) {
@@ -213,12 +213,12 @@ describe("nobody is set back", () => {
   )
 })
 
-describe("most of a pool is never touched", () => {
+describe("the part of a pool that is ejected at most", () => {
   it.effect.each([
     { slow: "abc", members: eight, most: 2 },
     { slow: "ab", members: { a: {}, b: {}, c: {}, d: {}, e: {} }, most: 1 },
     { slow: "a", members: { a: {}, b: {} }, most: 1 }
-  ])("where $slow are slow of a pool, at most $most are set back at once", ({ members, most, slow }) =>
+  ])("a pool of which $slow are slow has at most $most ejected at once", ({ members, most, slow }) =>
     watching(members, (scene) =>
       Effect.gen(function* () {
         yield* scene.work(30)

@@ -110,7 +110,7 @@ describe("an address", () => {
     )
   }
 
-  it.effect("that comes on and on is remembered however many others come once", () =>
+  it.effect("an address that comes on and on is remembered however many others come once", () =>
     withLimiter((limiter) =>
       Effect.gen(function* () {
         const listener = yield* listenerWith({ perSecond: 1, burst: 1 })
@@ -148,7 +148,7 @@ describe("an address", () => {
 })
 
 describe("a key", () => {
-  it.effect("without limits is never refused, and has nothing to tell of them", () =>
+  it.effect("a key without limits is never refused, and has nothing to tell of them", () =>
     withLimiter((limiter) =>
       Effect.gen(function* () {
         const key = yield* keyWith({})
@@ -242,7 +242,7 @@ describe("a key", () => {
     )
   )
 
-  it.effect("that is refused for one limit is not charged for another", () =>
+  it.effect("a request that is refused for one limit is not charged for another", () =>
     withLimiter((limiter) =>
       Effect.gen(function* () {
         const key = yield* keyWith({ requestsPerMinute: 2, tokensPerMinute: 100, concurrent: 5 })

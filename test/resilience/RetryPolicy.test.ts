@@ -127,7 +127,7 @@ describe("the attempts of one request", () => {
     })
   )
 
-  it.effect("to the same backend wait for a time that doubles, jittered by a fifth, up to the longest", () =>
+  it.effect("attempts at the same backend wait for a time that doubles, jittered by a fifth, up to the longest", () =>
     Effect.gen(function* () {
       const began = yield* attemptsOf({ attempts: 6, initialDelay: "100ms", maxDelay: "1s" }, () => false)
       const delays = gaps(began)

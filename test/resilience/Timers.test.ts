@@ -61,7 +61,7 @@ describe("a due time", () => {
     )
   )
 
-  it.effect("that has passed is told once, until it is set anew", () =>
+  it.effect("a due time that has passed is told once, until it is set anew", () =>
     withDeadlines((timers) =>
       Effect.gen(function* () {
         const one = alarm(10)
@@ -93,7 +93,7 @@ describe("a due time", () => {
     )
   )
 
-  it.effect("that is removed in time is never told", () =>
+  it.effect("a due time that is removed in time is never told", () =>
     withDeadlines((timers) =>
       Effect.gen(function* () {
         const one = alarm(100)
@@ -123,7 +123,7 @@ describe("a due time", () => {
     )
   )
 
-  it.effect("of others is met even when one that was told throws", () =>
+  it.effect("a due time is met even when another one that was told throws", () =>
     withDeadlines((timers) =>
       Effect.gen(function* () {
         const before = alarm(10)

@@ -31,7 +31,7 @@ const party = (room: WaitQueue) => {
 const yes = (): Answer => "entered"
 const no = (): Answer => "wait"
 
-describe("who waits for the same", () => {
+describe("requests that wait for the same", () => {
   it("gets in in the order of coming, as many as there is room for", () => {
     const room = new WaitQueue()
     const { entered, join } = party(room)
@@ -80,7 +80,7 @@ describe("who waits for the same", () => {
   })
 })
 
-describe("who waits for something else", () => {
+describe("a request that waits for something else", () => {
   it("is not held up by a line that cannot move, even one with a better priority", () => {
     const room = new WaitQueue()
     const { entered, join } = party(room)
@@ -101,7 +101,7 @@ describe("who waits for something else", () => {
   })
 })
 
-describe("who is at work already and looks for its next backend", () => {
+describe("a request that is at work already and looks for its next backend", () => {
   it("is not one of those who take up the queue", () => {
     const room = new WaitQueue()
     const { join } = party(room)

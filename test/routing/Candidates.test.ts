@@ -10,7 +10,7 @@ const namesOf = ({ all }: Candidates) => all.map(({ backend }) => backend.name)
 const discover = (state: BackendState, ...ids: ReadonlyArray<string>) =>
   state.setModels(new Map(ids.map((id): [string, ModelInfo] => [id, { id, created: 0, ownedBy: "x" }])), 0)
 
-describe("who may serve a model", () => {
+describe("the backends that may serve a model", () => {
   it.effect("is who is configured to, whatever discovery finds, and who is not known yet", () =>
     withFleet({ backends: [{ name: "a", models: ["m"] }, { name: "b", models: [] }, { name: "c" }] }, (fleet) => {
       assert.deepStrictEqual(namesOf(fleet.request({ model: "m" }).candidates), ["a", "c"])

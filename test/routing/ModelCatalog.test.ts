@@ -90,7 +90,7 @@ describe("an alias", () => {
     })
   )
 
-  it.effect("that stands for a model that nobody has is not", () =>
+  it.effect("an alias of a model that no backend has is not listed", () =>
     withFleet(withRules({ match: "gpt-4o", upstreamModel: "x" }), (fleet) => {
       assert.deepStrictEqual(listed(fleet), ["m", "n", "o"])
     })
@@ -149,7 +149,7 @@ describe("numbered instances of a model", () => {
     { models: ["gpt-4", "gpt"], visible: ["gpt"] },
     { models: ["gpt", "gpt-1106", "gpt-20250514"], visible: ["gpt", "gpt-1106", "gpt-20250514"] },
     { models: ["m", "m2", "m-x2"], visible: ["m", "m-x2", "m2"] }
-  ])("of $models show $visible", ({ models, visible }) =>
+  ])("the instances of $models show $visible", ({ models, visible }) =>
     withFleet({ backends: [{ name: "a", models }] }, (fleet) => {
       assert.deepStrictEqual(listed(fleet), visible)
     })

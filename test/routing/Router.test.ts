@@ -35,7 +35,7 @@ describe("a request", () => {
     })
   )
 
-  it.effect("for a model that nobody has finds none, and is told so without being quoted at length", () =>
+  it.effect("a request for a model that no backend has finds none, and is told so without being quoted at length", () =>
     withFleet(known, (fleet) => {
       assert.strictEqual(outcome(fleet, "x"), "404 model_not_found")
       const route = routed(fleet, `${"y".repeat(5000)}\n`)
@@ -44,27 +44,27 @@ describe("a request", () => {
     })
   )
 
-  it.effect("for a model that nobody has goes to the backend of last resort where there is one", () =>
+  it.effect("a request for a model that no backend has goes to the backend of last resort where there is one", () =>
     withFleet({ ...known, pool: { backends: ["a"] }, more: { fallbackBackend: "b" } }, (fleet) => {
       assert.strictEqual(outcome(fleet, "n"), "default: b")
       assert.strictEqual(outcome(fleet, "m"), "default: a")
     })
   )
 
-  it.effect("on a listener without a pool goes to the backend of last resort, or nowhere", () =>
+  it.effect("a request on a listener without a pool goes to the backend of last resort, or nowhere", () =>
     withFleet({ ...known, more: { listeners: [{ port: 0 }], fallbackBackend: "b" } }, (fleet) => {
       assert.match(outcome(fleet, "x"), /: b$/)
     })
   )
 
-  it.effect("on a listener without anything behind it is not found", () =>
+  it.effect("a request on a listener without anything behind it is not found", () =>
     withFleet({ ...known, more: { listeners: [{ port: 0 }] } }, (fleet) => {
       assert.strictEqual(outcome(fleet, "m"), "404 model_not_found")
       assert.strictEqual(outcome(fleet, undefined), "404 not_found")
     })
   )
 
-  it.effect("to a pool that is empty finds the pool and nobody in it: that is no trouble with the model", () =>
+  it.effect("a request to an empty pool finds the pool and no backend in it: that is no trouble with the model", () =>
     withFleet(named(), (fleet) => {
       assert.strictEqual(outcome(fleet, "m"), "default: ")
     })
@@ -72,7 +72,7 @@ describe("a request", () => {
 })
 
 describe("a key", () => {
-  it.effect("that may not use the model or the pool is refused before anything is looked up", () =>
+  it.effect("a key that may not use the model or the pool is refused before anything is looked up", () =>
     withFleet(known, (fleet) => {
       assert.strictEqual(outcome(fleet, "m", { models: ["n"] }), "403 model_not_allowed")
       assert.strictEqual(outcome(fleet, "x", { models: ["n"] }), "403 model_not_allowed")
@@ -81,7 +81,7 @@ describe("a key", () => {
     })
   )
 
-  it.effect("that may use some models only gets nowhere without a model, and others do", () =>
+  it.effect("a key that may use some models only gets nowhere without a model, and others do", () =>
     withFleet(known, (fleet) => {
       for (const models of [["n"], ["m", "n"], ["m*"], ["*-x"], []]) {
         assert.strictEqual(outcome(fleet, undefined, { models }), "403 model_not_allowed", models.join())
@@ -104,7 +104,7 @@ describe("a model that a backend listed a while ago", () => {
     more: { models: [{ match: "alias", upstreamModel: "m" }] }
   }
 
-  it.effect("and lists no more is not there at the moment, for ten minutes; then it does not exist", () =>
+  it.effect("a model that its backend lists no more is away for ten minutes; then it does not exist", () =>
     withFleet(discovered, (fleet) => {
       list(fleet, "a", "m", "n")
       list(fleet, "b", "n")
@@ -121,7 +121,7 @@ describe("a model that a backend listed a while ago", () => {
     })
   )
 
-  it.effect("and lists again is there as before, and its going is forgotten", () =>
+  it.effect("a model that its backend lists again is there as before, and its going is forgotten", () =>
     withFleet(discovered, (fleet) => {
       list(fleet, "a", "m")
       list(fleet, "b", "n")

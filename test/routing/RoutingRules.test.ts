@@ -92,7 +92,7 @@ describe("a rule", () => {
     )
   )
 
-  it.effect("with backends of its own works with the pool's settings, and with a member's weight there", () =>
+  it.effect("a rule with backends of its own works with the pool's settings, and with a member's weight there", () =>
     withFleet(rulesOf({ match: "big", backends: ["c", "b"] }), (fleet) => {
       const route = routed(fleet, "big")
       if (!("candidates" in route)) assert.fail(route.message)
@@ -118,7 +118,7 @@ describe("a rule", () => {
     })
   )
 
-  it.effect("on a listener without a pool needs none of it", () =>
+  it.effect("a rule with backends of its own needs no pool on its listener", () =>
     withFleet(
       {
         backends: [{ name: "a", models: ["m"] }, { name: "b" }],
@@ -131,7 +131,7 @@ describe("a rule", () => {
     )
   )
 
-  it.effect("of the gpt-oss family takes efforts and jobs off the name", () =>
+  it.effect("a rule of the gpt-oss family takes efforts and jobs off the name", () =>
     withFleet(
       {
         backends: [{ name: "a", models: ["gpt-oss:20b"] }],
@@ -210,7 +210,7 @@ describe("the backend of last resort", () => {
   )
 })
 
-describe("where a listener has no pool", () => {
+describe("a listener that has no pool", () => {
   it.effect("rules and the last resort work with the one that is called default, if there is one", () =>
     withFleet(
       {

@@ -98,7 +98,7 @@ describe("places that only one can hold", () => {
     })
   })
 
-  it("that clients make up are forgotten with their sessions", () => {
+  it("places that clients make up are forgotten with their sessions", () => {
     const table = new AffinityTable(1000, 10)
     for (let i = 0; i < 5000; i++) table.bind(`s${i % 50}`, at("a", `made-up-${i}`), true, i)
     assert.isAtMost(table.holding, 10)

@@ -20,7 +20,7 @@ const allMet = (verdicts: ReadonlyArray<Verdict>) => {
   assert.deepStrictEqual(missed, [])
 }
 
-describe(`at 85 % of what the engines can do (seed ${seed})`, () => {
+describe(`a pool at 85 % of what its engines can do (seed ${seed})`, () => {
   it.effect("engines of unequal speed are used by their weight", () => Effect.map(unequalEngines(measured), allMet))
 
   it.effect("conversations find their prompt in a cache, and no engine has far more to do than the others", () =>

@@ -227,7 +227,7 @@ describe("random", () => {
   )
 })
 
-describe("who was found far slower than its peers", () => {
+describe("a backend that was found far slower than its peers", () => {
   it.effect.each(StrategyName.literals)("is asked last by %s, and still asked where there is nobody else", (strategy) =>
     withFleet(fleet(strategy, 1, 1, 1), (on) => {
       on.state("a").ejectedUntil = on.now + 10_000
@@ -244,7 +244,7 @@ describe("who was found far slower than its peers", () => {
   )
 })
 
-describe("who came back", () => {
+describe("a backend that recovered", () => {
   const comeBack = (on: Fleet, name: string) => {
     const limits = { unhealthyAfter: 1, healthyAfter: 1 }
     on.state(name).probed("unhealthy", limits, 0, on.now)

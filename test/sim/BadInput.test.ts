@@ -32,7 +32,7 @@ describe("bad input", () => {
     )
   }
 
-  it.live("that is no JSON is answered with 400, whatever it is", () =>
+  it.live("text that is no JSON is answered with 400, whatever it is", () =>
     onSimulator((simulator) =>
       Effect.gen(function* () {
         for (const body of ['{"model":', "", "\u0000\u0001", "[".repeat(10_000)]) {
@@ -45,7 +45,7 @@ describe("bad input", () => {
     )
   )
 
-  it.live("under /v1/messages is answered in Anthropic's form", () =>
+  it.live("bad input under /v1/messages is answered in Anthropic's form", () =>
     Effect.gen(function* () {
       const { json, status } = yield* ask("/v1/messages", { ...chatBody("x"), model: "nobody" })
       assert.strictEqual(status, 404)
@@ -54,7 +54,7 @@ describe("bad input", () => {
     })
   )
 
-  it.live("to an unknown path is answered with 404 in OpenAI's form", () =>
+  it.live("a request to an unknown path is answered with 404 in OpenAI's form", () =>
     onSimulator((simulator) =>
       Effect.gen(function* () {
         for (const path of ["/", "/v1/files", "/%zz", "/v1/chat/completions/x"]) {

@@ -103,7 +103,7 @@ describe("stall", () => {
     })
   )
 
-  it.live("before the first token lets the head and the opening out", () =>
+  it.live("a stall before the first token lets the head and the opening out", () =>
     Effect.gen(function* () {
       const simulator = yield* faulty({ kind: "stall", afterTokens: 0 })
       const connection = yield* dial(simulator.port, streamed)

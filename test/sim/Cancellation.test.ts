@@ -13,7 +13,7 @@ describe("a client that leaves", () => {
     ["streams", streamed],
     ["does not stream", whole]
   ] as const) {
-    it.live(`while its prompt is computed, and ${how}, is counted as cancelled and frees its slot`, () =>
+    it.live(`a client that leaves during its prompt, and ${how}, is counted as cancelled and frees its slot`, () =>
       Effect.gen(function* () {
         const simulator = yield* launch(slow)
         const connection = yield* dial(simulator.port, request)
@@ -24,7 +24,7 @@ describe("a client that leaves", () => {
       })
     )
 
-    it.live(`while it waits for a slot, and ${how}, is counted as cancelled and leaves the queue`, () =>
+    it.live(`a client that leaves in the queue, and ${how}, is counted as cancelled and leaves the queue`, () =>
       Effect.gen(function* () {
         const simulator = yield* launch({ ...slow, slots: 1 })
         yield* dial(simulator.port, whole)
@@ -37,7 +37,7 @@ describe("a client that leaves", () => {
       })
     )
 
-    it.live(`in the middle of a generation, and ${how}, is counted as cancelled and ends it`, () =>
+    it.live(`a client that leaves in a generation, and ${how}, is counted as cancelled and ends it`, () =>
       Effect.gen(function* () {
         const simulator = yield* launch({ tokens: 100_000 })
         const connection = yield* dial(simulator.port, request)
@@ -50,7 +50,7 @@ describe("a client that leaves", () => {
     )
   }
 
-  it.live("before its body is complete is counted as cancelled", () =>
+  it.live("a client that leaves before its body is complete is counted as cancelled", () =>
     Effect.gen(function* () {
       const simulator = yield* launch()
       const connection = yield* dial(simulator.port, whole.slice(0, -5))
@@ -60,7 +60,7 @@ describe("a client that leaves", () => {
     })
   )
 
-  it.live("while an embedding is computed or a body is echoed is counted as cancelled", () =>
+  it.live("a client that leaves while an embedding is computed or a body is echoed is counted as cancelled", () =>
     Effect.gen(function* () {
       const simulator = yield* launch(slow)
       const embedding = yield* dial(simulator.port, post("/v1/embeddings", { model: "sim-model", input: "x" }))
@@ -87,7 +87,7 @@ describe("a client that leaves", () => {
     })
   )
 
-  it.live("after its answer has ended is counted as finished", () =>
+  it.live("a client that leaves after its answer has ended is counted as finished", () =>
     Effect.gen(function* () {
       const simulator = yield* launch()
       const connection = yield* dial(simulator.port, streamed)

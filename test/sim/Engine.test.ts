@@ -48,7 +48,7 @@ describe("the engine's time", () => {
     })
   )
 
-  it.effect("to the first token grows with the prompt, and shrinks when the prompt is remembered", () =>
+  it.effect("the time to the first token grows with the prompt, and shrinks when the prompt is remembered", () =>
     Effect.gen(function* () {
       const engine = yield* makeEngine(settings)
       const job: Job = { prompt: promptOf("p".repeat(4000)), outputTokens: 1, reason: "stop" }
@@ -62,7 +62,7 @@ describe("the engine's time", () => {
     })
   )
 
-  it.effect("between tokens grows with the number of running sequences", () =>
+  it.effect("the time between tokens grows with the number of running sequences", () =>
     Effect.gen(function* () {
       const engine = yield* makeEngine(settings)
       const both = yield* Effect.forkChild(
@@ -139,7 +139,7 @@ describe("slots", () => {
     })
   )
 
-  it.effect("that are given up go to the next that waits", () =>
+  it.effect("slots that are given up go to the next that waits", () =>
     Effect.gen(function* () {
       const engine = yield* makeEngine({ ...settings, slots: 1 })
       const first = yield* hold(engine, { ...shortJob, pause: { after: 0, millis: Number.POSITIVE_INFINITY } })

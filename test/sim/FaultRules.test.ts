@@ -9,7 +9,7 @@ const status = (simulator: Running, body: object = {}) =>
 const sequence = (simulator: Running, count: number) => Effect.replicateEffect(status(simulator), count)
 
 describe("a fault", () => {
-  it.live("with times plays so often, then is gone", () =>
+  it.live("a fault with times plays so often, then is gone", () =>
     Effect.gen(function* () {
       const simulator = yield* launch()
       yield* simulator.setFaults({ kind: "status", status: 503, times: 2 })
@@ -20,7 +20,7 @@ describe("a fault", () => {
     })
   )
 
-  it.live("with a ratio plays on that share, the same requests for a seed", () =>
+  it.live("a fault with a ratio plays on that share, the same requests for a seed", () =>
     Effect.gen(function* () {
       const run = Effect.gen(function* () {
         const simulator = yield* launch({ seed: 11 })
@@ -117,7 +117,7 @@ describe("setting faults", () => {
     ["no object", "reset", "fault", /object/i]
   ]
   for (const [what, body, param, message] of bad) {
-    it.live(`with ${what} is answered with 400, saying what and where, and changes nothing`, () =>
+    it.live(`a fault with ${what} is answered with 400, saying what and where, and changes nothing`, () =>
       Effect.gen(function* () {
         const simulator = yield* launch()
         yield* simulator.setFaults({ kind: "gzip" })
@@ -130,7 +130,7 @@ describe("setting faults", () => {
     )
   }
 
-  it.live("with what is no JSON is answered with 400", () =>
+  it.live("text that is no JSON is answered with 400", () =>
     Effect.gen(function* () {
       const simulator = yield* launch()
       const answer = yield* send(`${simulator.url}/sim/faults`, { method: "POST", body: "{" })

@@ -9,7 +9,7 @@ import { ask, dial, get, post } from "./RawClient.ts"
 const streamed = post("/v1/chat/completions", chatBody("x", { stream: true }))
 
 describe("starting", () => {
-  it.live("on a port that is in use fails with a typed error", () =>
+  it.live("a start on a port that is in use fails with a typed error", () =>
     Effect.gen(function* () {
       const first = yield* launch()
       const error = yield* Effect.flip(launch({ port: first.port }))
@@ -18,7 +18,7 @@ describe("starting", () => {
     })
   )
 
-  it.live("with a certificate that is none fails with a typed error", () =>
+  it.live("a start with a certificate that is none fails with a typed error", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(launch({ tls: { cert: "no", key: "no" } }))
       assert.strictEqual(error._tag, "ServeError")
@@ -37,7 +37,7 @@ describe("starting", () => {
     })
   )
 
-  it.live("as a layer gives the same service, twice over if asked twice", () =>
+  it.live("a layer gives the same service, twice over if asked twice", () =>
     Effect.gen(function* () {
       const port = Effect.map(Simulator, (simulator) => simulator.port)
       const one = yield* Layer.build(Simulator.layer(quick)).pipe(
@@ -73,7 +73,7 @@ describe("stopping", () => {
     })
   )
 
-  it.live("in the middle of a refusal does not come back", () =>
+  it.live("a simulator that is stopped in the middle of a refusal does not come back", () =>
     Effect.gen(function* () {
       const simulator = yield* launch()
       yield* simulator.setFaults({ kind: "refuse", for: 20 })
@@ -189,7 +189,7 @@ describe("the handle in the process", () => {
   )
 })
 
-describe("over TLS", () => {
+describe("a simulator with TLS", () => {
   it.live("it answers whoever does not look at its certificate, and nobody else", () =>
     Effect.gen(function* () {
       const simulator = yield* launch({ tls: { cert, key } })

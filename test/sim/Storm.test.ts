@@ -19,7 +19,7 @@ const everyKind: ReadonlyArray<FaultSpec> = [
   { kind: "die", ratio: 0.02 }
 ]
 
-describe("after a storm of faults and of clients that leave", () => {
+describe("a storm of faults and of clients that leave", () => {
   it.live("every request is accounted for, and no slot is taken", () =>
     Effect.gen(function* () {
       const simulator = yield* launch({ slots: 4, failRate: 0.05 })

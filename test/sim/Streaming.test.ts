@@ -80,7 +80,7 @@ describe("a streamed chat completion", () => {
 })
 
 describe("the other streams", () => {
-  it.live("of a completion end like a chat's", () =>
+  it.live("streams of a completion end like a chat's", () =>
     Effect.gen(function* () {
       const simulator = yield* launch()
       const events = yield* stream(simulator, "/v1/completions", { model: "sim-model", prompt: "x" })
@@ -92,7 +92,7 @@ describe("the other streams", () => {
     })
   )
 
-  it.live("of a response are numbered, in OpenAI's order, and end with the whole response", () =>
+  it.live("streams of a response are numbered, in OpenAI's order, and end with the whole response", () =>
     Effect.gen(function* () {
       const simulator = yield* launch({ tokens: 2 })
       const events = yield* stream(simulator, "/v1/responses", { model: "sim-model", input: "x" })
@@ -116,7 +116,7 @@ describe("the other streams", () => {
     })
   )
 
-  it.live("of a message come in Anthropic's order, with the reason and the usage before the end", () =>
+  it.live("streams of a message come in Anthropic's order, with the reason and the usage before the end", () =>
     Effect.gen(function* () {
       const simulator = yield* launch({ tokens: 2 })
       const events = yield* stream(simulator, "/v1/messages", chatBody("x"))

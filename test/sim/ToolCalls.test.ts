@@ -54,7 +54,7 @@ describe("a tool call", () => {
     })
   )
 
-  it.live("of a tool that was not offered is refused", () =>
+  it.live("a tool call of a tool that was not offered is refused", () =>
     Effect.gen(function* () {
       const choice = { type: "function", function: { name: "nobody" } }
       const { json, status } = yield* ask(

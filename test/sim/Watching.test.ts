@@ -93,7 +93,7 @@ describe("what an engine is watched by", () => {
   )
 })
 
-describe("with a key", () => {
+describe("a simulator with a key", () => {
   it.live("everything but health and steering asks for it", () =>
     Effect.gen(function* () {
       const simulator = yield* launch({ apiKey: Redacted.make("s3cret") })
@@ -114,7 +114,7 @@ describe("with a key", () => {
 })
 
 describe("a failing share", () => {
-  it.live("of requests is answered with 500, the same ones for a seed", () =>
+  it.live("a failing share of requests is answered with 500, the same ones for a seed", () =>
     Effect.gen(function* () {
       const statuses = Effect.scoped(
         Effect.gen(function* () {

@@ -212,7 +212,7 @@ describe("what Prometheus scrapes", () => {
     }).pipe(Effect.provide(layer))
   )
 
-  it.effect("from one program says nothing of another in the same process", () =>
+  it.effect("a scrape of one program says nothing of another in the same process", () =>
     Effect.gen(function* () {
       const program = (count: number) =>
         Effect.gen(function* () {

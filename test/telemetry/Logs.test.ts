@@ -153,7 +153,7 @@ describe("levels", () => {
     ["error", 2],
     ["none", 0]
   ] as const) {
-    it.effect(`at ${level}, ${count} of six levels are written, each by its name`, () =>
+    it.effect(`${count} of six levels are written at ${level}, each by its name`, () =>
       Effect.gen(function* () {
         const told = yield* lines(everything, { level })
         assert.lengthOf(told, count)
@@ -262,7 +262,7 @@ describe("writing", () => {
     })
   )
 
-  it.effect("of a request is of when it happened, and in its place among the others", () =>
+  it.effect("a request's line has the time when it happened, and its place among the others", () =>
     Effect.gen(function* () {
       const told = yield* lines(
         Effect.gen(function* () {
@@ -280,7 +280,7 @@ describe("writing", () => {
     })
   )
 
-  it.effect("of the last lines happens where a defect ends the process, too", () =>
+  it.effect("the last lines are written where a defect ends the process, too", () =>
     Effect.gen(function* () {
       const texts: Array<string> = []
       const before = process.listeners("exit")
@@ -294,7 +294,7 @@ describe("writing", () => {
     })
   )
 
-  it.effect("of the last lines happens before the program ends", () =>
+  it.effect("the last lines are written before the program ends", () =>
     Effect.gen(function* () {
       const texts = yield* written({}, Effect.logInfo("stopped"))
       assert.lengthOf(texts, 1)
@@ -303,7 +303,7 @@ describe("writing", () => {
   )
 })
 
-describe("for people", () => {
+describe("the pretty format", () => {
   it.effect("a line shows the time, the level, the message and the fields, on one line", () =>
     Effect.gen(function* () {
       const texts = yield* written(

@@ -44,7 +44,7 @@ describe("a counter", () => {
 })
 
 describe("figures", () => {
-  it.effect("of two programs in one process are not shared", () =>
+  it.effect("the metrics of two programs in one process are not shared", () =>
     Effect.gen(function* () {
       const program = (count: number) =>
         Effect.gen(function* () {
@@ -57,7 +57,7 @@ describe("figures", () => {
     })
   )
 
-  it.effect("of two gateways in one program are not shared either", () =>
+  it.effect("the metrics of two gateways in one program are not shared either", () =>
     Effect.gen(function* () {
       // As the program composes them: the same layers, once for each gateway.
       const gateway = Metrics.layer.pipe(Layer.provideMerge(Exposition.layerFigures))

@@ -116,7 +116,7 @@ describe("a backend's certificate", () => {
     )
   )
 
-  it.live("that has expired is refused", () =>
+  it.live("a certificate that has expired is refused", () =>
     onTls((scene) =>
       Effect.gen(function* () {
         const { port } = yield* engine(certificates.expired)
@@ -144,7 +144,7 @@ describe("a client certificate", () => {
     )
   )
 
-  it.live("that is missing ends in an error, and not in an answer", () =>
+  it.live("a missing client certificate ends in an error, and not in an answer", () =>
     onTls((scene) =>
       Effect.gen(function* () {
         const { port } = yield* engine(demanding)
@@ -176,7 +176,7 @@ describe("the files", () => {
     )
   )
 
-  it.live("that are gone are a failure of the backend's, told without their path", () =>
+  it.live("files that are gone are a failure of the backend's, told without their path", () =>
     onTls((scene) =>
       Effect.gen(function* () {
         const { port } = yield* engine(certificates.server)

@@ -79,7 +79,7 @@ describe("an interim answer that nobody asked for", () => {
     }
   }
 
-  it.live("without end is no HTTP that is understood", () =>
+  it.live("interim answers without end are no HTTP that is understood", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         const sending = yield* Effect.forkChild(Effect.flip(send()), { startImmediately: true })

@@ -85,7 +85,7 @@ describe("a connection", () => {
     )
   )
 
-  it.live("to a name that does not exist fails as one", () =>
+  it.live("a connection to a name that does not exist fails as one", () =>
     Effect.gen(function* () {
       const failed = yield* Effect.flip(connect(() => open, "no-such-host.invalid", 80))
       assert.strictEqual(failed.kind, "connect")

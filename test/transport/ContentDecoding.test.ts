@@ -175,7 +175,7 @@ for (const { as, compress, flush, name, stream } of codings) {
       })
     )
 
-    it.live("that is cut short is not taken for a whole one", () =>
+    it.live("an answer that is cut short is not taken for a whole one", () =>
       Effect.gen(function* () {
         const whole = compress(text)
         const { bytes, end } = yield* readAll(
@@ -186,7 +186,7 @@ for (const { as, compress, flush, name, stream } of codings) {
       })
     )
 
-    it.live("that is none ends in a failure that says so, and is not read further", () =>
+    it.live("an answer that is not in this coding ends in a failure that says so, and is not read further", () =>
       Effect.gen(function* () {
         const { response, seen } = responseOf(as, [
           Buffer.from("<html>this is no such thing</html>".repeat(10)),
@@ -203,7 +203,7 @@ for (const { as, compress, flush, name, stream } of codings) {
       })
     )
 
-    it.live("that breaks off gives what was there, then tells why", () =>
+    it.live("an answer that breaks off gives what was there, then tells why", () =>
       Effect.gen(function* () {
         const broken = new BodyEnd(new UpstreamFailed({ kind: "reset", detail: "ECONNRESET" }))
         const compressor = stream()
@@ -219,14 +219,14 @@ for (const { as, compress, flush, name, stream } of codings) {
       })
     )
 
-    it.live("that has no body at all, as to a HEAD, ends in order", () =>
+    it.live("an answer that has no body at all, as to a HEAD, ends in order", () =>
       Effect.gen(function* () {
         const { bytes, end } = yield* readAll(decodeContent(responseOf(as, []).response))
         assert.deepStrictEqual([bytes.length, end.failure], [0, undefined])
       })
     )
 
-    it.live("that would fill the memory is decoded only as it is read", () =>
+    it.live("an answer that would fill the memory is decoded only as it is read", () =>
       Effect.gen(function* () {
         const size = 64 * 1024 * 1024
         const decoded = decodeContent(responseOf(as, [compress(new Uint8Array(size))]).response)
@@ -244,7 +244,7 @@ for (const { as, compress, flush, name, stream } of codings) {
       })
     )
 
-    it.live("that is given up in the middle gives up the exchange, and whoever reads on is told of the end", () =>
+    it.live("an answer that is given up halfway gives up the exchange, and a later reader is told of the end", () =>
       Effect.gen(function* () {
         const { response, seen } = responseOf(as, split(compress(new Uint8Array(1024 * 1024)), [10, 20, 30]))
         const decoded = decodeContent(response)
@@ -341,7 +341,7 @@ describe("an answer in deflate, of whatever make", () => {
       })
     )
 
-    it.live(`of nothing is nothing: ${kind}`, () =>
+    it.live(`an answer of no bytes decodes to no bytes: ${kind}`, () =>
       Effect.gen(function* () {
         const { bytes, end } = yield* asked(compress(Buffer.alloc(0)))
         assert.deepStrictEqual([bytes.length, end.failure], [0, undefined])
@@ -349,7 +349,7 @@ describe("an answer in deflate, of whatever make", () => {
     )
   }
 
-  it("that is none comes to an end, and where it is not by chance the right form, that end says so", () =>
+  it("an answer that is no deflate ends, and says so where it is not by chance the right form", () =>
     fc.assert(
       fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 400 }), fc.nat(), async (garbage, cut) => {
         const { end } = await Effect.runPromise(
@@ -363,7 +363,7 @@ describe("an answer in deflate, of whatever make", () => {
 
 describe("an answer", () => {
   for (const encoding of ["GZIP", " gzip ", "x-gzip", "X-GZip"]) {
-    it.live(`in "${encoding}" is one in gzip`, () =>
+    it.live(`an answer in "${encoding}" is one in gzip`, () =>
       Effect.gen(function* () {
         const { bytes } = yield* readAll(decodeContent(responseOf(encoding, [gzipSync(text)]).response))
         assert.strictEqual(bytes.toString(), text.toString())
@@ -372,13 +372,13 @@ describe("an answer", () => {
   }
 
   for (const encoding of ["identity", "gzip, br", "compress", "", "unknown"]) {
-    it(`in "${encoding}" is passed on as it is`, () => {
+    it(`an answer in "${encoding}" is passed on as it is`, () => {
       const { response } = responseOf(encoding, [text])
       assert.strictEqual(decodeContent(response), response)
     })
   }
 
-  it("without a coding, or with several headers of it, is passed on as it is", () => {
+  it("an answer without a coding, or with several headers of it, is passed on as it is", () => {
     const { response } = responseOf("gzip", [text])
     const { "content-encoding": _, ...headers } = response.headers
     const plain = { ...response, headers }

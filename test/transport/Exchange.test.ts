@@ -39,7 +39,7 @@ describe("a head", () => {
     if (head !== undefined && Exit.isSuccess(head)) assert.deepInclude(head.value, { status: 200, headers: { a: "b" } })
   })
 
-  it("that has come is given, whatever becomes of the rest", async () => {
+  it("a head that has come is given, whatever becomes of the rest", async () => {
     const { controller, exchange, heads } = begun()
     exchange.onResponseError(controller, new Error("reset"))
     await Promise.resolve()
@@ -58,7 +58,7 @@ describe("a head", () => {
     assert.lengthOf(heads, 1)
   })
 
-  it("that never comes is a failure, with what undici says of it", () => {
+  it("a head that never comes is a failure, with what undici says of it", () => {
     const { controller, exchange, heads } = scene()
     exchange.onResponseError(controller, Object.assign(new Error("x"), { code: "ECONNREFUSED" }))
     assert.deepStrictEqual(heads, [Exit.fail(new UpstreamFailed({ kind: "connect", detail: "ECONNREFUSED" }))])
@@ -80,7 +80,7 @@ describe("a body", () => {
     })
   )
 
-  it.effect("that nobody reads stops the socket at 64 KiB, and reading starts it again", () =>
+  it.effect("a body that is not read stops the socket at 64 KiB, and reading starts it again", () =>
     Effect.gen(function* () {
       const { controller, exchange } = begun()
       for (let i = 0; i < 3; i++) exchange.onResponseData(controller, bytes(16 * 1024))
@@ -105,7 +105,7 @@ describe("a body", () => {
     })
   )
 
-  it.effect("that breaks off gives what has come, then the reason", () =>
+  it.effect("a body that breaks off gives what has come, then the reason", () =>
     Effect.gen(function* () {
       const { controller, exchange } = begun()
       exchange.onResponseData(controller, bytes(5))
@@ -136,7 +136,7 @@ describe("a reader that is woken", () => {
 })
 
 describe("ending an exchange from outside", () => {
-  it("before it was sent lets nothing go out", () => {
+  it("an end before the exchange was sent lets nothing go out", () => {
     const { controller, exchange, heads } = scene()
     exchange.abort(tooSlow)
     assert.deepStrictEqual(heads, [Exit.fail(tooSlow)])
@@ -144,7 +144,7 @@ describe("ending an exchange from outside", () => {
     assert.isTrue(controller.aborted)
   })
 
-  it("before its head fails it with the caller's reason, not with what undici makes of it", () => {
+  it("an end before the head fails it with the caller's reason, not with what undici makes of it", () => {
     const { controller, exchange, heads } = scene()
     exchange.onRequestStart(controller)
     exchange.abort(tooSlow)
@@ -164,7 +164,7 @@ describe("ending an exchange from outside", () => {
     })
   )
 
-  it.effect("by giving it up throws away what nobody will read", () =>
+  it.effect("an exchange that is given up throws away what will not be read", () =>
     Effect.gen(function* () {
       const { controller, exchange } = begun()
       exchange.onResponseData(controller, bytes(5))
@@ -175,7 +175,7 @@ describe("ending an exchange from outside", () => {
     })
   )
 
-  it.effect("after its end changes nothing: the connection is kept for the next request", () =>
+  it.effect("an end after the exchange's own changes nothing: the connection is kept for the next request", () =>
     Effect.gen(function* () {
       const { controller, exchange } = begun()
       exchange.onResponseEnd()
@@ -289,7 +289,7 @@ describe("a body that is piped", () => {
     assert.deepStrictEqual(client.pieces, ["abc"])
   })
 
-  it("whose end comes in the same turn as its last piece is whole", () => {
+  it("a body whose end comes in the same turn as its last piece is whole", () => {
     const client = new Client()
     const { controller, ended, exchange } = piping(client)
     exchange.onResponseData(controller, text("last"))
@@ -357,7 +357,7 @@ describe("a body that is piped", () => {
     assert.deepStrictEqual(ended(), Exit.succeed(new BodyEnd(tooSlow)))
   })
 
-  it("is for nobody any more once its reader was interrupted", async () => {
+  it("a body is piped no further once its reader was interrupted", async () => {
     const client = new Client()
     const { controller, exchange, fiber } = piping(client)
     exchange.onResponseData(controller, text("a"))

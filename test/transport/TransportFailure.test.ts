@@ -156,7 +156,7 @@ describe("what went wrong on a connection", () => {
     assert.strictEqual(toUpstreamFailed(new errors.ResponseContentLengthMismatchError("x")).kind, "protocol")
   })
 
-  it("on a connection that was there is a reset, though the code is one of connecting: the request had left", () => {
+  it("an error on a connection that was there is a reset, though its code is one of connecting", () => {
     for (const code of ["ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"]) {
       assert.strictEqual(toUpstreamFailed(failure(code, { syscall: "connect" })).kind, "connect")
       assert.strictEqual(toUpstreamFailed(failure(code, { syscall: "read" })).kind, "reset")

@@ -86,7 +86,7 @@ describe("an exchange", () => {
     ["of 204", "GET", "HTTP/1.1 204 No Content\r\n\r\n"],
     ["of 304", "GET", "HTTP/1.1 304 Not Modified\r\netag: x\r\n\r\n"]
   ] as const) {
-    it.live(`that is an answer ${what} has no body, and ends`, () =>
+    it.live(`an exchange that is an answer ${what} has no body, and ends`, () =>
       onLine(({ origin, send }) =>
         Effect.gen(function* () {
           const sending = yield* Effect.forkChild(send({ method, readable: true }))
@@ -223,7 +223,7 @@ describe("a connection", () => {
     )
   )
 
-  it.live("that nobody needs is closed after the client's keepAlive", () =>
+  it.live("a connection that is not needed is closed after the client's keepAlive", () =>
     onLine(
       ({ origin, send }) =>
         Effect.gen(function* () {
@@ -238,7 +238,7 @@ describe("a connection", () => {
     )
   )
 
-  it.live("to a backend that was removed still serves the requests that began before", () =>
+  it.live("a connection to a backend that was removed still serves the requests that began before", () =>
     onLine(({ origin, registry, request, send }) =>
       Effect.gen(function* () {
         const early = request()
@@ -272,7 +272,7 @@ describe("a connection", () => {
     return peer
   })
 
-  it.live("to a backend that was removed, or is elsewhere now, is closed: at once if idle, else after its answer", () =>
+  it.live("a connection to a removed or moved backend is closed: at once if idle, else after its answer", () =>
     onLine((line) =>
       Effect.gen(function* () {
         const { origin, registry, send } = line
@@ -418,7 +418,7 @@ describe("whoever wants no more", () => {
     )
   )
 
-  it.live("before the connection is there sends nothing", () =>
+  it.live("a request that is given up before the connection is there sends nothing", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         const sending = yield* Effect.forkChild(send({ path: "/given-up" }), { startImmediately: true })
@@ -434,7 +434,7 @@ describe("whoever wants no more", () => {
     )
   )
 
-  it.live("in time says why, and that is what the one who waits for the head is told", () =>
+  it.live("a request that is given up in time says why, and the wait for the head is told that", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         let abort: (failure: UpstreamFailed) => void = () => {}
@@ -456,7 +456,7 @@ describe("whoever wants no more", () => {
     )
   )
 
-  it.live("in time wakes the one who waits for more of the body", () =>
+  it.live("a request that is given up in time wakes the wait for more of the body", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         let abort: (failure: UpstreamFailed) => void = () => {}
@@ -511,7 +511,7 @@ describe("what goes wrong", () => {
     ["a last chunk that never comes", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", "end"],
     ["a connection that breaks", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", "reset"]
   ] as const) {
-    it.live(`in the body never looks like its end: ${what}`, () =>
+    it.live(`a fault in the body never looks like its end: ${what}`, () =>
       onLine(({ origin, send }) =>
         Effect.gen(function* () {
           const sending = yield* Effect.forkChild(send())
@@ -618,7 +618,7 @@ describe("what goes wrong", () => {
     )
   )
 
-  it.live("with one connection that hangs holds up nobody else", () =>
+  it.live("one connection that hangs holds up no other", () =>
     onLine(({ origin, registry, send }) =>
       Effect.gen(function* () {
         yield* registry.apply(yield* configFor(origin.url.replace("http:", "https:"), {}))
@@ -727,7 +727,7 @@ describe("a request body that comes while it is sent", () => {
     )
   )
 
-  it.live("that breaks off breaks the request off, and that is what is told", () =>
+  it.live("a request body that breaks off breaks the request off, and that is what is told", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         const broken = new RequestBodyFailed({ reason: "broken" })
@@ -821,7 +821,7 @@ describe("a long request body", () => {
     )
   )
 
-  it.live("on a connection that its other end has had enough of is nobody's fault", () =>
+  it.live("a body on a connection that its other end has had enough of is not a fault of the backend", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         for (const how of ["end", "reset"] as const) {
@@ -839,7 +839,7 @@ describe("a long request body", () => {
     )
   )
 
-  it.live("that the backend does not take is given up with its request", () =>
+  it.live("a body that the backend does not take is given up with its request", () =>
     onLine((line) =>
       Effect.gen(function* () {
         const { body, peer, sending } = yield* heldUp(line)
@@ -895,7 +895,7 @@ describe("a proxy", () => {
     )
   )
 
-  it.live("that is not there is a failed connect", () =>
+  it.live("a proxy that is not there is a failed connect", () =>
     onLine(({ registry, send }) =>
       Effect.gen(function* () {
         const gone = yield* Effect.scoped(makeOrigin)
@@ -937,7 +937,7 @@ describe("a proxy", () => {
     )
   }
 
-  it.live("that will not open a tunnel is a failed connect, whatever it says", () =>
+  it.live("a proxy that will not open a tunnel is a failed connect, whatever it says", () =>
     onLine(({ origin, registry, send }) =>
       Effect.gen(function* () {
         yield* registry.apply(yield* configFor("https://engine.invalid", { client: { proxy: origin.url } }))
@@ -953,7 +953,7 @@ describe("a proxy", () => {
     )
   )
 
-  it.live("that answers with a head that never ends is bounded as any backend is", () =>
+  it.live("a proxy that answers with a head that never ends is bounded as any backend is", () =>
     proxied(({ origin, send }) =>
       Effect.gen(function* () {
         const sending = yield* Effect.forkChild(Effect.flip(send()))

@@ -10,7 +10,7 @@ const upgrade = { upgrade: "websocket", path: "/v1/realtime", headers: ["sec-web
 const accepted = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nx-a: b\r\n\r\n"
 
 describe("an upgrade", () => {
-  it.live("that is accepted gives the connection, with what came right behind the head", () =>
+  it.live("an upgrade that is accepted gives the connection, with what came right behind the head", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         const sending = yield* Effect.forkChild(send(upgrade), { startImmediately: true })
@@ -38,7 +38,7 @@ describe("an upgrade", () => {
     )
   )
 
-  it.live.each(["cancel", "abort"] as const)("that was accepted is over with its %s, for both sides", (how) =>
+  it.live.each(["cancel", "abort"] as const)("an accepted upgrade is over with its %s, for both sides", (how) =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         let abort: Abort = () => {}
@@ -60,7 +60,7 @@ describe("an upgrade", () => {
     )
   )
 
-  it.live.each([200, 302, 403, 426, 500])("that is answered with a %i is an answer like all others", (status) =>
+  it.live.each([200, 302, 403, 426, 500])("an upgrade answered with a %i is an answer like all others", (status) =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         const sending = yield* Effect.forkChild(send(upgrade), { startImmediately: true })
@@ -75,7 +75,7 @@ describe("an upgrade", () => {
     )
   )
 
-  it.live("that nobody waits for any more is taken back", () =>
+  it.live("an upgrade that is no longer waited for is taken back", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         const sending = yield* Effect.forkChild(send(upgrade), { startImmediately: true })
@@ -87,7 +87,7 @@ describe("an upgrade", () => {
     )
   )
 
-  it.live("that breaks off is a failure, and so is a switch that nobody asked for", () =>
+  it.live("an upgrade that breaks off is a failure, and so is a switch that was not asked for", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         for (const [request, say] of [
@@ -106,7 +106,7 @@ describe("an upgrade", () => {
     )
   )
 
-  it.live("that was accepted outlives its backend's place in the configuration", () =>
+  it.live("an upgrade that was accepted outlives its backend's place in the configuration", () =>
     onLine(({ origin, registry, send }) =>
       Effect.gen(function* () {
         const sending = yield* Effect.forkChild(send(upgrade), { startImmediately: true })

@@ -40,7 +40,7 @@ describe("a route of the gateway's own", () => {
     })
   )
 
-  it.effect("that is not there is not found, with any method", () =>
+  it.effect("a route that is not there is not found, with any method", () =>
     Effect.gen(function* () {
       for (const method of ["GET", "POST", "hasOwnProperty"]) {
         assert.strictEqual(yield* outcome(nothingHere.methods, method), "404 not_found")

@@ -102,7 +102,7 @@ describe("one model", () => {
     { segment: "a%e2%80%aeb", shown: '"a\\u202eb"' },
     { segment: "100%", shown: '"100%"' },
     { segment: "x".repeat(500), shown: `"${"x".repeat(120)}…"` }
-  ])("that does not exist is named, in one line: $shown", ({ segment, shown }) =>
+  ])("a model that does not exist is named, in one line: $shown", ({ segment, shown }) =>
     Effect.map(Effect.flip(one(segment)), ({ message }) => {
       assert.include(message, shown)
     })

@@ -48,7 +48,7 @@ describe("Ollama's list of models", () => {
     )
   )
 
-  it.effect("of those in memory has no others, and says how much they take", () =>
+  it.effect("the list of models in memory has no others, and says how much they take", () =>
     Effect.map(jsonOf(residentRoute(models), "/api/ps"), (body) => {
       const [first, ...rest] = entriesOf(body)
       assert.deepStrictEqual(rest, [])

@@ -49,7 +49,7 @@ const setUp = Effect.gen(function* () {
   return { connect, connections, request, sweepAt }
 })
 
-describe("when the end of a server has begun", () => {
+describe("a server whose end has begun", () => {
   it.live("an idle connection has a second more, in which its next request still comes through", () =>
     Effect.gen(function* () {
       const { connect, connections, sweepAt } = yield* setUp

@@ -61,7 +61,7 @@ describe("a limit of descriptors", () => {
     )
   }
 
-  it.effect("that is enough, or that there is none of, is not spoken of", () =>
+  it.effect("a limit that is enough, or no limit at all, is not spoken of", () =>
     Effect.gen(function* () {
       for (const limit of [16_384 + 64, 1_048_576, undefined]) {
         const [told] = yield* warnings(limit, { listeners: [listener("a", 1)] })

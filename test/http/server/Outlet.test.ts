@@ -75,7 +75,7 @@ describe("a body on its way to its client", () => {
     assert.deepStrictEqual([client.writableLength, client.taken.length], [0, 10])
   })
 
-  it("that is small is written at once", () => {
+  it("a small body is written at once", () => {
     const client = new Client()
     const outlet = new Outlet(client)
     assert.isTrue(outlet.write(Buffer.from("a")))

@@ -85,7 +85,7 @@ describe("an answer", () => {
   )
 
   for (const status of [204, 304]) {
-    it.live(`with the status ${status} has no length`, () =>
+    it.live(`an answer with the status ${status} has no length`, () =>
       Effect.gen(function* () {
         const { url } = yield* delivering({ status, body: new Uint8Array(0) })
         const got = yield* get(url)
@@ -94,7 +94,7 @@ describe("an answer", () => {
     )
   }
 
-  it.live("that comes piece by piece has the length that was announced, or none", () =>
+  it.live("an answer that comes piece by piece has the length that was announced, or none", () =>
     Effect.gen(function* () {
       const known = yield* delivering({ body: relayed("ab", "c"), contentLength: 3 })
       const unknown = yield* delivering({ body: relayed("ab", "c") })
@@ -108,7 +108,7 @@ describe("an answer", () => {
     })
   )
 
-  it.live("before the end of the request closes the connection behind it", () =>
+  it.live("an answer before the end of the request closes the connection behind it", () =>
     Effect.gen(function* () {
       const { port } = yield* delivering({ body: Buffer.from("too large") }, false)
       const answer = yield* Effect.callback<string>((resume) => {
@@ -179,7 +179,7 @@ describe("a client that is slow", () => {
     })
   )
 
-  it.live("that leaves is waited for no longer", () =>
+  it.live("a client that leaves is waited for no longer", () =>
     Effect.gen(function* () {
       const { delivered, port } = yield* delivering({ body: Buffer.alloc(64 * 1024 * 1024, "x") })
       const socket = connect(port, "127.0.0.1")

@@ -302,7 +302,7 @@ describe("a client that stands still in the middle of its answer", () => {
     })
   )
 
-  it.live("and whose session of HTTP/2 does not even take its goodbye is cut off altogether", () =>
+  it.live("a client whose session of HTTP/2 does not even take its goodbye is cut off altogether", () =>
     Effect.gen(function* () {
       const { connections, floods, pass, port } = yield* openOne(true)
       const client = yield* overHttp2(port, wide)

@@ -37,7 +37,7 @@ describe("a server", () => {
     assert.isUndefined(refuseWebSocket(message))
   })
 
-  it("of a Node that would hand over every protocol listens for none, and refuses a WebSocket in words", async () => {
+  it("a server of a Node that would hand over every protocol hands over none, and says so in words", async () => {
     const server = new EventEmitter()
     takeUpgrades(server)
     server.on("upgrade", () => {})
