@@ -58,7 +58,7 @@ describe("an engine's load", () => {
   const load = loadFromPrometheus({ running: "run", waiting: "wait", kvCacheUsage: ["kv", "old_kv"] })
   const of = (body: unknown, status = 200) => load({ status, body })
 
-  it("is read from three figures", () => {
+  it("is read from three metrics", () => {
     assert.deepStrictEqual(of("run 3\nwait 2\nkv 0.5"), { running: 3, waiting: 2, kvCacheUsage: 0.5 })
   })
 

@@ -106,7 +106,7 @@ describe("a balancer behind us", () => {
     )
   })
 
-  it("tells the use of its GPU, and that somebody is there where it is busy", () => {
+  it("tells the use of its GPU, and that it has a request where it is busy", () => {
     assert.deepStrictEqual(loadOf(llamaBalancer, { status: "busy", gpu_util_max5s: 97.5 }), {
       running: 1,
       kvCacheUsage: 0,

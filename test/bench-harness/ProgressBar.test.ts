@@ -43,7 +43,7 @@ describe("the progress bar", () => {
     })
   )
 
-  it.effect("is not there where nobody watches", () =>
+  it.effect("is not there where no terminal is", () =>
     Effect.gen(function* () {
       const { result, written } = yield* shown(false)
       assert.strictEqual(result, "done")

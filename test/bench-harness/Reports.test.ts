@@ -101,7 +101,7 @@ describe("a sweep", () => {
     assert.strictEqual(widths.size, 1)
   })
 
-  it("has the same figures in JSON, and who answered", () => {
+  it("has the same figures in JSON, and the nodes that answered", () => {
     const json = sweepJson(steps)
     assert.deepInclude(json[1], { concurrency: 8, tokens_per_second: 80, latency_p95_ms: 500, node_counts: { a: 2 } })
     assert.deepInclude(json[2], { error_rate: 100, latency_p95_ms: null, errors: { "502 upstream_error": 1 } })

@@ -24,7 +24,7 @@ const open = (port: number): Promise<net.Socket> =>
 
 describe(`${many} idle connections`, () => {
   it.live(
-    "cost a few KiB each, slow nobody down, and leave nothing behind",
+    "cost a few KiB each, slow no other client down, and leave nothing behind",
     () =>
       Effect.gen(function* () {
         const engine = yield* Simulator.make()

@@ -188,7 +188,7 @@ describe("a key", () => {
 })
 
 describe("what is no HTTP", () => {
-  it.live("gets a clean 400 or a closed connection, and everybody else is served", () =>
+  it.live("gets a clean 400 or a closed connection, and all other clients are served", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       const junk = [

@@ -142,7 +142,7 @@ describe("weir bench with something wrong", () => {
     })
   )
 
-  it.live("says where nobody answers, and where a result cannot be written", () =>
+  it.live("says where nothing answers, and where a result cannot be written", () =>
     Effect.gen(function* () {
       const nobody = yield* bench("run --url http://127.0.0.1:1 --model m")
       assert.strictEqual(nobody.status, 1)

@@ -35,7 +35,7 @@ const cancelledAt = ({ stats }: Simulator["Service"]) =>
   )
 
 describe("a hedged request", () => {
-  it.live.each([true, false])("is answered by whoever is first, and cancelled at the other (streams: %s)", (stream) =>
+  it.live.each([true, false])("is answered by the quicker, and cancelled at the other (streams: %s)", (stream) =>
     Effect.gen(function* () {
       const { ask, first, learn, second } = yield* setUp()
       yield* learn(stream)

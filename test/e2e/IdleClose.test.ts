@@ -26,7 +26,7 @@ const impatient = Effect.fnUntraced(function* (patience: number) {
 })
 
 describe("an engine that closes idle connections as the next request comes", () => {
-  it.live("loses none, though it has no stand-in, and stays in good standing", () =>
+  it.live("loses none, though no other backend is there, and stays in good standing", () =>
     Effect.gen(function* () {
       const engine = yield* impatient(15)
       const gateway = yield* serve({ backends: [{ name: "engine", url: engine.url, models: ["sim-model"] }] })

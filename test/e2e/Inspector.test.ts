@@ -106,7 +106,7 @@ describe("SIGUSR1", () => {
     )
   }
 
-  it.live("takes nothing from who asks for the inspector: --inspect is as ever", () =>
+  it.live("leaves --inspect as it ever was", () =>
     Effect.gen(function* () {
       const port = yield* freePort
       const gateway = yield* serve({}, { flags: [`--inspect=127.0.0.1:${port}`] })

@@ -41,7 +41,7 @@ const setUp = Effect.fnUntraced(function* (more: object = {}) {
 const stickyOf = ({ headers }: Answer) => headers.get("x-weir-sticky")
 
 describe("four requests at once", () => {
-  it.live("land on four different instances, and nobody waits while one is free", () =>
+  it.live("go to four different instances, and none waits while one is free", () =>
     Effect.gen(function* () {
       const { asked, engines, slowly, started, url } = yield* setUp()
       yield* slowly
@@ -68,7 +68,7 @@ describe("four requests at once", () => {
     })
   )
 
-  it.live("are one model to whoever asks for the list", () =>
+  it.live("are one model in the list", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       const { text } = yield* ask(`${url}/v1/models`)

@@ -84,7 +84,7 @@ describe("a model that is known by another name", () => {
     })
   )
 
-  it.live("is replaced by its stand-in when it is overloaded, gone, or the prompt is too long for it", () =>
+  it.live("is replaced by its fallback when it is overloaded, gone, or the prompt is too long for it", () =>
     Effect.gen(function* () {
       const small = yield* Simulator.make({ models: ["small"], contextTokens: 50 })
       const large = yield* Simulator.make({ models: ["large"] })

@@ -31,7 +31,7 @@ const client = { authorization: "Bearer sk-client" }
 const admin = { authorization: "Bearer adm-token" }
 
 describe("a client without a key", () => {
-  it.live("anybody may ask whether it lives and is ready, and learns no address", () =>
+  it.live("may ask whether the gateway lives and is ready, and learns no address", () =>
     Effect.gen(function* () {
       const { simulator, url } = yield* setUp()
       for (const path of ["/healthz", "/livez", "/ping"]) {
@@ -49,7 +49,7 @@ describe("a client without a key", () => {
     })
   )
 
-  it.live("nobody may ask for models, figures of backends, or answers", () =>
+  it.live("may not ask for models, states of backends, or answers", () =>
     Effect.gen(function* () {
       const { url } = yield* setUp()
       for (const path of ["/v1/models", "/stats", "/v1/anything"]) {

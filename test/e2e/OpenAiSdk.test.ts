@@ -179,7 +179,7 @@ describe("the openai package", () => {
     })
   )
 
-  it.live("is told that nobody serves a model", () =>
+  it.live("is told that no backend serves a model", () =>
     Effect.gen(function* () {
       const { client, gateway } = yield* setUp()
       yield* untilReadyz(gateway.url)

@@ -189,7 +189,7 @@ describe("a WebSocket of a browser's page", () => {
 })
 
 describe("a WebSocket", () => {
-  it.live("goes to who has its model, over TLS too, and a limited key names one that it may use", () =>
+  it.live("goes to a backend that has its model, over TLS too, and a limited key names one that it may use", () =>
     Effect.gen(function* () {
       const secure = yield* engine({ tls: true })
       const other = yield* engine()

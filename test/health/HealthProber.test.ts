@@ -282,7 +282,7 @@ describe("models", () => {
   ]
   const list = (...ids: ReadonlyArray<string>): Reply => ({ status: 200, body: { data: ids.map((id) => ({ id })) } })
 
-  it.effect("are discovered, and whoever derives something from them is told when they change", () =>
+  it.effect("are discovered, and what is derived from them is told when they change", () =>
     probing(
       [a],
       (scene) =>
@@ -656,7 +656,7 @@ describe("a probe for which we lack descriptors or ports", () => {
   ]
   for (const backend of mixed) {
     const { name } = { name: "", ...backend }
-    it.effect(`says nothing: who was well stays well, however long it lasts (${name})`, () =>
+    it.effect(`says nothing: a healthy backend stays healthy, however long it lasts (${name})`, () =>
       probing([backend], ({ backends, registry, status }) =>
         Effect.gen(function* () {
           yield* TestClock.adjust(10_000)
@@ -673,7 +673,7 @@ describe("a probe for which we lack descriptors or ports", () => {
     )
   }
 
-  it.effect("makes nobody well: who was down stays down until it can be asked", () =>
+  it.effect("makes no backend healthy: one that is down stays down until it can be asked", () =>
     probing([a], ({ backends, status }) =>
       Effect.gen(function* () {
         backends.answer(() => "refuse")

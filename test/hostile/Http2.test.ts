@@ -163,7 +163,7 @@ describe("a listener that speaks HTTP/2", () => {
   )
 
   it.live(
-    "streams that are given up at once, by the thousand, keep nobody from being served and leave nothing behind",
+    "streams that are given up at once, by the thousand, keep no client from being served and leave nothing behind",
     () =>
       Effect.gen(function* () {
         const { gateway, origin, recorder } = yield* scene

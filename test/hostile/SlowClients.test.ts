@@ -37,7 +37,7 @@ describe("a client that lets the gateway wait", () => {
       )
   }
 
-  it.live("is told so with 408 in good time, and nobody else waits", () =>
+  it.live("is told so with 408 in good time, and no other client waits", () =>
     Effect.gen(function* () {
       const { gateway, recorder, url } = yield* setUp({ listener: { connectTimeout: "1s" } })
       const lines = yield* Effect.all(

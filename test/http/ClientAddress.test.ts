@@ -40,7 +40,7 @@ describe("the address that a request counts for", () => {
   })
 
   it.each([undefined, "", " , ,", "10.4.4.4, 10.5.5.5"])(
-    "is the proxy's own where the header names nobody else: %j",
+    "is the proxy's own where the header names no other: %j",
     (forwarded) => {
       assert.strictEqual(addressOf("10.1.2.3", forwarded, proxies), "10.1.2.3")
     }

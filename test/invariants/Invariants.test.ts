@@ -29,9 +29,9 @@ const brokenBy = async (seed: number): Promise<string> => {
   return broken.length === 0 ? "" : `seed ${seed} (replay it with WEIR_CHAOS_SEED=${seed}):${shown.join("")}`
 }
 
-describe("whatever backends do, whoever leaves and whatever is changed", () => {
+describe("a simulation in which backends fail, clients leave and the configuration changes", () => {
   it.each(batches.map((batch) => [batch[0], batch.at(-1), batch] as const))(
-    "each request ends once and truly, nobody is asked twice or blamed wrongly, nothing is held (seeds %i to %i)",
+    "each request ends once and truly, no backend is asked twice or blamed wrongly, nothing is held (seeds %i to %i)",
     async (_first, _last, batch) => {
       for (const seed of batch) assert.strictEqual(await brokenBy(seed), "")
     },

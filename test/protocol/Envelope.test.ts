@@ -313,7 +313,7 @@ describe("the default model", () => {
     ['{"messages":[] }', '{"model":"the default","messages":[] }'],
     ['{"n":1,"model":null}', '{"n":1,"model":"the default"}'],
     ['{"model" : "" ,"n":1.0}', '{"model" : "the default" ,"n":1.0}']
-  ])("is asked for where %j names none, and stands in the body", (body, expected) => {
+  ])("is asked for where %j names none, and is put into the body", (body, expected) => {
     assert.strictEqual(withDefault(body), expected)
     assert.strictEqual(withDefault(body, "/api/chat"), expected)
   })

@@ -158,7 +158,7 @@ describe("a backend that asks to be left alone", () => {
     )
   )
 
-  it.effect("is not asked sooner because it answered somebody else without saying how long", () =>
+  it.effect("is not asked sooner because it answered another request without saying how long", () =>
     withGateway(
       {
         script: {
@@ -271,7 +271,7 @@ describe("a request for which everything fails", () => {
     )
   )
 
-  it.effect("nobody is asked twice before everybody was asked once", () =>
+  it.effect("no backend is asked twice before all were asked once", () =>
     withGateway({ script: all(reset()), pool: { retry: { attempts: 7 } } }, (gateway) =>
       Effect.gen(function* () {
         yield* gateway.refusal()
@@ -281,7 +281,7 @@ describe("a request for which everything fails", () => {
     )
   )
 
-  it.effect("once everybody was asked, it is not the one that has just failed that is asked next", () =>
+  it.effect("the backend that has just failed is not asked next, once all were asked", () =>
     withGateway({ script: { a: [reset()], b: [reset()] }, pool: { retry: { attempts: 3 } } }, (gateway) =>
       Effect.gen(function* () {
         // A session prefers its backend: here the one that it has just been moved to.

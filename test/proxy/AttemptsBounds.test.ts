@@ -7,7 +7,7 @@ import { answer, refuse, reset, type Step, silence, stream } from "./ScriptedTra
 
 const well = answer(200, '{"ok":true}')
 
-describe("a backend that has no stand-in", () => {
+describe("a backend that is the only one", () => {
   it.effect("is asked again after a delay that doubles, up to its maximum", () =>
     withGateway(
       {
@@ -80,7 +80,7 @@ describe("a storm of failures", () => {
   )
 
   it.effect(
-    "opens the circuit of who causes it: nobody asks there until the cooldown is over, then one request does",
+    "opens the circuit of its backend: no request is sent there until the cooldown is over, then one is",
     () =>
       withGateway(
         {

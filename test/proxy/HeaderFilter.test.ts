@@ -150,7 +150,7 @@ describe("what comes back to the client", () => {
     })
   })
 
-  it("the backend does not say who it is, nor speak in the gateway's name", () => {
+  it("the backend does not tell its kind, nor speak in the gateway's name", () => {
     const names = ["server", "x-request-id", "x-routed-node", "x-weir-attempts", "x-weir-sticky"]
     assert.deepStrictEqual(toClient(Object.fromEntries(names.map((name) => [name, "x"]))).headers, {})
   })

@@ -61,7 +61,7 @@ describe.each([
       a: answer(200, ["{"], { end: "stall" }),
       b: answer(200, ["{"], { end: "stall" })
     }
-  ])("$what has all of it cancelled at once, and blames nobody", ({ a, b }) =>
+  ])("$what has all of it cancelled at once, and blames no backend", ({ a, b }) =>
     withGateway(hedging(a, b), (gateway) =>
       Effect.gen(function* () {
         warm(gateway)
@@ -81,7 +81,7 @@ describe.each([
 })
 
 describe("the client's deadline", () => {
-  it.effect("ends both attempts, and blames nobody", () =>
+  it.effect("ends both attempts, and blames no backend", () =>
     withGateway(hedging(silence, silence), (gateway) =>
       Effect.gen(function* () {
         warm(gateway)

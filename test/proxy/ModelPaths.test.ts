@@ -238,7 +238,7 @@ describe("another attempt", () => {
       )
   )
 
-  it.effect.each(unknownPaths)("is not made at %s, whose meaning nobody knows, nor another model asked", (path) =>
+  it.effect.each(unknownPaths)("is not made at %s, whose meaning is not known, nor another model asked", (path) =>
     withGateway(failing, (gateway) =>
       Effect.gen(function* () {
         const { status } = yield* gateway.ask({ path })

@@ -227,7 +227,7 @@ describe("a key with limits", () => {
     )
   )
 
-  it.effect("does not pay for tokens where nobody was asked for any", () =>
+  it.effect("does not pay for tokens where no backend was asked for any", () =>
     withGateway(
       { ...keyed({ tokensPerMinute: 1000 }, well), pool: { admission: { maxConcurrent: 1, maxQueue: 0 } } },
       (gateway) =>
@@ -245,7 +245,7 @@ describe("a key with limits", () => {
 })
 
 describe("what is written down of a request", () => {
-  it.effect("is who answered, after how many attempts, and how long it waited", () =>
+  it.effect("is the backend that answered, after how many attempts, and how long it waited", () =>
     withGateway({ script: { a: [refuse], b: [answer(200, "{}", { after: "1 second" })] } }, (gateway) =>
       Effect.gen(function* () {
         const { report } = yield* gateway.ask()

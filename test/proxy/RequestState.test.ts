@@ -94,7 +94,7 @@ describe("the client's deadline", () => {
     { phase: "in the middle of a short answer", fault: answer(200, ["{"], { end: "stall" }) },
     { phase: "before the first token", fault: stream([": hi\n\n"], { end: "stall" }) }
   ]
-  it.effect.each(phases)("ends a request $phase with 504, and nobody is to blame", ({ fault }) =>
+  it.effect.each(phases)("ends a request $phase with 504, and no backend is to blame", ({ fault }) =>
     withGateway({ script: { a: [fault], b: [well] } }, (gateway) =>
       Effect.gen(function* () {
         const { result, took } = yield* timed(gateway, gateway.refusal(bounded))
@@ -107,7 +107,7 @@ describe("the client's deadline", () => {
     )
   )
 
-  it.effect("ends a stream in its middle with an explicit event, and nobody is to blame", () =>
+  it.effect("ends a stream in its middle with an explicit event, and no backend is to blame", () =>
     withGateway({ script: { a: [stream(Array.from({ length: 9 }, () => later("700 millis", event)))] } }, (gateway) =>
       Effect.gen(function* () {
         const { result, took } = yield* timed(gateway, gateway.ask({ ...bounded, ...streamed }))
@@ -169,7 +169,7 @@ describe("the client's deadline", () => {
 describe("the queue", () => {
   const slow = answer(200, "x", { after: "10 seconds" })
 
-  it.effect("refuses who finds no place in it, and says when to come back", () =>
+  it.effect("refuses a request that finds no place in it, and says when to come back", () =>
     withGateway({ script: { a: [slow] }, pool: { admission: { maxConcurrent: 1, maxQueue: 1 } } }, (gateway) =>
       Effect.gen(function* () {
         const first = yield* gateway.start(gateway.request())
@@ -185,7 +185,7 @@ describe("the queue", () => {
     )
   )
 
-  it.effect("lets nobody wait for longer than its time-out", () =>
+  it.effect("lets no request wait for longer than its time-out", () =>
     withGateway(
       { script: { a: [slow] }, backends: { a: { maxConcurrency: 1 } }, pool: { admission: { queueTimeout: "2s" } } },
       (gateway) =>
@@ -199,7 +199,7 @@ describe("the queue", () => {
     )
   )
 
-  it.effect("lets in who waits as soon as a backend has room again", () =>
+  it.effect("lets a waiting request in as soon as a backend has room again", () =>
     withGateway({ script: { a: [slow, well] }, backends: { a: { maxConcurrency: 1 } } }, (gateway) =>
       Effect.gen(function* () {
         const first = yield* gateway.start(gateway.request())

@@ -145,6 +145,6 @@ const storm = (seed: number) => {
   )
 }
 
-describe("a storm over rules, stand-ins and instances", () => {
+describe("a storm over rules, fallbacks and instances", () => {
   it.effect.each([1, 2, 3, 4, 5, 6])("leaves nothing behind (seed %i)", (seed) => storm(seed))
 })

@@ -86,7 +86,7 @@ describe("a user", () => {
     { user: "" },
     { user: 7, messages: "alice" },
     { messages: [null, 1, { role: "system" }, { role: "system", content: [null, { text: 1 }] }] }
-  ])("is nobody in %j", (fields) => {
+  ])("is not found in %j", (fields) => {
     assert.match(sessionOf(fields) ?? "", /^ip:/)
   })
 

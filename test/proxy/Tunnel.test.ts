@@ -292,7 +292,7 @@ describe("an upgrade that a backend does not answer with a 101", () => {
     })
   )
 
-  it.effect.each([400, 404, 409, 426])("passes on a %i, and asks nobody else", (status) =>
+  it.effect.each([400, 404, 409, 426])("passes on a %i, and asks no other backend", (status) =>
     Effect.gen(function* () {
       const result = yield* tries({ a: [answer(status)] })
       assert.strictEqual(result.status, status)

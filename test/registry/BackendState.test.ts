@@ -84,7 +84,7 @@ describe("what a backend tells of itself", () => {
     assert.strictEqual(state.generation, 0)
   })
 
-  it("shows how many slots it has, when it has somebody waiting", () => {
+  it("shows how many slots it has, when a request waits in it", () => {
     const state = new BackendState("a", new LoadColumns())
     state.reported({ ...idle, running: 12 }, 10)
     assert.strictEqual(state.slots, Number.POSITIVE_INFINITY)

@@ -82,7 +82,7 @@ describe("a healthy backend", () => {
     assert.deepStrictEqual(shown(machine), ["unhealthy", "out"])
   })
 
-  it("is out after unhealthyAfter broken connections in a row, and somebody is told to look", () => {
+  it("is out after unhealthyAfter broken connections in a row, and a probe is asked for", () => {
     const machine = healthy()
     let told = 0
     machine.onSuspicion(() => told++)
@@ -172,7 +172,7 @@ describe("what a probe's answer says", () => {
     })
   }
 
-  it("is remembered with its time where it was good, for whoever waits for a sign of life", () => {
+  it("is remembered with its time where it was good, for those that wait for a sign of life", () => {
     const machine = new HealthMachine()
     assert.strictEqual(machine.lastGoodProbe, Number.NEGATIVE_INFINITY)
     probe(machine, "healthy", 42)
@@ -216,7 +216,7 @@ describe("any sequence of probes and traffic", () => {
     healthyAfter: fc.integer({ min: 1, max: 5 })
   })
 
-  it("leaves a backend that comes back by itself, a standing that follows the status, and nobody killed while delivering", () => {
+  it("leaves a backend that comes back, a standing that follows the status, and none killed while delivering", () => {
     fc.assert(
       fc.property(settings, fc.array(event, { maxLength: 60, size: "max" }), (limits, events) => {
         const machine = new HealthMachine()

@@ -3,7 +3,7 @@ import { BackendState } from "../../src/registry/BackendState.ts"
 import { LoadColumns } from "../../src/registry/LoadColumns.ts"
 import { collectUntil } from "../Garbage.ts"
 
-describe("the scoreboard", () => {
+describe("the columns of load", () => {
   it("keeps apart what is true of each backend, however many there are", () => {
     const columns = new LoadColumns()
     const states = Array.from({ length: 100 }, (_, index) => {
@@ -19,7 +19,7 @@ describe("the scoreboard", () => {
     }
   })
 
-  it("gives a slot to somebody else when nobody has its backend any more, and clean", async () => {
+  it("gives the slot of a backend that is gone to another one, and clean", async () => {
     const columns = new LoadColumns()
     const stays = new BackendState("stays", columns)
     const free = ((gone: BackendState) => {

@@ -51,7 +51,7 @@ describe("a change that is applied", () => {
     ["address", { url: "http://127.0.0.1:9009" }],
     ["kind of engine", { adapter: "vllm" }]
   ] as const) {
-    it.effect(`gives a backend with another ${what} a fresh state: what was known is of somebody else`, () =>
+    it.effect(`gives a backend with another ${what} a fresh state: what was known is of another engine`, () =>
       withRegistry({ backends: [one] }, (registry) =>
         Effect.gen(function* () {
           const { state } = backendOf(registry.current(), "a")
@@ -89,7 +89,7 @@ describe("a change that is applied", () => {
     )
   )
 
-  it.effect("is told to who listens: the snapshot of the moment first, then each later one", () =>
+  it.effect("is told to its listeners: the snapshot of the moment first, then each later one", () =>
     withRegistry({ backends: [one] }, (registry) =>
       Effect.gen(function* () {
         const started = yield* Deferred.make<void>()
@@ -112,7 +112,7 @@ describe("a change that is applied", () => {
 })
 
 describe("a change that changes nothing", () => {
-  it.effect("leaves the snapshot as it is, but whoever takes part has a look", () =>
+  it.effect("leaves the snapshot as it is, but its participants have a look", () =>
     withRegistry({ backends: [one] }, (registry) =>
       Effect.scoped(
         Effect.gen(function* () {
@@ -144,7 +144,7 @@ describe("a change that changes nothing", () => {
   )
 })
 
-describe("whoever takes part in changes", () => {
+describe("a participant in changes", () => {
   const part =
     (log: Array<string>, name: string, refuses = false) =>
     (registry: Registry["Service"]) =>
@@ -173,7 +173,7 @@ describe("whoever takes part in changes", () => {
     )
   )
 
-  it.effect("can refuse it: then nothing changes, and those who were ready are told that nothing comes of it", () =>
+  it.effect("can refuse it: then nothing changes, and those that were ready are told that nothing comes of it", () =>
     withRegistry({}, (registry) =>
       Effect.scoped(
         Effect.gen(function* () {
@@ -214,7 +214,7 @@ describe("the store", () => {
       )
     )
 
-  it.effect("has a change before anybody sees it: what was acknowledged survives", () =>
+  it.effect("has a change before it is seen: what was acknowledged survives", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       const saved = yield* Ref.make<ReadonlyArray<number>>([])

@@ -145,7 +145,7 @@ describe("a file that is watched", () => {
     })
   )
 
-  it.effect("is not told while somebody still writes to it", () =>
+  it.effect("is not told while it is still being written", () =>
     Effect.gen(function* () {
       const { folder, seen } = yield* watching()
       for (let size = 1; size < 60; size++) {

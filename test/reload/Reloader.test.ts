@@ -97,7 +97,7 @@ describe("a reload", () => {
     )
   )
 
-  it.effect("does not take the environment alone for the wish of somebody who had a file", () =>
+  it.effect("does not take the environment alone where there was a file", () =>
     scene(({ registry, reloader, say }) =>
       Effect.gen(function* () {
         const before = registry.current()

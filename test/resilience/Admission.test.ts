@@ -53,7 +53,7 @@ describe("a pool with a limit", () => {
     )
   )
 
-  it.effect("lets no newcomer pass those who wait for the same", () =>
+  it.effect("lets no newcomer pass those that wait for the same", () =>
     withCrowd({ maxConcurrent: 5 }, (crowd) =>
       Effect.gen(function* () {
         const places = new Places(0)
@@ -67,7 +67,7 @@ describe("a pool with a limit", () => {
     )
   )
 
-  it.effect("lets one with a better claim pass those who wait", () =>
+  it.effect("lets one with a better claim pass those that wait", () =>
     withCrowd({ maxConcurrent: 5 }, (crowd) =>
       Effect.gen(function* () {
         const places = new Places(0)
@@ -79,7 +79,7 @@ describe("a pool with a limit", () => {
     )
   )
 
-  it.effect("does not let a full model hold up those who want another one", () =>
+  it.effect("does not let a full model hold up requests for another one", () =>
     withCrowd({ maxConcurrent: 2 }, (crowd) =>
       Effect.gen(function* () {
         const full = new Places(1)
@@ -95,7 +95,7 @@ describe("a pool with a limit", () => {
     )
   )
 
-  it.effect("has one for each pool: a crowd in one says nothing of another", () =>
+  it.effect("has one for each pool: a full one says nothing of another", () =>
     Effect.gen(function* () {
       const admission = yield* Admission
       const one = new FakeRequests(admission, { pool: "one", maxConcurrent: 1, maxQueue: 0 })
@@ -134,7 +134,7 @@ describe("a full queue", () => {
     )
   )
 
-  it.effect("is not filled by those who are at work already and look for their next backend", () =>
+  it.effect("is not filled by requests at work that look for their next backend", () =>
     withCrowd({ maxConcurrent: 1, maxQueue: 1 }, (crowd, admission) =>
       Effect.gen(function* () {
         const places = new Places(1)
@@ -246,7 +246,7 @@ describe("a waiting request", () => {
     )
   )
 
-  it.effect("is turned away as soon as it is clear that nobody will be there", () =>
+  it.effect("is turned away as soon as it is clear that no backend will be there", () =>
     withCrowd({ maxConcurrent: 5 }, (crowd, admission) =>
       Effect.gen(function* () {
         const places = new Places(0)
@@ -365,8 +365,8 @@ const commands = fc.array(
   { maxLength: 60, size: "max" }
 )
 
-describe("whatever comes, waits, fails over, gives up and leaves", () => {
-  it("the limits are exact, nobody overtakes, nobody is lost, and in the end nothing is held", () =>
+describe("a course of requests that come, wait, fail over, give up and leave", () => {
+  it("the limits are exact, none overtakes, none is lost, and in the end nothing is held", () =>
     forAll(
       fc.record({ maxConcurrent: fc.integer({ min: 1, max: 4 }), maxQueue: fc.nat({ max: 5 }), script: commands }),
       layer,

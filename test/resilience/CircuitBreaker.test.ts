@@ -350,7 +350,7 @@ describe("what changes in the configuration", () => {
   )
 })
 
-describe("the figures", () => {
+describe("the metrics", () => {
   it.effect("tell each change of the circuit and each result", () =>
     onBreaker({ cooldown: "10s" }, ({ backend, breaker, call, open }) =>
       Effect.gen(function* () {

@@ -217,7 +217,7 @@ describe("a key", () => {
     )
   )
 
-  it.effect("is charged the estimate where nobody counted", () =>
+  it.effect("is charged the estimate where no backend counted", () =>
     withLimiter((limiter) =>
       Effect.gen(function* () {
         const key = yield* keyWith({ tokensPerMinute: 1000 })

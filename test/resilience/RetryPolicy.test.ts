@@ -50,7 +50,7 @@ describe("the budget of retries", () => {
     )
   )
 
-  it.effect("is enough for all that a dying backend had in flight", () =>
+  it.effect("is enough for all requests of a dying backend", () =>
     withBudget(0, ({ left }) => Effect.sync(() => assert.strictEqual(left(700), 700)))
   )
 

@@ -145,7 +145,7 @@ describe("a due time", () => {
   )
 })
 
-it.effect("nothing is looked at while nobody waits: the clock is left alone", () =>
+it.effect("the clock is left alone while no time is due", () =>
   withDeadlines((timers) =>
     Effect.gen(function* () {
       assert.strictEqual(timers.now(), 0)

@@ -84,7 +84,7 @@ describe("a token bucket", () => {
     )
   })
 
-  it("gives whoever waits exactly as long as it says, and no sooner", () => {
+  it("gives a waiting request its tokens exactly when it says, and no sooner", () => {
     fc.assert(
       fc.property(shape, fc.array(ask, { maxLength: 30, size: "max" }), ask, ({ capacity, perSecond }, asks, last) => {
         const bucket = new TokenBucket(capacity, perSecond, 0)

@@ -32,7 +32,7 @@ const yes = (): Answer => "entered"
 const no = (): Answer => "wait"
 
 describe("requests that wait for the same", () => {
-  it("gets in in the order of coming, as many as there is room for", () => {
+  it("get in in the order of coming, as many as there is room for", () => {
     const room = new WaitQueue()
     const { entered, join } = party(room)
     for (const name of ["a", "b", "c", "d"]) join(name, yes)
@@ -43,7 +43,7 @@ describe("requests that wait for the same", () => {
     assert.deepStrictEqual(entered, ["a", "b", "c"])
   })
 
-  it("gets in by priority first, lower first", () => {
+  it("get in by priority first, lower first", () => {
     const room = new WaitQueue()
     const { entered, join } = party(room)
     join("late", yes, { priority: 5 })
@@ -54,7 +54,7 @@ describe("requests that wait for the same", () => {
     assert.deepStrictEqual(entered, ["soon", "now", "usual", "late"])
   })
 
-  it("stays behind the first while that one finds nothing", () => {
+  it("stay behind the first while that one finds nothing", () => {
     const room = new WaitQueue()
     const { entered, join } = party(room)
     let found: Answer = "wait"
@@ -67,7 +67,7 @@ describe("requests that wait for the same", () => {
     assert.deepStrictEqual(entered, ["first", "second"])
   })
 
-  it("moves up when one in front gives up or is told that it is in vain", () => {
+  it("move up when one in front gives up or is told that it is in vain", () => {
     const room = new WaitQueue()
     const { entered, join } = party(room)
     const first = join("first", no)
@@ -102,7 +102,7 @@ describe("a request that waits for something else", () => {
 })
 
 describe("a request that is at work already and looks for its next backend", () => {
-  it("is not one of those who take up the queue", () => {
+  it("is not one of those that take up the queue", () => {
     const room = new WaitQueue()
     const { join } = party(room)
     join("new", no)
@@ -134,7 +134,7 @@ describe("a request that is at work already and looks for its next backend", () 
 })
 
 describe("a newcomer", () => {
-  it("is behind whoever waits for the same with the same or a better claim, and behind nobody else", () => {
+  it("is behind those that wait for the same with the same or a better claim, and behind no other", () => {
     const room = new WaitQueue()
     const { join } = party(room)
     assert.isFalse(room.isBehind("g", 0))
@@ -175,7 +175,7 @@ describe("the time after which a place is likely", () => {
     }
   })
 
-  it("grows while nobody leaves any more", () => {
+  it("grows while no request leaves any more", () => {
     const room = new WaitQueue()
     const { join } = party(room)
     for (let i = 0; i < 9; i++) join("w", no)
@@ -191,13 +191,13 @@ describe("the time after which a place is likely", () => {
     assert.closeTo(room.retryAfter(52_000, 30), 2, 1)
   })
 
-  it("is what was configured where nobody has left yet, or long ago", () => {
+  it("is what was configured where no request has left yet, or long ago", () => {
     const room = new WaitQueue()
     assert.strictEqual(room.retryAfter(0, 12), 12)
     assert.strictEqual(room.retryAfter(leaving(room, 100) + 3_600_000, 12), 12)
   })
 
-  it("is between 1 and 60 whole seconds, whatever the figures", () => {
+  it("is between 1 and 60 whole seconds, whatever was measured", () => {
     const crowd = new WaitQueue()
     const { join } = party(crowd)
     for (let i = 0; i < 1000; i++) join("w", no)

@@ -11,7 +11,7 @@ const discover = (state: BackendState, ...ids: ReadonlyArray<string>) =>
   state.setModels(new Map(ids.map((id): [string, ModelInfo] => [id, { id, created: 0, ownedBy: "x" }])), 0)
 
 describe("the backends that may serve a model", () => {
-  it.effect("is who is configured to, whatever discovery finds, and who is not known yet", () =>
+  it.effect("are those configured to, whatever discovery finds, and those not known yet", () =>
     withFleet({ backends: [{ name: "a", models: ["m"] }, { name: "b", models: [] }, { name: "c" }] }, (fleet) => {
       assert.deepStrictEqual(namesOf(fleet.request({ model: "m" }).candidates), ["a", "c"])
       assert.deepStrictEqual(namesOf(fleet.request({ model: "n" }).candidates), ["c"])
@@ -23,7 +23,7 @@ describe("the backends that may serve a model", () => {
     })
   )
 
-  it.effect("is everybody where no model is asked for", () =>
+  it.effect("are all where no model is asked for", () =>
     withFleet(
       {
         backends: [
@@ -37,7 +37,7 @@ describe("the backends that may serve a model", () => {
     )
   )
 
-  it.effect("is worked out anew when backends have other models, and kept as long as they have not", () =>
+  it.effect("are worked out anew when backends have other models, and kept as long as they have not", () =>
     withFleet(named("a", "b"), (fleet) => {
       const before = fleet.request({ model: "m" }).candidates
       assert.strictEqual(fleet.request({ model: "m" }).candidates, before)
@@ -51,7 +51,7 @@ describe("the backends that may serve a model", () => {
     })
   )
 
-  it.effect("is worked out anew with a new configuration", () =>
+  it.effect("are worked out anew with a new configuration", () =>
     onFleet({ backends: [{ name: "a", models: ["m"] }] }, (fleet) =>
       Effect.gen(function* () {
         assert.deepStrictEqual(namesOf(fleet.request({ model: "m" }).candidates), ["a"])
@@ -88,7 +88,7 @@ describe("tiers", () => {
 describe("names that clients make up", () => {
   const table = new CandidateTable(() => 0)
 
-  it.effect("find nobody where every backend's models are known", () =>
+  it.effect("find no backend where every backend's models are known", () =>
     withFleet({ backends: [{ name: "a", models: ["m"] }] }, (fleet) => {
       for (let i = 0; i < 5000; i++) assert.strictEqual(table.forModel(fleet.pool, `made-up-${i}`).all.length, 0)
       assert.deepStrictEqual(namesOf(table.forModel(fleet.pool, "m")), ["a"])

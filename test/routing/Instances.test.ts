@@ -20,7 +20,7 @@ describe("the instances of a model", () => {
     assert.deepStrictEqual(instancesOf(ids, model), found)
   })
 
-  it("are what a listing leaves out, and nothing else: whoever is hidden is found under the plain name", () => {
+  it("are what a listing leaves out, and nothing else: a hidden one is found under the plain name", () => {
     const id = fc
       .tuple(fc.constantFrom("m", "m-2", "n"), fc.constantFrom("", "-1", "-2", "-3", "-12", "-2024", "-07"))
       .map(([base, suffix]) => base + suffix)
@@ -113,14 +113,14 @@ describe("a request for a model with instances", () => {
     })
   )
 
-  it.effect("asks by the plain name where nobody knows what the backend has", () =>
+  it.effect("asks by the plain name where it is not known what the backend has", () =>
     withFleet({ backends: [{ name: "a" }], ...ruled }, (fleet) => {
       assert.strictEqual(placeOf(lease(fleet)), "a/m")
       assert.strictEqual(placeOf(lease(fleet)), "a/m")
     })
   )
 
-  it.effect("is not for whoever has none of them, nor for whoever is switched off", () =>
+  it.effect("is not for backends that have none of them, nor for one that is switched off", () =>
     withFleet(
       {
         backends: [
@@ -157,7 +157,7 @@ describe("a session and the instance that has its cache", () => {
     })
   )
 
-  it.effect("part when somebody else holds it and another is free, and stay together when none is", () =>
+  it.effect("part when another session holds it and another instance is free, and stay together when none is", () =>
     withFleet(one, (fleet) => {
       assert.strictEqual(outcome(fleet, "s"), "miss a/m")
       const others = [lease(fleet), lease(fleet), lease(fleet)]
@@ -187,7 +187,7 @@ describe("a session and the instance that has its cache", () => {
     )
   )
 
-  it.effect("part for good when somebody newer came: only the newest holds it", () =>
+  it.effect("part for good when a newer session came: only the newest holds it", () =>
     withFleet({ ...one, backends: [{ name: "a", models: ["m"] }] }, (fleet) => {
       assert.strictEqual(outcome(fleet, "s"), "miss a/m")
       assert.strictEqual(outcome(fleet, "t"), "miss a/m")
@@ -197,7 +197,7 @@ describe("a session and the instance that has its cache", () => {
     })
   )
 
-  it.effect("stay together while there is another one for whoever comes: no cache is lost while one is empty", () =>
+  it.effect("stay together while there is another one for the next session: no cache is lost while one is empty", () =>
     withFleet(one, (fleet) => {
       const people = ["s", "t", "u"]
       assert.deepStrictEqual(
@@ -220,7 +220,7 @@ describe("a session and the instance that has its cache", () => {
     })
   )
 
-  it.effect("leave what was forgotten to whoever comes, and who has no session takes nobody's before it must", () =>
+  it.effect("leave what was forgotten to the next, and a request without a session takes none before it must", () =>
     withFleet({ ...one, pool: { sticky: { ttl: "1s" } } }, (fleet) => {
       assert.strictEqual(outcome(fleet, "s"), "miss a/m")
       const nobody = lease(fleet)
@@ -274,7 +274,7 @@ describe("a member with a single slot", () => {
 })
 
 describe("counts of instances", () => {
-  it.effect("are those of the leases that are held, never negative, and gone when nobody holds any", () =>
+  it.effect("are those of the leases that are held, never negative, and gone when no lease is held", () =>
     withFleet(two, (fleet) => {
       const step = fc.oneof(
         fc.record({ take: fc.constantFrom(undefined, "s", "t", "u") }),

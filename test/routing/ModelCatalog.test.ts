@@ -80,7 +80,7 @@ describe("the list of models", () => {
 describe("an alias", () => {
   const withRules = (...models: ReadonlyArray<object>): FleetLike => ({ ...three, more: { models } })
 
-  it.effect("is listed as long as somebody has the model that it stands for, with what is known of that", () =>
+  it.effect("is listed as long as a backend has the model that it stands for, with what is known of that", () =>
     withFleet({ backends: [{ name: "a" }], more: { models: [{ match: "gpt-4o", upstreamModel: "m" }] } }, (fleet) => {
       const ask = () => fleet.router.models(fleet.snapshot, fleet.listener, undefined)
       assert.deepStrictEqual(ask(), [])
@@ -118,7 +118,7 @@ describe("an alias", () => {
     })
   )
 
-  it.effect("is a name for which another model stands in, too", () =>
+  it.effect("is a name that has a fallback, too", () =>
     withFleet(withRules({ match: "gone", fallbacks: ["x", "o"] }, { match: "lost", fallbacks: ["x"] }), (fleet) => {
       assert.deepStrictEqual(listed(fleet), ["gone", "m", "n", "o"])
     })

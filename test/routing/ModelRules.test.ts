@@ -72,7 +72,7 @@ describe("the rule of a model", () => {
     for (let i = 0; i < 3; i++) assert.strictEqual(rules.find("x".repeat(1000))?.match, "__proto__|x+")
   })
 
-  it("is none for what is longer than any model's name, so that nobody can keep the expressions busy with it", () => {
+  it("is none for what is longer than any model's name, so that no client keeps the expressions busy", () => {
     const rules = new ModelRules(Array.from({ length: 1000 }, (_, i) => ruleOf({ match: `(a|b)*${i}|.*c${i}` })))
     const name = "a".repeat(16 * 1024 * 1024)
     const begin = performance.now()

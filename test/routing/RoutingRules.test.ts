@@ -68,7 +68,7 @@ describe("a path route", () => {
     })
   )
 
-  it.effect("leaves a rule its other words: the model's other name, and what stands in for it", () =>
+  it.effect("leaves a rule its other words: the model's other name, and its fallbacks", () =>
     withFleet(
       rulesOf({ match: "emb", upstreamModel: "n", backends: ["a"] }, { match: "gone", fallbacks: ["emb"] }),
       (fleet) => {
@@ -148,7 +148,7 @@ describe("a rule", () => {
 })
 
 describe("fallbacks", () => {
-  it.effect("are tried in their order, each by its own rule, when nobody has the model", () =>
+  it.effect("are tried in their order, each by its own rule, when no backend has the model", () =>
     withFleet(
       rulesOf(
         { match: "gone", fallbacks: ["nowhere", "alias", "m"] },
@@ -171,7 +171,7 @@ describe("fallbacks", () => {
     })
   )
 
-  it.effect("wait in the order of the rule while somebody has the model", () =>
+  it.effect("wait in the order of the rule while a backend has the model", () =>
     withFleet(rulesOf({ match: "m", fallbacks: ["big", "n"] }), (fleet) => {
       const route = routed(fleet, "m")
       if (!("candidates" in route)) assert.fail(route.message)
@@ -266,7 +266,7 @@ describe("a key", () => {
     })
   )
 
-  it.effect("is not served by a stand-in from a pool that it may not use", () =>
+  it.effect("is not served by a fallback from a pool that it may not use", () =>
     withFleet(fleet, (it) => {
       assert.strictEqual(way(it, "gone", { key: { pools: ["default"] } }), "default: a b as m")
       assert.strictEqual(way(it, "gone", { key: { pools: ["other"] } }), "403 pool_not_allowed")
@@ -283,7 +283,7 @@ describe("a key", () => {
 })
 
 describe("routing", () => {
-  it.effect("never leads to anybody who is known not to have the model, whatever the rules are", () => {
+  it.effect("never leads to a backend that is known not to have the model, whatever the rules are", () => {
     const names = ["m", "n", "big", "small", "x", "y"]
     const name = fc.constantFrom(...names)
     const rule = fc.record(

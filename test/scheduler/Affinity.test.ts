@@ -66,7 +66,7 @@ const outcome = (fleet: Fleet, session: string, more = {}) => {
 const two: FleetLike = { ...named("a", "b"), pool: { strategy: "round_robin" } }
 
 describe("places that only one can hold", () => {
-  it("are held by whoever came last, and no more of them are remembered than sessions, whatever happens", () => {
+  it("are held by the latest session, and no more of them are remembered than sessions, whatever happens", () => {
     const step = fc.record({
       key: fc.constantFrom("p", "q", "r", "s"),
       backend: fc.constantFrom("a", "b"),
@@ -157,7 +157,7 @@ describe("a session", () => {
     })
   )
 
-  it.effect("goes back to a better tier as soon as that has somebody again", () =>
+  it.effect("goes back to a better tier as soon as that has a usable backend again", () =>
     withFleet({ ...named("a", "b"), pool: { backends: ["a", { name: "b", priority: 1 }] } }, (fleet) => {
       assert.strictEqual(outcome(fleet, "s"), "miss a")
       fleet.found("a", "unhealthy")

@@ -88,7 +88,7 @@ describe("consistent_hash", () => {
     })
   )
 
-  it.effect("takes the owner all the same where everybody else is out", () =>
+  it.effect("takes the owner all the same where all others are out", () =>
     withFleet(fleetOf(["a", "b"]), (fleet) => {
       fleet.state("a").inflight = 50
       fleet.found("b", "unhealthy")
@@ -96,7 +96,7 @@ describe("consistent_hash", () => {
     })
   )
 
-  it.effect("gives requests that have nothing to go by to anybody", () =>
+  it.effect("gives requests that have nothing to go by to any backend", () =>
     withFleet(fleetOf(["a", "b", "c"]), (fleet) => {
       const chosen = Array.from({ length: 300 }, () => nameOf(fleet.lease())).join("")
       for (const name of "abc") assert.isAbove(chosen.split(name).length - 1, 70)

@@ -43,7 +43,7 @@ describe("least_loaded", () => {
     })
   )
 
-  it.effect("counts who has to wait twice, once it has seen how many slots an engine has", () =>
+  it.effect("counts requests that have to wait twice, once it has seen how many slots an engine has", () =>
     withFleet(fleet("least_loaded", 1, 2), (on) => {
       on.state("b").reported(load(4, 1), on.now)
       on.state("b").reported(load(0), on.now)
@@ -86,7 +86,7 @@ const tried = (on: Fleet, latencies: Readonly<Record<string, number>>, samples =
 }
 
 describe("latency_based", () => {
-  it.effect("gives who is twice as slow half as much, and not everything to the fastest", () =>
+  it.effect("gives a backend that is twice as slow half as much, and not everything to the fastest", () =>
     withFleet(fleet("latency_based", 1, 1, 1), (on) => {
       tried(on, { a: 100, b: 200, c: 400 })
       const choices = on.choices(700)
@@ -104,7 +104,7 @@ describe("latency_based", () => {
     })
   )
 
-  it.effect("tries who was never tried, with one request at a time", () =>
+  it.effect("tries a backend that was never tried, with one request at a time", () =>
     withFleet(fleet("latency_based", 1, 1), (on) => {
       tried(on, { a: 1 })
       const first = on.lease()
@@ -116,7 +116,7 @@ describe("latency_based", () => {
     })
   )
 
-  it.effect("forgets slowness with time, so that who was slow once is asked again", () =>
+  it.effect("forgets slowness with time, so that a backend that was slow once is asked again", () =>
     withFleet(fleet("latency_based", 1, 1), (on) => {
       tried(on, { a: 100, b: 10_000 })
       assert.isBelow(count(on.choices(1000), "b"), 15)
@@ -128,7 +128,7 @@ describe("latency_based", () => {
 })
 
 describe("response_aware", () => {
-  it.effect("multiplies response time by what is in flight", () =>
+  it.effect("multiplies response time by the requests under way", () =>
     withFleet(fleet("response_aware", 1, 1), (on) => {
       tried(on, { a: 100, b: 300 })
       assert.strictEqual(on.choices(3), "aaa")
@@ -137,7 +137,7 @@ describe("response_aware", () => {
     })
   )
 
-  it.effect("divides by the success rate: who fails half of the time counts as twice as slow", () =>
+  it.effect("divides by the success rate: a backend that fails half of the time counts as twice as slow", () =>
     withFleet(fleet("response_aware", 1, 1), (on) => {
       tried(on, { a: 100, b: 150 })
       assert.strictEqual(on.choice(), "a")
@@ -154,7 +154,7 @@ describe("response_aware", () => {
     })
   )
 
-  it.effect("takes who has no sample for average", () =>
+  it.effect("takes a backend without samples for average", () =>
     withFleet(fleet("response_aware", 1, 1, 1), (on) => {
       tried(on, { a: 100, b: 300 })
       // Taken for 200: after a with nothing in flight, before a with two.
@@ -166,7 +166,7 @@ describe("response_aware", () => {
 })
 
 describe("power_of_two", () => {
-  it.effect("never takes the busiest while there is somebody else", () =>
+  it.effect("never takes the busiest while there is another", () =>
     withFleet(fleet("power_of_two", 1, 1, 1, 1), (on) => {
       on.state("c").inflight = 9
       const choices = on.choices(1000)
@@ -228,7 +228,7 @@ describe("random", () => {
 })
 
 describe("a backend that was found far slower than its peers", () => {
-  it.effect.each(StrategyName.literals)("is asked last by %s, and still asked where there is nobody else", (strategy) =>
+  it.effect.each(StrategyName.literals)("is asked last by %s, and still asked where there is no other", (strategy) =>
     withFleet(fleet(strategy, 1, 1, 1), (on) => {
       on.state("a").ejectedUntil = on.now + 10_000
       assert.strictEqual(count(on.choices(30, { hashKey: 7 }), "a"), 0)
@@ -262,7 +262,7 @@ describe("a backend that recovered", () => {
     })
   )
 
-  it.effect("is not overrun, though it has nothing in flight and all others have", () =>
+  it.effect("is not overrun, though it has nothing to do and all others have", () =>
     withFleet(fleet("least_inflight", 1, 1, 1), (on) => {
       on.found("c", "unhealthy")
       for (let n = 0; n < 40; n++) on.lease()

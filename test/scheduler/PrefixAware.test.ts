@@ -206,7 +206,7 @@ describe("prefix_aware", () => {
     })
   )
 
-  it.effect("knows what a session brought to its backend, though nobody was asked where to", () =>
+  it.effect("knows what a session brought to its backend, though the strategy did not choose it", () =>
     withFleet(fleet("a", "b", "c"), (on) => {
       const home = on.choice({ session: "s", prompt: promptOf(1, 1) })
       assert.strictEqual(on.choice({ session: "s", prompt: promptOf(2, 1) }), home)
@@ -215,7 +215,7 @@ describe("prefix_aware", () => {
     })
   )
 
-  it.effect("forgets who was started anew", () =>
+  it.effect("forgets a backend that was started anew", () =>
     withFleet(fleet("a", "b"), (on) => {
       const home = on.choice({ prompt: promptOf(1, 1) })
       const other = home === "a" ? "b" : "a"
@@ -228,7 +228,7 @@ describe("prefix_aware", () => {
     })
   )
 
-  it.effect("goes by load alone for prompts that nobody has, and for requests without one", () =>
+  it.effect("goes by load alone for prompts that no backend has, and for requests without one", () =>
     withFleet(fleet("a", "b", "c"), (on) => {
       on.state("a").inflight = 4
       on.state("b").inflight = 2

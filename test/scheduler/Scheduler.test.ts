@@ -88,7 +88,7 @@ describe("tiers", () => {
       )
   )
 
-  it.effect("ask a backend that is busy or degraded only when no other tier has anybody better", () =>
+  it.effect("ask a backend that is busy or degraded only when no other tier has a better one", () =>
     withFleet(tiered, (fleet) => {
       fleet.found("a", "busy")
       assert.strictEqual(fleet.choice(), "c")
@@ -110,7 +110,7 @@ describe("a backend that is not probed yet", () => {
 })
 
 describe("an open circuit", () => {
-  it.effect("lets nobody through before its time, then one, and nobody beside that one", () =>
+  it.effect("lets no request through before its time, then one, and none beside that one", () =>
     withFleet(named("a"), (fleet) => {
       fleet.openCircuit("a", fleet.now + 500)
       assert.strictEqual(fleet.refusal().reason, "resting")
@@ -125,8 +125,8 @@ describe("an open circuit", () => {
   )
 })
 
-describe("why there is nobody", () => {
-  it.effect("is that somebody will have room", () =>
+describe("the reason why no backend is chosen", () => {
+  it.effect("is that a backend will have room", () =>
     withFleet({ backends: [{ name: "a", maxConcurrency: 1 }, { name: "b" }] }, (fleet) => {
       fleet.found("b", "unhealthy")
       const lease = fleet.lease()
@@ -135,7 +135,7 @@ describe("why there is nobody", () => {
     })
   )
 
-  it.effect("is that somebody will be back, with the time of the first", () =>
+  it.effect("is that a backend will be back, with the time of the first", () =>
     withFleet(named("a", "b", "c"), (fleet) => {
       fleet.state("a").retryAfterUntil = fleet.now + 900
       fleet.state("b").retryAfterUntil = fleet.now + 300
@@ -147,7 +147,7 @@ describe("why there is nobody", () => {
     })
   )
 
-  it.effect("is that nobody is there", () =>
+  it.effect("is that none is there", () =>
     withFleet(named("a", "b"), (fleet) => {
       fleet.found("a", "unhealthy")
       fleet.found("b", "misconfigured")
@@ -164,7 +164,7 @@ describe("why there is nobody", () => {
     })
   )
 
-  it.effect("is never told of a pool that has somebody, whatever its state", () =>
+  it.effect("is never told of a pool that has a usable backend, whatever its state", () =>
     Effect.forEach(fc.sample(situations, { seed: 5, numRuns: 200 }), (states) =>
       withFleet({ backends: states.map((_, index) => ({ name: `n${index}`, maxConcurrency: 2 })) }, (fleet) => {
         for (const [index, { circuit, inflight, rest, status, trial }] of states.entries()) {

@@ -24,7 +24,7 @@ describe("round_robin", () => {
     })
   )
 
-  it.effect("skips who cannot take it, without losing its place", () =>
+  it.effect("skips backends that cannot take it, without losing its place", () =>
     withFleet(weighted("round_robin", 1, 1, 1), (fleet) => {
       assert.strictEqual(fleet.choice(), "a")
       fleet.found("b", "unhealthy")
@@ -116,7 +116,7 @@ describe("turns by weight in a large pool", () => {
     )
   })
 
-  it("include who is there again within a few choices", () => {
+  it("include a backend that is there again within a few choices", () => {
     const chooser = makeStrategy("weighted_round_robin")
     const few = new Set(members.slice(0, 3))
     for (let n = 0; n < 100; n++) chooser.choose(members, { ...blind, usable: (member) => few.has(member) })
@@ -234,7 +234,7 @@ describe("least_inflight, whatever has happened to the backends", () => {
     maxLength: 20
   })
 
-  it("takes one that nobody usable is better than: less to do for its weight, or as much and quicker", () => {
+  it("takes one that no usable one is better than: less to do for its weight, or as much and quicker", () => {
     holdsFor(rounds, (steps) => {
       const backends = Array.from({ length: size }, (_, index) => ({ name: `n${index}`, weight: 1 + (index % 3) }))
       const members = membersOf({ backends, pool: { strategy: "least_inflight" } })
@@ -269,7 +269,7 @@ describe("every strategy", () => {
     rounds: fc.array(fc.array(fc.boolean(), { minLength: 6, maxLength: 6 }), { minLength: 1, maxLength: 40 })
   })
 
-  it("chooses somebody whenever somebody is usable, and nobody who is not", () => {
+  it("chooses a backend whenever one is usable, and never one that is not", () => {
     holdsFor(cases, ({ rounds, strategy, weights }) => {
       const members = membersOf(weighted(strategy, ...weights))
       const chooser = makeStrategy(strategy)
@@ -318,7 +318,7 @@ describe("every strategy", () => {
     )
   })
 
-  it("has nobody to offer where there is nobody", () => {
+  it("offers no backend where there is none", () => {
     for (const strategy of all) assert.isUndefined(makeStrategy(strategy).choose([], { ...blind, usable: () => true }))
   })
 })

@@ -142,7 +142,7 @@ describe("malformed", () => {
 describe("gzip", () => {
   const unzipped = (body: string) => gunzipSync(Buffer.from(body, "latin1")).toString()
 
-  it.live("compresses a body that nobody asked to be compressed", () =>
+  it.live("compresses a body that was not asked to be compressed", () =>
     Effect.gen(function* () {
       const answer = yield* answerTo({ kind: "gzip" }, whole)
       assert.match(answer.head, /^content-encoding: gzip$/im)

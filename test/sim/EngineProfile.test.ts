@@ -74,7 +74,7 @@ describe("Azure", () => {
 })
 
 describe("Anthropic", () => {
-  it.live("insists on a version, and lists twenty models where nobody asks for more", () =>
+  it.live("insists on a version, and lists twenty models where no more are asked for", () =>
     Effect.gen(function* () {
       const models = Array.from({ length: 30 }, (_, index) => `m-${index}`)
       const { url } = yield* started("anthropic", { models })

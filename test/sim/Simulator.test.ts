@@ -104,7 +104,7 @@ describe("a seed", () => {
 })
 
 describe("the batch", () => {
-  it.live("is never larger than the slots, and everybody is served", () =>
+  it.live("is never larger than the slots, and every request is served", () =>
     Effect.gen(function* () {
       const simulator = yield* launch({ slots: 3 })
       const one = postJson(`${simulator.url}/v1/chat/completions`, chatBody("x"))
@@ -190,7 +190,7 @@ describe("the handle in the process", () => {
 })
 
 describe("a simulator with TLS", () => {
-  it.live("it answers whoever does not look at its certificate, and nobody else", () =>
+  it.live("answers clients that do not look at its certificate, and no others", () =>
     Effect.gen(function* () {
       const simulator = yield* launch({ tls: { cert, key } })
       assert.match(simulator.url, /^https:/)

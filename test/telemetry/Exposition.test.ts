@@ -109,7 +109,7 @@ describe("what Prometheus scrapes", () => {
     }).pipe(Effect.provide(layer))
   )
 
-  it.effect("has figures that are read when somebody asks, until their owner ends them", () =>
+  it.effect("has gauges that are read at each scrape, until their owner ends them", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
       let inflight = 3
@@ -128,7 +128,7 @@ describe("what Prometheus scrapes", () => {
     }).pipe(Effect.provide(layer))
   )
 
-  it.effect("has totals that are read when somebody asks, as counters", () =>
+  it.effect("has totals that are read at each scrape, as counters", () =>
     Effect.gen(function* () {
       const metrics = yield* Metrics
       let seconds = 1.5

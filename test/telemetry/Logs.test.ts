@@ -111,7 +111,7 @@ describe("a line of the log", () => {
     })
   )
 
-  it.effect("is written whatever somebody hands over", () =>
+  it.effect("is written whatever is handed over", () =>
     Effect.gen(function* () {
       const loop: Record<string, unknown> = {}
       loop["loop"] = loop

@@ -43,7 +43,7 @@ describe("a counter", () => {
   )
 })
 
-describe("figures", () => {
+describe("the series of metrics", () => {
   it.effect("the metrics of two programs in one process are not shared", () =>
     Effect.gen(function* () {
       const program = (count: number) =>

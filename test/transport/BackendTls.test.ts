@@ -82,7 +82,7 @@ const failureOf = ({ send }: Scene) =>
   }))
 
 describe("a backend's certificate", () => {
-  it.live("is trusted where its CA is configured, and by nobody else", () =>
+  it.live("is trusted where its CA is configured, and nowhere else", () =>
     onTls((scene) =>
       Effect.gen(function* () {
         const { port } = yield* engine(certificates.server)

@@ -32,7 +32,7 @@ const statusAndText = Effect.fnUntraced(function* (response: UpstreamResponse) {
   return [response.status, (yield* readAll(response)).text]
 })
 
-describe("an interim answer that nobody asked for", () => {
+describe("an interim answer that was not asked for", () => {
   const interims: ReadonlyArray<readonly [string, string]> = [
     ["100", "HTTP/1.1 100 Continue\r\n\r\n"],
     ["100 with headers", "HTTP/1.1 100 Continue\r\nserver: x\r\nconnection: close\r\n\r\n"],

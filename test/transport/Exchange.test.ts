@@ -95,7 +95,7 @@ describe("a body", () => {
     })
   )
 
-  it.effect("loses nothing when whoever waited for it is interrupted", () =>
+  it.effect("loses nothing when its reader is interrupted", () =>
     Effect.gen(function* () {
       const { controller, exchange } = begun()
       const waiting = yield* Effect.forkChild(exchange.read, { startImmediately: true })
@@ -153,7 +153,7 @@ describe("ending an exchange from outside", () => {
     assert.isTrue(controller.aborted)
   })
 
-  it.effect("wakes whoever waits for the body", () =>
+  it.effect("wakes the reader that waits for the body", () =>
     Effect.gen(function* () {
       const { controller, exchange } = begun()
       const waiting = yield* Effect.forkChild(exchange.read, { startImmediately: true })
@@ -186,7 +186,7 @@ describe("ending an exchange from outside", () => {
     })
   )
 
-  it.effect("is decided by whoever comes first", () =>
+  it.effect("is decided by the first cause", () =>
     Effect.gen(function* () {
       const { controller, exchange } = begun()
       exchange.abort(tooSlow)

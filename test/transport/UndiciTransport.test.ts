@@ -204,7 +204,7 @@ describe("a connection", () => {
     )
   )
 
-  it.live("is not used again after an answer that nobody read to its end", () =>
+  it.live("is not used again after an answer that was not read to its end", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         const first = yield* Effect.forkChild(send())
@@ -352,7 +352,7 @@ describe("a connection", () => {
 })
 
 describe("back-pressure", () => {
-  it.live("reaches the backend: it stops while nobody reads, and goes on when somebody does", () =>
+  it.live("reaches the backend: it stops while nothing is read, and goes on when reading does", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
         const sending = yield* Effect.forkChild(send())
@@ -389,7 +389,7 @@ describe("back-pressure", () => {
   )
 })
 
-describe("whoever wants no more", () => {
+describe("a request that is given up", () => {
   it.live("closes the connection at the backend before there is a head", () =>
     onLine(({ origin, send }) =>
       Effect.gen(function* () {
@@ -481,7 +481,7 @@ describe("whoever wants no more", () => {
 })
 
 describe("what goes wrong", () => {
-  it.live("is a failed connect where nobody listens", () =>
+  it.live("is a failed connect where nothing listens", () =>
     onLine(({ registry, send }) =>
       Effect.gen(function* () {
         const gone = yield* Effect.scoped(makeOrigin)
@@ -585,7 +585,7 @@ describe("what goes wrong", () => {
     )
   }
 
-  it.live("is no trust: a certificate that nobody vouches for is never accepted in silence", () =>
+  it.live("is no trust: a certificate that no CA vouches for is never accepted in silence", () =>
     Effect.gen(function* () {
       let requests = 0
       const server = createTlsServer({ cert, key }, (socket) => {
@@ -604,7 +604,7 @@ describe("what goes wrong", () => {
     })
   )
 
-  it.live("is a handshake that takes longer than the request may wait for it, whoever else may wait longer", () =>
+  it.live("is a handshake that takes longer than the request may wait for it, though others may wait longer", () =>
     onLine(({ origin, registry, send }) =>
       Effect.gen(function* () {
         // It accepts connections and never says a word, so TLS never begins.
@@ -634,7 +634,7 @@ describe("what goes wrong", () => {
   )
 })
 
-describe("addresses that nobody must be led to", () => {
+describe("addresses that are denied", () => {
   for (const url of [
     "http://169.254.169.254",
     "http://[fd00:ec2::254]/",
@@ -906,7 +906,7 @@ describe("a proxy", () => {
   )
 
   for (const scheme of ["http", "https"]) {
-    it.live(`is not asked for what must not be reached, whoever resolves the name: ${scheme}`, () =>
+    it.live(`is not asked for what must not be reached, wherever the name is resolved: ${scheme}`, () =>
       onLine(({ origin, registry, send }) =>
         Effect.gen(function* () {
           for (const host of ["169.254.169.254", "[::ffff:a9fe:a9fe]", "metadata.google.internal"]) {

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { metricsRoute } from "../../../src/http/routes/MetricsRoute.ts"
 import { answerOf } from "../Requests.ts"
 
-describe("the figures", () => {
+describe("the metrics", () => {
   const exposition = { text: Effect.succeed("weir_retries_total 1\n") }
 
   it.effect("are served in the form that Prometheus reads", () =>

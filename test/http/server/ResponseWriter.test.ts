@@ -128,7 +128,7 @@ describe("an answer", () => {
 })
 
 describe("a body that breaks off", () => {
-  it.live("breaks the connection, so that nobody takes it for a whole one", () =>
+  it.live("breaks the connection, so that no client takes it for a whole one", () =>
     Effect.gen(function* () {
       const broken: StreamBody = (sink) =>
         Effect.suspend(() => {

@@ -278,7 +278,7 @@ describe("a client that stands still in the middle of its answer", () => {
     }
   }
 
-  it.live("costs nobody else on its connection of HTTP/2 anything", () =>
+  it.live("costs no other stream of its HTTP/2 connection anything", () =>
     Effect.gen(function* () {
       const { drips, floods, pass, port } = yield* openOne(true)
       const client = yield* overHttp2(port, { ...wide, stream: narrow })

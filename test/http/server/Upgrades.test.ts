@@ -59,7 +59,7 @@ describe("a connection that was handed over", () => {
     })
   )
 
-  it.effect("keeps what comes too early, for who reads it", () =>
+  it.effect("keeps what comes too early for its reader", () =>
     Effect.gen(function* () {
       const [ours, theirs] = duplexPair()
       const stop = watchLeaving(ours)
