@@ -5,37 +5,38 @@ import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
 import { caseId, quickPlan } from "../bench/cases/Plan.ts"
 import { scaleSubject } from "../bench/cases/Scale.ts"
+import { ambitionResults } from "../bench/report/AmbitionResults.ts"
 import { type CaseNote, makeReader } from "../bench/report/Book.ts"
 import { writeBetweenMarks } from "../bench/report/Marks.ts"
 import { busyness, troubles } from "../bench/report/Troubles.ts"
-import { verdicts } from "../bench/report/Verdicts.ts"
 
 type Rounds = CaseNote["subjects"]
 
 const note = (id: string, section: CaseNote["section"], subjects: Rounds): CaseNote => ({ id, section, subjects })
 
-const judge = (cases: ReadonlyArray<CaseNote>, what: string) =>
-  verdicts(makeReader(cases), quickPlan).find((row) => row.what.startsWith(what)) ?? assert.fail(`no row ${what}`)
+const check = (cases: ReadonlyArray<CaseNote>, what: string) =>
+  ambitionResults(makeReader(cases), quickPlan).find((row) => row.what.startsWith(what)) ??
+  assert.fail(`no row ${what}`)
 
 const unary = (weir: number, bare: number) =>
   note(caseId.unary(2048, 32), "unary", { weir: [{ cpuMicros: weir }], bare: [{ cpuMicros: bare }] })
 
 describe("an ambition", () => {
   it("is met up to its bound and missed beyond it", () => {
-    assert.isTrue(judge([unary(75, 50)], "unary 2 KB: CPU").met)
-    assert.isFalse(judge([unary(76, 50)], "unary 2 KB: CPU").met)
+    assert.isTrue(check([unary(75, 50)], "unary 2 KB: CPU").met)
+    assert.isFalse(check([unary(76, 50)], "unary 2 KB: CPU").met)
   })
 
   it("is neither where it was not measured, or only a part of it", () => {
-    assert.isUndefined(judge([], "unary 2 KB: CPU").met)
-    assert.strictEqual(judge([], "unary 2 KB: CPU").measured, "not measured")
+    assert.isUndefined(check([], "unary 2 KB: CPU").met)
+    assert.strictEqual(check([], "unary 2 KB: CPU").measured, "not measured")
     const flat = note(caseId.flatOut, "flat", { weir: [{ cpuMicros: 1 }], bare: [{ cpuMicros: 1 }] })
-    assert.isUndefined(judge([flat], "streams: CPU").met)
+    assert.isUndefined(check([flat], "streams: CPU").met)
   })
 
   it("is not missed because of what is told for comparison only", () => {
     const calm = note(caseId.calm, "open", { weir: [{ cpuMicros: 500 }], bare: [{ cpuMicros: 50 }] })
-    const { measured, met } = judge([unary(60, 50), calm], "unary 2 KB: CPU")
+    const { measured, met } = check([unary(60, 50), calm], "unary 2 KB: CPU")
     assert.isTrue(met)
     assert.strictEqual(measured, "1.20 x; at 2,000/s 10.0 x")
   })
@@ -45,7 +46,7 @@ describe("an ambition", () => {
       [scaleSubject(1, "keys")]: [{ cpuMicros: 100 }],
       [scaleSubject(10_000, "keys")]: [{ cpuMicros: 120 }]
     })
-    assert.deepInclude(judge([scaled], "10,000 keys against 1"), { measured: "1.20 x", met: false })
+    assert.deepInclude(check([scaled], "10,000 keys against 1"), { measured: "1.20 x", met: false })
   })
 })
 

@@ -9,10 +9,10 @@ import { Console, Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { quickPlan, wholePlan } from "./cases/Plan.ts"
 import { measureParts, type Part, parts } from "./cases/Suite.ts"
+import { ambitionResults } from "./report/AmbitionResults.ts"
 import { makeReader } from "./report/Book.ts"
 import { type Report, toMarkdown } from "./report/Markdown.ts"
 import { writeBetweenMarks } from "./report/Marks.ts"
-import { verdicts } from "./report/Verdicts.ts"
 import { BenchFailed } from "./rig/Children.ts"
 import { measureWith } from "./rig/Run.ts"
 
@@ -51,7 +51,7 @@ const keep = (report: Report, publish: boolean): string => {
   const text = toMarkdown(report)
   const folder = join(import.meta.dirname, "results")
   mkdirSync(folder, { recursive: true })
-  const judged = { ...report, verdicts: verdicts(makeReader(report.cases), report.plan) }
+  const judged = { ...report, verdicts: ambitionResults(makeReader(report.cases), report.plan) }
   writeFileSync(join(folder, "latest.json"), `${JSON.stringify(judged, null, 2)}\n`)
   writeFileSync(join(folder, "latest.md"), `${text}\n`)
   if (publish) writeBetweenMarks(join(import.meta.dirname, "README.md"), text)

@@ -17,7 +17,7 @@ const card = new ScoreCard()
 let minute: Fiber.Fiber<void> | undefined
 
 beforeAll(() => {
-  minute = Effect.runFork(card.judge(flaps))
+  minute = Effect.runFork(card.check(flaps))
 })
 
 afterAll(async () => {
@@ -30,7 +30,7 @@ describe("the fault table", () => {
   for (const row of [...rows.filter((each) => each !== flaps), flaps]) {
     it.live(
       `an upstream that ${row.upstream} (${row.id}): ${row.expected}`,
-      () => (row === flaps && minute !== undefined ? Fiber.join(minute) : card.judge(row)),
+      () => (row === flaps && minute !== undefined ? Fiber.join(minute) : card.check(row)),
       90_000
     )
   }

@@ -20,7 +20,7 @@ export class ScoreCard {
   readonly #marks = new Map<string, Mark>()
 
   /** Runs a row and notes what came of it; a failure still fails whoever asked. */
-  readonly judge = (row: Row): Effect.Effect<void> =>
+  readonly check = (row: Row): Effect.Effect<void> =>
     Effect.suspend(() => {
       const began = performance.now()
       return Effect.onExit(row.run, (exit) =>

@@ -37,7 +37,7 @@ const clientOf = (url: string): Client => {
 }
 
 /** More clients than there are descriptors: they connect, and wait to be told when to ask. */
-const crowd = (gateway: Gateway, size: number) =>
+const connections = (gateway: Gateway, size: number) =>
   Effect.acquireRelease(
     Effect.sync(() => Array.from({ length: size }, () => clientOf(gateway.url))),
     (clients) =>
@@ -68,7 +68,7 @@ describe("a gateway whose file descriptors run out", () => {
           { descriptors: 90 }
         )
         assert.strictEqual((yield* chat(gateway.url)).status, 200)
-        const clients = yield* crowd(gateway, 150)
+        const clients = yield* connections(gateway, 150)
         yield* eventually(
           Effect.sync(() => {
             if (shortages(gateway).length > 0) return true

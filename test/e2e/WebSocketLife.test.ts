@@ -58,11 +58,11 @@ describe("a WebSocket at the gates", () => {
       peer.send(switched())
       yield* allowed.until(() => allowed.statuses().length > 0)
       assert.deepStrictEqual(allowed.statuses(), [101])
-      const crowd = yield* Effect.forEach([1, 2, 3, 4, 5, 6], () => connect(set.gateway.urlOf("narrow")))
-      for (const each of crowd) each.write(offer("/v1/realtime", "x-a: b"))
-      yield* Effect.forEach(crowd, (each) => each.until(each.closed))
+      const connections = yield* Effect.forEach([1, 2, 3, 4, 5, 6], () => connect(set.gateway.urlOf("narrow")))
+      for (const each of connections) each.write(offer("/v1/realtime", "x-a: b"))
+      yield* Effect.forEach(connections, (each) => each.until(each.closed))
       assert.include(
-        crowd.map((each) => codeOf(each.received())),
+        connections.map((each) => codeOf(each.received())),
         "rate_limit_exceeded"
       )
     })

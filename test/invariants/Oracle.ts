@@ -10,7 +10,7 @@ import type { Exchange } from "../proxy/ScriptedTransport.ts"
 /** The model of all requests of a run where they are to wait in one line. */
 export const sharedModel = "m"
 
-/** What the witness holds of one request. */
+/** What the oracle holds of one request. */
 export class Trail {
   candidates: Candidates | undefined
   /** Who was chosen for it, in order. */
@@ -71,10 +71,10 @@ export class Oracle {
 
   /** Whether a request could be given to a member at this moment; worked out from the state alone. */
   #eligible({ backend: { config, state }, capacity }: Member): boolean {
-    const { circuit, health, inflight, retryAfterUntil: restUntil } = state
+    const { circuit, health, inflight, retryAfterUntil } = state
     const isOut = health.standingAt(this.#now) === "out"
     const tryable = circuit.phase === "closed" || (this.#now >= circuit.openUntil && !circuit.trialRunning)
-    return config.enabled && !isOut && this.#now >= restUntil && tryable && inflight < capacity
+    return config.enabled && !isOut && this.#now >= retryAfterUntil && tryable && inflight < capacity
   }
 
   eligible(candidates: Candidates): ReadonlyArray<string> {

@@ -3,7 +3,7 @@ import { UpstreamFailed } from "../../src/transport/UpstreamTransport.ts"
 import type { Reading } from "../proxy/Harness.ts"
 import type { Answer, Exchange, Step } from "../proxy/ScriptedTransport.ts"
 import type { Oracle, Trail } from "./Oracle.ts"
-import type { Plan, Visit } from "./Plan.ts"
+import type { Plan, PlannedRequest } from "./Plan.ts"
 
 /** How a request ended, as its client saw it. */
 export type Ending =
@@ -13,7 +13,7 @@ export type Ending =
   | { readonly _tag: "Crashed"; readonly cause: string }
 
 export interface Done {
-  readonly visit: Visit
+  readonly planned: PlannedRequest
   readonly trail: Trail
   readonly reading: Reading
   readonly ending: Ending
@@ -46,14 +46,14 @@ const saysAll = (bytes: Buffer, choices: number, endedInOrder: boolean): boolean
 const committed = ({ reading, trail }: Done): Exchange | undefined =>
   trail.exchanges.findLast(({ request }) => request.backend.name === reading.headers["x-routed-node"])
 
-export const judgeOne = (done: Done, plan: Plan, witness: Oracle): void => {
-  const { ending, reading, trail, visit } = done
-  const who = `request ${visit.index}`
-  const must = (isTrue: boolean, otherwise: () => string) => witness.expect(isTrue, () => `${who} ${otherwise()}`)
+export const checkOne = (done: Done, plan: Plan, oracle: Oracle): void => {
+  const { ending, reading, trail, planned } = done
+  const who = `request ${planned.index}`
+  const must = (isTrue: boolean, otherwise: () => string) => oracle.expect(isTrue, () => `${who} ${otherwise()}`)
 
   must(ending._tag !== "Crashed", () => `crashed: ${ending._tag === "Crashed" ? ending.cause : ""}`)
-  must(ending._tag !== "Left" || Number.isFinite(visit.patience), () => "was ended though nobody had left")
-  must(done.took <= visit.deadline + lateness, () => `took ${done.took} ms with ${visit.deadline} ms to go`)
+  must(ending._tag !== "Left" || Number.isFinite(planned.patience), () => "was ended though nobody had left")
+  must(done.took <= planned.deadline + lateness, () => `took ${done.took} ms with ${planned.deadline} ms to go`)
   const { exchanges, retries } = trail
   const most = retries + (plan.hedges ? 2 : 1)
   must(exchanges.length <= most, () => `was sent ${exchanges.length} times with ${retries} retries`)
@@ -65,10 +65,10 @@ export const judgeOne = (done: Done, plan: Plan, witness: Oracle): void => {
     must(plan.hedges || named === last?.request.backend.name, () => "tells another backend")
   }
   for (const before of plan.hedges ? [] : exchanges.slice(0, -1)) {
-    must(worthAnother(before, visit), () => `was sent again after ${outcomeOf(before)}`)
+    must(worthAnother(before, planned), () => `was sent again after ${outcomeOf(before)}`)
   }
-  judgeText(done, must)
-  judgeLoss(done, plan, must)
+  checkText(done, must)
+  checkLoss(done, plan, must)
 }
 
 /** Deadlines are met to 20 ms, never early. */
@@ -80,7 +80,7 @@ const outcomeOf = ({ state, step }: Exchange): string =>
   isAnswer(step) ? `${step.status} ${step.end}` : typeof state === "string" ? state : state.message
 
 /** Whether a request may be sent again after an exchange like this. */
-const worthAnother = (exchange: Exchange, { repeatable }: Visit): boolean => {
+const worthAnother = (exchange: Exchange, { repeatable }: PlannedRequest): boolean => {
   const { answered, step } = exchange
   if (!repeatable) return step !== undefined && "fails" in step && step.fails === "connect"
   if (!answered || !isAnswer(step)) return true
@@ -89,8 +89,8 @@ const worthAnother = (exchange: Exchange, { repeatable }: Visit): boolean => {
 }
 
 /** What the client has is what the backend sent: to the byte, and told apart by its end. */
-const judgeText = (done: Done, must: Must): void => {
-  const { ending, reading, trail, visit } = done
+const checkText = (done: Done, must: Must): void => {
+  const { ending, reading, trail, planned } = done
   const exchange = committed(done)
   if (exchange === undefined || !isAnswer(exchange.step)) return
   const { status } = exchange.step
@@ -108,14 +108,14 @@ const judgeText = (done: Done, must: Must): void => {
     must(reading.broken !== inOrder, () => `was ${reading.broken ? "broken" : "ended in order"}, which is not true`)
     return must(got === sent || got === bytes.toString("utf8") || text === sent, () => "got other bytes than were sent")
   }
-  if (visit.passedThrough) {
+  if (planned.passedThrough) {
     const whole = inOrder || saysAll(bytes, Number.POSITIVE_INFINITY, false)
     must(reading.broken !== whole, () => `was ${reading.broken ? "broken" : "ended in order"}, which is not true`)
     return must(text === sent, () => "got other bytes than were sent")
   }
   const said = trail.saidAtCommit ?? ""
   must(/^data:/m.test(said) || said === sent, () => `had its answer begun with ${said}`)
-  const complete = saysAll(bytes, visit.choices, inOrder)
+  const complete = saysAll(bytes, planned.choices, inOrder)
   must(!reading.broken, () => "was broken instead of told")
   must(text.startsWith(sent), () => `got other bytes than were sent: ${text} for ${sent}`)
   if (complete) return must(text === sent, () => `got more than was sent: ${text.slice(sent.length)}`)
@@ -124,14 +124,14 @@ const judgeText = (done: Done, must: Must): void => {
 }
 
 /** Nothing is lost that somebody could have served. */
-const judgeLoss = (done: Done, plan: Plan, must: Must): void => {
-  const { eligible, ending, reading, trail, visit } = done
+const checkLoss = (done: Done, plan: Plan, must: Must): void => {
+  const { eligible, ending, reading, trail, planned } = done
   const { exchanges, retries } = trail
   const untouched = exchanges.every(({ answered }) => !answered)
   if (
     ending._tag === "Refused" &&
-    !Number.isFinite(visit.deadline) &&
-    visit.repeatable &&
+    !Number.isFinite(planned.deadline) &&
+    planned.repeatable &&
     untouched &&
     exchanges.length <= retries
   ) {
@@ -144,7 +144,8 @@ const judgeLoss = (done: Done, plan: Plan, must: Must): void => {
     )
   }
   if (isUpToPatience(exchanges)) return
-  if (plan.rock === undefined || ending._tag === "Left" || Number.isFinite(visit.deadline) || !visit.repeatable) return
+  if (plan.rock === undefined || ending._tag === "Left" || Number.isFinite(planned.deadline) || !planned.repeatable)
+    return
   if (ending._tag === "Refused") {
     return must(
       ending.code === "rate_limit_exceeded",
@@ -177,7 +178,7 @@ const say = (word: Word, brokeOff = false): Saying => ({ word, brokeOff })
 export const sayingOf = (exchange: Exchange, done: Done): Saying => {
   const { answered, step } = exchange
   const failure = failureOf(exchange)
-  const byPath = done.visit.passedThrough
+  const byPath = done.planned.passedThrough
   const isOurs = failure?.kind === "timeout" && failure.detail !== "deadline"
   const isTheirs = failure?.detail === "scripted"
   if (failure?.kind === "connect") return say("blamed")
@@ -194,7 +195,7 @@ export const sayingOf = (exchange: Exchange, done: Done): Saying => {
   if (done.ending._tag === "Left") return say("praised")
   const inOrder = exchange.state === "finished"
   const cut = isTheirs || inOrder
-  return say("praised", cut && !saysAll(sentBy(exchange), done.visit.choices, inOrder))
+  return say("praised", cut && !saysAll(sentBy(exchange), done.planned.choices, inOrder))
 }
 
 /** What an answer with an error, or one that broke off, says: it depends on what became of the request. */

@@ -1,4 +1,4 @@
-/** A seed's world: what is configured, what the backends do, who asks for what and when, and what is changed meanwhile. */
+/** A seed's plan: what is configured, what the backends do, who asks for what and when, and what is changed meanwhile. */
 import { Schema } from "effect"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import type { Question } from "../proxy/Harness.ts"
@@ -6,8 +6,8 @@ import { answer, later, type Piece, refuse, reset, type Step, silence, stream } 
 import { sharedModel } from "./Oracle.ts"
 import { makeSeededRandom, type SeededRandom } from "./SeededRandom.ts"
 
-/** One client. */
-export interface Visit {
+/** One request of a client. */
+export interface PlannedRequest {
   readonly index: number
   readonly at: number
   readonly question: Question
@@ -30,7 +30,7 @@ export interface Plan {
   readonly rock: string | undefined
   /** A second attempt may run beside the first. */
   readonly hedges: boolean
-  readonly visits: ReadonlyArray<Visit>
+  readonly requests: ReadonlyArray<PlannedRequest>
   readonly reloads: ReadonlyArray<{ readonly at: number; readonly config: GatewayConfig }>
   /** Backends that die and come back. */
   readonly turns: ReadonlyArray<{ readonly at: number; readonly backend: string; readonly probe: Step | undefined }>
@@ -44,24 +44,24 @@ const decode = Schema.decodeUnknownSync(GatewayConfig)
 const span = 3000
 
 export const planFor = (seed: number): Plan => {
-  const dice = makeSeededRandom(seed)
-  const { of, once, roll } = dice
+  const random = makeSeededRandom(seed)
+  const { of, once, roll } = random
   const backends = ["a", "b", "c", "d"].slice(0, 2 + roll(3))
   const rock = once(2) ? of("a", ...backends.slice(1)) : undefined
   const shares = once(2)
-  const visits = Array.from({ length: 6 + roll(18) }, (_, index) => visitFor(dice, index, shares)).toSorted(
+  const requests = Array.from({ length: 6 + roll(18) }, (_, index) => plannedRequest(random, index, shares)).toSorted(
     (one, other) => one.at - other.at
   )
-  const settings = settingsFor(dice, backends, rock, visits.length)
+  const settings = settingsFor(random, backends, rock, requests.length)
   const mood = of<Mood>("well", "mixed", "awful")
   return {
-    config: configFor(settings, dice, rock),
+    config: configFor(settings, random, rock),
     backends,
     rock,
     hedges: settings.hedges,
-    visits,
+    requests,
     reloads: once(3)
-      ? Array.from({ length: 1 + roll(4) }, () => ({ at: roll(span), config: configFor(settings, dice, rock) }))
+      ? Array.from({ length: 1 + roll(4) }, () => ({ at: roll(span), config: configFor(settings, random, rock) }))
       : [],
     turns: once(3)
       ? Array.from({ length: 1 + roll(6) }, () => ({
@@ -70,12 +70,12 @@ export const planFor = (seed: number): Plan => {
           probe: of<Step | undefined>(undefined, undefined, refuse, silence, answer(500), answer(429), answer(401))
         })).filter(({ backend }) => backend !== rock)
       : [],
-    stepFor: (backend, asksForStream) => stepFor(dice, backend === rock ? "rock" : mood, asksForStream)
+    stepFor: (backend, asksForStream) => stepFor(random, backend === rock ? "rock" : mood, asksForStream)
   }
 }
 
 /** `shares`: all want the same model, and wait in the same line. */
-const visitFor = ({ of, once, roll }: SeededRandom, index: number, shares: boolean): Visit => {
+const plannedRequest = ({ of, once, roll }: SeededRandom, index: number, shares: boolean): PlannedRequest => {
   const passedThrough = once(8)
   const method = passedThrough ? of("GET", "POST") : "POST"
   const streams = once(2)
@@ -130,10 +130,10 @@ const settingsFor = (
 
 const configFor = (
   { backends, hedges, models, strategy }: Settings,
-  dice: SeededRandom,
+  random: SeededRandom,
   rock: string | undefined
 ): GatewayConfig => {
-  const { once, roll } = dice
+  const { once, roll } = random
   const timeouts = () => ({
     firstByte: `${200 + roll(300)}ms`,
     idle: `${100 + roll(200)}ms`,
@@ -184,10 +184,10 @@ const done = "data: [DONE]\n\n"
 
 const texts = ["Hello", "größe 🎉", "data: [DONE]", '"finish_reason":"stop"', "\n\ndata: [DONE]\n\n"]
 
-const stepFor = (dice: SeededRandom, mood: Mood, asksForStream: boolean): Step => {
-  const { of, once, roll } = dice
+const stepFor = (random: SeededRandom, mood: Mood, asksForStream: boolean): Step => {
+  const { of, once, roll } = random
   if (mood === "rock" || (mood === "well" && !once(8)) || (mood === "mixed" && once(2)))
-    return well(dice, asksForStream)
+    return well(random, asksForStream)
   const rest = { headers: { "retry-after-ms": String(roll(600)) }, after: `${roll(40)} millis` } as const
   const before: ReadonlyArray<Step> = [
     refuse,
@@ -201,47 +201,47 @@ const stepFor = (dice: SeededRandom, mood: Mood, asksForStream: boolean): Step =
     answer(400, '{"error":{"code":"context_length_exceeded"}}'),
     answer(404, "{}", { end: once(3) ? "cut" : "end" })
   ]
-  return of(of(reset(), ...before), asksForStream ? badStream(dice) : badWhole(dice))
+  return of(of(reset(), ...before), asksForStream ? badStream(random) : badWhole(random))
 }
 
 const slowly = ({ roll }: SeededRandom, data: string | Uint8Array): Piece => later(`${roll(60)} millis`, data)
 
-const well = (dice: SeededRandom, asksForStream: boolean): Step => {
-  const { of, once, roll } = dice
+const well = (random: SeededRandom, asksForStream: boolean): Step => {
+  const { of, once, roll } = random
   const after = `${roll(150)} millis` as const
-  if (!asksForStream) return answer(200, ['{"choices":', slowly(dice, '[{"finish_reason":"stop"}]}')], { after })
+  if (!asksForStream) return answer(200, ['{"choices":', slowly(random, '[{"finish_reason":"stop"}]}')], { after })
   const words = Array.from({ length: 1 + roll(4) }, () => event(of("x", ...texts)))
   const finish = [event("", "stop"), event("", "length", 1)]
   const text = [once(3) ? ": ping\n\n" : "", ...words, ...finish, once(6) ? "" : done].join("")
-  return stream(inPieces(dice, text), { after })
+  return stream(inPieces(random, text), { after })
 }
 
 /** Cut into chunks anywhere, in the middle of a character too. */
-const inPieces = (dice: SeededRandom, text: string): ReadonlyArray<Piece> => {
+const inPieces = (random: SeededRandom, text: string): ReadonlyArray<Piece> => {
   const bytes = Buffer.from(text, "utf8")
   const pieces: Array<Piece> = []
   for (let at = 0; at < bytes.length; ) {
-    const size = 1 + dice.roll(120)
-    pieces.push(dice.once(2) ? bytes.subarray(at, at + size) : slowly(dice, bytes.subarray(at, at + size)))
+    const size = 1 + random.roll(120)
+    pieces.push(random.once(2) ? bytes.subarray(at, at + size) : slowly(random, bytes.subarray(at, at + size)))
     at += size
   }
   return pieces
 }
 
 /** Broken off, fallen silent or ended in order, at any byte. */
-const badStream = (dice: SeededRandom): Step => {
-  const { of, once, roll } = dice
+const badStream = (random: SeededRandom): Step => {
+  const { of, once, roll } = random
   const text = [...texts.map((each) => event(each)), event("", "stop"), done].join("")
   const bytes = Buffer.from(text, "utf8")
   const kept = once(6) ? text : bytes.subarray(0, roll(bytes.length)).toString("latin1")
-  const pieces = once(6) ? [": ping\n\n"] : inPieces(dice, kept)
+  const pieces = once(6) ? [": ping\n\n"] : inPieces(random, kept)
   return stream(pieces, { after: `${roll(60)} millis`, end: of<"cut" | "stall" | "end">("cut", "stall", "end") })
 }
 
 const large = Buffer.alloc(1_200_000, "x")
 
-const badWhole = (dice: SeededRandom): Step => {
-  const { of, once } = dice
-  const pieces = once(40) ? [large, slowly(dice, "x")] : ['{"a":', slowly(dice, "1")]
+const badWhole = (random: SeededRandom): Step => {
+  const { of, once } = random
+  const pieces = once(40) ? [large, slowly(random, "x")] : ['{"a":', slowly(random, "1")]
   return answer(200, pieces, { end: of<"cut" | "stall">("cut", "stall") })
 }

@@ -6,10 +6,10 @@ import { Proxy } from "../../src/proxy/Proxy.ts"
 import { gatherServices, Harness, layerOf, type Reading } from "../proxy/Harness.ts"
 import { type Exchange, refuse, ScriptedTransport } from "../proxy/ScriptedTransport.ts"
 import { Oracle, type Trail } from "./Oracle.ts"
-import { type Done, type Ending, judgeOne, sayingOf } from "./Outcomes.ts"
-import { type Plan, planFor, type Visit } from "./Plan.ts"
+import { checkOne, type Done, type Ending, sayingOf } from "./Outcomes.ts"
+import { type Plan, type PlannedRequest, planFor } from "./Plan.ts"
 
-export interface Verdict {
+export interface SeedResult {
   /** Which promises were broken; empty: none. */
   readonly broken: ReadonlyArray<string>
   /** What the backends were asked, in order, and how each of it ended. */
@@ -17,7 +17,7 @@ export interface Verdict {
 }
 
 /** One run from its seed; the same seed is the same run. */
-export const runSeed = (seed: number): Effect.Effect<Verdict> => {
+export const runSeed = (seed: number): Effect.Effect<SeedResult> => {
   const plan = planFor(seed)
   const dead = new Set<string>()
   let onSend: (exchange: Exchange) => void = () => {}
@@ -28,16 +28,16 @@ export const runSeed = (seed: number): Effect.Effect<Verdict> => {
   })
   const program = Effect.gen(function* () {
     const gateway = new Harness(transport, yield* Proxy, yield* gatherServices)
-    const witness = new Oracle(gateway, plan.hedges)
-    onSend = (exchange) => witness.sent(exchange)
+    const oracle = new Oracle(gateway, plan.hedges)
+    onSend = (exchange) => oracle.sent(exchange)
     transport.onHead = (exchange, { headers, status }) => {
       const rest = headers["retry-after-ms"]
-      if ((status === 429 || status === 503) && rest !== undefined) witness.rests(exchange, Number(rest))
+      if ((status === 429 || status === 503) && rest !== undefined) oracle.rests(exchange, Number(rest))
     }
-    yield* happen(gateway, witness, plan, dead)
+    yield* happen(gateway, oracle, plan, dead)
     const { ends, exchanges } = transport
     const story = exchanges.map((each, n) => `${each.header("x-request-id")} ${each.request.backend.name} ${ends[n]}`)
-    return { broken: witness.broken, story }
+    return { broken: oracle.broken, story }
   })
   return program.pipe(
     Effect.scoped,
@@ -52,49 +52,49 @@ export const runSeed = (seed: number): Effect.Effect<Verdict> => {
 }
 
 /** A request under way. */
-interface Guest {
-  readonly visit: Visit
+interface RunningRequest {
+  readonly planned: PlannedRequest
   readonly trail: Trail
   readonly fiber: Fiber.Fiber<unknown, unknown>
   readonly leavesAt: number
 }
 
-const happen = Effect.fnUntraced(function* (gateway: Harness, witness: Oracle, plan: Plan, dead: Set<string>) {
-  const guests: Array<Guest> = []
+const happen = Effect.fnUntraced(function* (gateway: Harness, oracle: Oracle, plan: Plan, dead: Set<string>) {
+  const running: Array<RunningRequest> = []
   const dones: Array<Done> = []
   const { timers, registry, transport } = gateway
 
   if (plan.hedges) warmUp(gateway)
 
-  const arrive = Effect.fnUntraced(function* (visit: Visit) {
-    const trail = witness.arriving(gateway.nextId)
+  const arrive = Effect.fnUntraced(function* (planned: PlannedRequest) {
+    const trail = oracle.arriving(gateway.nextId)
     const began = timers.now()
     let reading: Reading | undefined
-    const asking = gateway.request(visit.question, ({ headers }) => {
+    const asking = gateway.request(planned.question, ({ headers }) => {
       const kept = trail.exchanges.findLast(({ request }) => request.backend.name === headers["x-routed-node"])
       trail.saidAtCommit = Buffer.concat(kept?.pieces ?? []).toString("latin1")
     })
     const whole = Effect.onExit(asking, (exit) =>
       Effect.sync(() => {
-        const eligible = trail.candidates === undefined ? [] : witness.eligible(trail.candidates)
+        const eligible = trail.candidates === undefined ? [] : oracle.eligible(trail.candidates)
         const took = timers.now() - began
-        dones.push({ visit, trail, reading: reading ?? gateway.reading, ending: endingOf(exit), took, eligible })
+        dones.push({ planned, trail, reading: reading ?? gateway.reading, ending: endingOf(exit), took, eligible })
       })
     )
     const fiber = yield* gateway.start(whole)
     reading = gateway.reading
-    guests.push({ visit, trail, fiber, leavesAt: began + visit.patience })
+    running.push({ planned, trail, fiber, leavesAt: began + planned.patience })
   })
 
   const leave = Effect.suspend(() =>
     Effect.forEach(
-      guests.filter(({ fiber, leavesAt }) => leavesAt <= timers.now() + 0.01 && fiber.pollUnsafe() === undefined),
-      ({ fiber, trail, visit }) =>
+      running.filter(({ fiber, leavesAt }) => leavesAt <= timers.now() + 0.01 && fiber.pollUnsafe() === undefined),
+      ({ fiber, trail, planned }) =>
         Effect.andThen(
           Fiber.interrupt(fiber),
           Effect.sync(() => {
             const open = trail.exchanges.filter(({ state }) => state === "open").length
-            witness.expect(open === 0, () => `request ${visit.index} has left, and ${open} backends still work for it`)
+            oracle.expect(open === 0, () => `request ${planned.index} has left, and ${open} backends still work for it`)
           })
         )
     )
@@ -111,8 +111,8 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, witness: Oracle, p
     })
 
   const happenings: ReadonlyArray<{ readonly at: number; readonly effect: Effect.Effect<unknown> }> = [
-    ...plan.visits.map((visit) => ({ at: visit.at, effect: arrive(visit) })),
-    ...plan.visits.map(({ at, patience }) => ({ at: at + patience, effect: leave })),
+    ...plan.requests.map((planned) => ({ at: planned.at, effect: arrive(planned) })),
+    ...plan.requests.map(({ at, patience }) => ({ at: at + patience, effect: leave })),
     ...plan.reloads.map(({ at, config }) => ({ at: at + 0.7, effect: Effect.orDie(registry.apply(config)) })),
     ...plan.turns.map((each) => ({ at: each.at + 0.3, effect: turn(each) }))
   ]
@@ -124,17 +124,17 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, witness: Oracle, p
     yield* effect
   }
   // Nobody has so much patience that it could take longer.
-  for (let step = 0; step < 400 && dones.length < plan.visits.length; step++) yield* TestClock.adjust("100 millis")
-  for (const { visit } of guests) {
-    witness.expect(
-      dones.filter((done) => done.visit === visit).length === 1,
-      () => `request ${visit.index} has not ended exactly once`
+  for (let step = 0; step < 400 && dones.length < plan.requests.length; step++) yield* TestClock.adjust("100 millis")
+  for (const { planned } of running) {
+    oracle.expect(
+      dones.filter((done) => done.planned === planned).length === 1,
+      () => `request ${planned.index} has not ended exactly once`
     )
   }
   yield* TestClock.adjust("50 millis")
-  witness.atRest()
-  for (const done of dones) judgeOne(done, plan, witness)
-  judgeBlame(dones, witness)
+  oracle.atRest()
+  for (const done of dones) checkOne(done, plan, oracle)
+  checkBlame(dones, oracle)
 })
 
 /** A pool hedges when it knows how long its answers take. */
@@ -154,7 +154,7 @@ const endingOf = (exit: Exit.Exit<unknown, GatewayError>): Ending => {
 }
 
 /** Backends are blamed, and trusted, for exactly what they did. */
-const judgeBlame = (dones: ReadonlyArray<Done>, witness: Oracle): void => {
+const checkBlame = (dones: ReadonlyArray<Done>, oracle: Oracle): void => {
   const sayings = dones.flatMap((done) =>
     done.trail.exchanges.map((exchange) => ({ name: exchange.request.backend.name, ...sayingOf(exchange, done) }))
   )
@@ -162,8 +162,8 @@ const judgeBlame = (dones: ReadonlyArray<Done>, witness: Oracle): void => {
     const of = sayings.filter((each) => each.name === name)
     const certain = of.filter(({ word }) => word === "blamed").length
     const most = certain + of.filter(({ word }) => word === "perhaps").length
-    const blamed = witness.blamed.get(name) ?? 0
-    witness.expect(
+    const blamed = oracle.blamed.get(name) ?? 0
+    oracle.expect(
       blamed >= certain && blamed <= most,
       () => `${name} is at fault ${certain} to ${most} times and is blamed for ${blamed}`
     )
@@ -172,10 +172,10 @@ const judgeBlame = (dones: ReadonlyArray<Done>, witness: Oracle): void => {
       brokeOff: of.filter(({ brokeOff }) => brokeOff).length
     }
     const counted = {
-      praised: witness.praised.get(name) ?? 0,
-      brokeOff: witness.brokenOff.get(name) ?? 0
+      praised: oracle.praised.get(name) ?? 0,
+      brokeOff: oracle.brokenOff.get(name) ?? 0
     }
     const same = JSON.stringify(words) === JSON.stringify(counted)
-    witness.expect(same, () => `${name} did ${JSON.stringify(words)} and is said to: ${JSON.stringify(counted)}`)
+    oracle.expect(same, () => `${name} did ${JSON.stringify(words)} and is said to: ${JSON.stringify(counted)}`)
   }
 }

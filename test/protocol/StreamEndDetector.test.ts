@@ -18,14 +18,14 @@ import {
 
 const plain: Writing = { newline: "\n", lead: "data: ", spaced: false }
 
-const judged = ({ bytes, choices, dialect }: Streamed, sizes: ReadonlyArray<number> = []) => {
-  const judge = new StreamEndDetector(dialect, choices)
-  for (const piece of split(bytes, sizes)) judge.push(piece)
-  return judge
+const detected = ({ bytes, choices, dialect }: Streamed, sizes: ReadonlyArray<number> = []) => {
+  const detector = new StreamEndDetector(dialect, choices)
+  for (const piece of split(bytes, sizes)) detector.push(piece)
+  return detector
 }
 
 const verdictOf = (text: string, dialect: Dialect = "chat", choices = 1) =>
-  judged({ bytes: Buffer.from(text, "utf8"), dialect, choices }).outcome()
+  detected({ bytes: Buffer.from(text, "utf8"), dialect, choices }).outcome()
 
 const chatStream = (writing: Writing) =>
   [
@@ -79,11 +79,11 @@ describe.each(whole)("a stream in the dialect %s", (dialect, make) => {
           : text.length - 2 * writing.newline.length
       for (let size = 0; size < last; size++) {
         const bytes = Buffer.from(text, "utf8").subarray(0, size)
-        const judge = judged({ bytes, dialect, choices: 1 })
-        assert.isFalse(judge.saidAll, `cut at ${size}`)
+        const detector = detected({ bytes, dialect, choices: 1 })
+        assert.isFalse(detector.saidAll, `cut at ${size}`)
         // What a chat says without its last word is enough where the connection ends in order.
         const hasReason = dialect === "chat" && bytes.includes(`"stop"}]}${writing.newline.slice(0, 1)}`)
-        assert.strictEqual(judge.outcome(), hasReason ? "complete" : "truncated", `cut at ${size}`)
+        assert.strictEqual(detector.outcome(), hasReason ? "complete" : "truncated", `cut at ${size}`)
       }
     }
   })
@@ -115,7 +115,7 @@ describe("a chat stream", () => {
   it("a chat stream without its [DONE] is complete when it gave a reason to finish", () => {
     assert.strictEqual(verdictOf(role + finish), "complete")
     assert.strictEqual(verdictOf(role), "truncated")
-    assert.isFalse(judged({ bytes: Buffer.from(role + finish), dialect: "chat", choices: 1 }).saidAll)
+    assert.isFalse(detected({ bytes: Buffer.from(role + finish), dialect: "chat", choices: 1 }).saidAll)
   })
 
   it("a chat stream of several choices is complete when each of them has finished", () => {
@@ -136,10 +136,10 @@ describe("a chat stream", () => {
   })
 
   it("is not finished by two broken lines that would make a reason together", () => {
-    const judge = new StreamEndDetector("chat", 1)
-    judge.push(Buffer.from('data: {"finish_reason":"'))
-    judge.push(Buffer.from("\ndata: {}\n\n"))
-    assert.strictEqual(judge.outcome(), "truncated")
+    const detector = new StreamEndDetector("chat", 1)
+    detector.push(Buffer.from('data: {"finish_reason":"'))
+    detector.push(Buffer.from("\ndata: {}\n\n"))
+    assert.strictEqual(detector.outcome(), "truncated")
   })
 
   it("is not ended by what a model writes", () => {
@@ -150,25 +150,25 @@ describe("a chat stream", () => {
   })
 
   it("may hold comments, keep-alives and fields of other kinds, which are no output", () => {
-    const judge = judged({
+    const detector = detected({
       bytes: Buffer.from(`: ping\n\nid: 1\nretry: 5\n\n${role}: ping\n\n${finish}`),
       dialect: "chat",
       choices: 1
     })
-    assert.strictEqual(judge.outputs, 2)
-    assert.strictEqual(judge.outcome(), "complete")
-    assert.strictEqual(judged({ bytes: Buffer.from(": data: x\n\n"), dialect: "chat", choices: 1 }).outputs, 0)
+    assert.strictEqual(detector.outputs, 2)
+    assert.strictEqual(detector.outcome(), "complete")
+    assert.strictEqual(detected({ bytes: Buffer.from(": data: x\n\n"), dialect: "chat", choices: 1 }).outputs, 0)
   })
 
   it("has an output with its first event that says something, however slowly it comes", () => {
-    const judge = new StreamEndDetector("chat", 1)
-    for (const byte of `: hello\n\n${role}`) judge.push(Buffer.from(byte))
-    assert.deepStrictEqual([judge.hasEvents, judge.hasOutput], [true, false])
+    const detector = new StreamEndDetector("chat", 1)
+    for (const byte of `: hello\n\n${role}`) detector.push(Buffer.from(byte))
+    assert.deepStrictEqual([detector.hasEvents, detector.hasOutput], [true, false])
     const word = event(chatEvents.content("Hello"), plain)
-    for (const byte of word.slice(0, -1)) judge.push(Buffer.from(byte))
-    assert.isFalse(judge.hasOutput)
-    judge.push(Buffer.from("\n"))
-    assert.isTrue(judge.hasOutput)
+    for (const byte of word.slice(0, -1)) detector.push(Buffer.from(byte))
+    assert.isFalse(detector.hasOutput)
+    detector.push(Buffer.from("\n"))
+    assert.isTrue(detector.hasOutput)
   })
 })
 
@@ -187,19 +187,20 @@ describe("streams of other dialects", () => {
       type: "response.failed",
       response: { error: { code: "rate_limit_exceeded", message: "slow down" } }
     }
-    const judge = judged({ bytes: Buffer.from(event(failed, plain)), dialect: "responses", choices: 1 })
-    assert.deepStrictEqual([judge.outcome(), judge.saidAll, judge.error?.status], ["error_sent", true, 429])
+    const detector = detected({ bytes: Buffer.from(event(failed, plain)), dialect: "responses", choices: 1 })
+    assert.deepStrictEqual([detector.outcome(), detector.saidAll, detector.error?.status], ["error_sent", true, 429])
   })
 
   it("streams of unknown dialects are complete when the connection ends in order", () => {
     assert.strictEqual(verdictOf("data: tick\n\n", "none"), "complete")
-    assert.isFalse(judged({ bytes: Buffer.from("data: tick\n\n"), dialect: "none", choices: 1 }).saidAll)
+    assert.isFalse(detected({ bytes: Buffer.from("data: tick\n\n"), dialect: "none", choices: 1 }).saidAll)
   })
 })
 
 describe("the place where a stream stands", () => {
   it("is at the start of a line only behind a line break", () => {
-    const standsAtStart = (text: string) => judged({ bytes: Buffer.from(text), dialect: "chat", choices: 1 }).atLineEnd
+    const standsAtStart = (text: string) =>
+      detected({ bytes: Buffer.from(text), dialect: "chat", choices: 1 }).atLineEnd
     assert.isTrue(standsAtStart(""))
     assert.isTrue(standsAtStart("data: x\n"))
     assert.isTrue(standsAtStart("data: x\r\n\r\n"))
@@ -214,9 +215,12 @@ describe("a stream of Ollama's lines", () => {
   const first = line(ollamaLines.content("Hello"))
 
   it("is complete with a line that says so, and tells what was counted", () => {
-    const judge = judged({ bytes: Buffer.from(first + line(ollamaLines.done)), dialect: "ollama", choices: 1 }, [7])
-    assert.deepStrictEqual([judge.outcome(), judge.saidAll, judge.outputs], ["complete", true, 2])
-    assert.deepStrictEqual(judge.usage(), { prompt: 26, completion: 12, cached: 0 })
+    const detector = detected(
+      { bytes: Buffer.from(first + line(ollamaLines.done)), dialect: "ollama", choices: 1 },
+      [7]
+    )
+    assert.deepStrictEqual([detector.outcome(), detector.saidAll, detector.outputs], ["complete", true, 2])
+    assert.deepStrictEqual(detector.usage(), { prompt: 26, completion: 12, cached: 0 })
   })
 
   it("is cut without one, and failed with an error", () => {
@@ -233,7 +237,7 @@ describe("a stream of Ollama's lines", () => {
 describe("what a backend counted", () => {
   it("is read from the end of a stream, and from both ends in Anthropic's dialect", () => {
     const usageOf = (text: string, dialect: Dialect, sizes: ReadonlyArray<number> = []) =>
-      judged({ bytes: Buffer.from(text), dialect, choices: 1 }, sizes).usage()
+      detected({ bytes: Buffer.from(text), dialect, choices: 1 }, sizes).usage()
     for (const writing of styles) {
       for (const sizes of [[], [1], [7, 3]]) {
         assert.deepStrictEqual(usageOf(chatStream(writing), "chat", sizes), { prompt: 11, completion: 7, cached: 0 })
@@ -268,26 +272,29 @@ describe("an event of megabytes", () => {
     ["ollama", `${JSON.stringify({ response: large, done: false })}\n`, "truncated"]
   ] as const)("is judged as a small one is, however it is cut (%s)", (dialect, text, verdict) => {
     for (const sizes of cuts) {
-      const judge = judged({ bytes: Buffer.from(text), dialect, choices: 1 }, sizes)
-      assert.strictEqual(judge.outcome(), verdict)
-      assert.strictEqual(judge.hasOutput, text.startsWith(":") ? false : verdict !== "error_sent" || judge.hasOutput)
+      const detector = detected({ bytes: Buffer.from(text), dialect, choices: 1 }, sizes)
+      assert.strictEqual(detector.outcome(), verdict)
+      assert.strictEqual(
+        detector.hasOutput,
+        text.startsWith(":") ? false : verdict !== "error_sent" || detector.hasOutput
+      )
     }
   })
 
   it("is output long before its end", () => {
-    const judge = judged({
+    const detector = detected({
       bytes: Buffer.from(event(chatEvents.content(large), plain).slice(0, 20_000)),
       dialect: "chat",
       choices: 1
     })
-    assert.isTrue(judge.hasOutput)
+    assert.isTrue(detector.hasOutput)
   })
 })
 
 describe("an error in a stream", () => {
   const last = (text: string, dialect: Dialect = "chat") => {
-    const judge = judged({ bytes: Buffer.from(text), dialect, choices: 1 }, [11])
-    return [judge.outcome(), judge.error?.status]
+    const detector = detected({ bytes: Buffer.from(text), dialect, choices: 1 }, [11])
+    return [detector.outcome(), detector.error?.status]
   }
   const word = event(chatEvents.content("hi"), plain)
   const error = JSON.stringify({ message: "no", code: 503 })
@@ -328,8 +335,8 @@ describe("any stream", () => {
     holdsFor(
       streams,
       (stream) => {
-        const judge = judged(stream)
-        assert.deepStrictEqual({ verdict: judge.outcome(), outputs: judge.outputs }, readPlainly(stream))
+        const detector = detected(stream)
+        assert.deepStrictEqual({ verdict: detector.outcome(), outputs: detector.outputs }, readPlainly(stream))
       },
       3000
     )
@@ -339,17 +346,17 @@ describe("any stream", () => {
     holdsFor(
       fc.tuple(streams, sizes),
       ([stream, cuts]) => {
-        const facts = (judge: StreamEndDetector) => ({
-          verdict: judge.outcome(),
-          outputs: judge.outputs,
-          hasOutput: judge.hasOutput,
-          hasEvents: judge.hasEvents,
-          error: judge.error,
-          usage: judge.usage(),
-          saidAll: judge.saidAll,
-          atLineEnd: judge.atLineEnd
+        const facts = (detector: StreamEndDetector) => ({
+          verdict: detector.outcome(),
+          outputs: detector.outputs,
+          hasOutput: detector.hasOutput,
+          hasEvents: detector.hasEvents,
+          error: detector.error,
+          usage: detector.usage(),
+          saidAll: detector.saidAll,
+          atLineEnd: detector.atLineEnd
         })
-        assert.deepStrictEqual(facts(judged(stream, cuts)), facts(judged(stream)))
+        assert.deepStrictEqual(facts(detected(stream, cuts)), facts(detected(stream)))
       },
       3000
     )

@@ -80,7 +80,7 @@ describe("a storm of failures", () => {
   )
 
   it.effect(
-    "opens the circuit of its backend: no request is sent there until the cooldown is over, then one is",
+    "opens the circuit of its backend: no request is sent there until the cooldown is over, then one request is",
     () =>
       withGateway(
         {

@@ -1,4 +1,4 @@
-/** Rules, stand-ins, instances, sessions and hedges under faults and clients that leave: nothing is left behind. */
+/** Rules, fallbacks, instances, sessions and hedges under faults and clients that leave: nothing is left behind. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"

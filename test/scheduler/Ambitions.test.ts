@@ -2,21 +2,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import {
+  type AmbitionResult,
   conversations,
   dyingEngine,
   oneApplication,
   slowEngine,
-  unequalEngines,
-  type Verdict
+  unequalEngines
 } from "../bench/scheduling/Ambitions.ts"
 import { makeMeasured } from "../bench/scheduling/Measure.ts"
 
 const seed = 1
 const measured = makeMeasured(seed)
 
-const allMet = (verdicts: ReadonlyArray<Verdict>) => {
-  assert.isNotEmpty(verdicts)
-  const missed = verdicts.filter(({ met }) => !met).map(({ ambition, found }) => `${ambition}: ${found}`)
+const allMet = (ambitionResults: ReadonlyArray<AmbitionResult>) => {
+  assert.isNotEmpty(ambitionResults)
+  const missed = ambitionResults.filter(({ met }) => !met).map(({ ambition, found }) => `${ambition}: ${found}`)
   assert.deepStrictEqual(missed, [])
 }
 

@@ -9,9 +9,9 @@ import { type FaultSpec, Simulator } from "../../src/sim/Simulator.ts"
 import { eventually, type Gateway, serve } from "../e2e/Program.ts"
 import { makeSeededRandom } from "../invariants/SeededRandom.ts"
 import { look, type Sample, underWay } from "./Gauges.ts"
+import { report, type Soaked } from "./Report.ts"
 import { startSpeaker } from "./Speaker.ts"
 import { poisonedPath, Tally, traffic } from "./Traffic.ts"
-import { report, type Soaked } from "./Verdict.ts"
 
 class SoakFailed extends Schema.TaggedError<SoakFailed>()("SoakFailed", { message: Schema.String }) {}
 

@@ -27,7 +27,7 @@ export class Tally {
   }
 }
 
-interface Errand {
+interface SoakRequest {
   readonly path: string
   readonly body: string
   readonly streams: boolean
@@ -54,7 +54,7 @@ const json = { "content-type": "application/json" }
 /** All engines answer it with 500, as they do to a mistake that they do not expect. */
 export const poisonedPath = "/v1/score"
 
-const poisonous: Errand = {
+const poisonous: SoakRequest = {
   path: poisonedPath,
   body: JSON.stringify({ model: "sim-model", text_1: "a", text_2: ["b"] }),
   streams: false,
@@ -63,7 +63,7 @@ const poisonous: Errand = {
   end: ""
 }
 
-const largeFrom = ({ of, once, roll }: SeededRandom): Errand => {
+const largeFrom = ({ of, once, roll }: SeededRandom): SoakRequest => {
   const [dialect] = dialects
   const streams = once(2)
   return {
@@ -81,12 +81,12 @@ const largeFrom = ({ of, once, roll }: SeededRandom): Errand => {
 const largeOnceIn = 40
 const poisonousOnceIn = 40
 
-const errandFrom = (dice: SeededRandom): Errand => {
-  if (dice.once(largeOnceIn)) return largeFrom(dice)
-  return dice.once(poisonousOnceIn) ? poisonous : usualFrom(dice)
+const requestFrom = (random: SeededRandom): SoakRequest => {
+  if (random.once(largeOnceIn)) return largeFrom(random)
+  return random.once(poisonousOnceIn) ? poisonous : usualFrom(random)
 }
 
-const usualFrom = ({ of, once, roll }: SeededRandom): Errand => {
+const usualFrom = ({ of, once, roll }: SeededRandom): SoakRequest => {
   const { end, fields, path } = of(...dialects)
   const streams = once(2)
   const padding = once(20) ? { user: "x".repeat(200_000) } : {}
@@ -106,8 +106,8 @@ const usualFrom = ({ of, once, roll }: SeededRandom): Errand => {
   }
 }
 
-const run = async (url: string, agent: Agent, errand: Errand, tally: Tally): Promise<void> => {
-  const { body, bytes, end, headers, leavesAfter, path } = errand
+const run = async (url: string, agent: Agent, planned: SoakRequest, tally: Tally): Promise<void> => {
+  const { body, bytes, end, headers, leavesAfter, path } = planned
   const leaving = leavesAfter === undefined ? undefined : AbortSignal.timeout(leavesAfter)
   const sending = { dispatcher: agent, method: "POST" as const, headers, body, ...(leaving && { signal: leaving }) }
   try {
@@ -131,7 +131,7 @@ const run = async (url: string, agent: Agent, errand: Errand, tally: Tally): Pro
 /** `clients` at once until `over` says so. */
 export const traffic = (
   url: string,
-  dice: SeededRandom,
+  random: SeededRandom,
   clients: number,
   tally: Tally,
   over: () => boolean
@@ -145,7 +145,7 @@ export const traffic = (
       headersTimeout: 0
     })
     const client = async (): Promise<void> => {
-      while (!over()) await run(url, agent, errandFrom(dice), tally)
+      while (!over()) await run(url, agent, requestFrom(random), tally)
     }
     await Promise.all(Array.from({ length: clients }, client))
     await agent.destroy()

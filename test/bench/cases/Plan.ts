@@ -2,7 +2,7 @@
 import { Context } from "effect"
 
 export interface Plan {
-  /** Rounds of the cases that the verdicts look at, and of the others. */
+  /** Rounds of the cases that the ambitionResults look at, and of the others. */
   readonly rounds: number
   readonly otherRounds: number
   /** Requests that a subject is warmed with. */

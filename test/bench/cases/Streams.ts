@@ -7,8 +7,8 @@ import { CurrentPlan, caseId, usualChunks, usualPace } from "./Plan.ts"
 import { measureRounds, rouse } from "./Rounds.ts"
 import type { Cast } from "./Unary.ts"
 
-/** The number at which the verdicts look. */
-export const verdictStreams = 512
+/** The number at which the ambitionResults look. */
+export const ambitionStreams = 512
 
 /** Events of 64 streams without pauses, which is more than any of the subjects can pass on. */
 export const flatOut = { streams: 64, chunks: 4000, pace: 0, warmup: 300 }
@@ -29,7 +29,7 @@ export const measureStreams = Effect.fnUntraced(function* (cast: Cast) {
   const plan = yield* CurrentPlan
   const window = plan.streamWindow
   for (const streams of plan.streams) {
-    const isJudged = streams === verdictStreams
+    const isJudged = streams === ambitionStreams
     yield* measureRounds(isJudged ? [...always, ceiling] : always, {
       section: "streams",
       id: caseId.streams(streams),

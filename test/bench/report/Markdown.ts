@@ -1,11 +1,11 @@
-/** The figures of a run for a reader: the verdicts first, then every case. */
+/** The figures of a run for a reader: the ambitionResults first, then every case. */
 import { caseId, type Plan, usualConnections, usualPrompt } from "../cases/Plan.ts"
 import type { Machine } from "../rig/Machine.ts"
+import { type AmbitionResult, ambitionResults } from "./AmbitionResults.ts"
 import type { CaseNote, Reader } from "./Book.ts"
 import { makeReader } from "./Book.ts"
 import { middle, spread, table } from "./Format.ts"
 import { busyness, troubles } from "./Troubles.ts"
-import { type Verdict, verdicts } from "./Verdicts.ts"
 
 export interface Report {
   readonly at: string
@@ -154,7 +154,7 @@ export const toMarkdown = (report: Report): string => {
       ceilingOf(reader),
     ...busyness(report.cases),
     "### Must show",
-    verdictTable(verdicts(reader, report.plan)),
+    ambitionTable(ambitionResults(reader, report.plan)),
     ...written,
     "### Subjects",
     table(
@@ -176,7 +176,7 @@ const ceilingOf = ({ figure }: Reader): string => {
   return known.length === 0 ? "" : ` The upstream's own ceiling: ${known.join(", ")}.`
 }
 
-const verdictTable = (rows: ReadonlyArray<Verdict>): string =>
+const ambitionTable = (rows: ReadonlyArray<AmbitionResult>): string =>
   table(
     ["what", "ambition", "measured", ""],
     rows.map(({ ambition, measured, met, what }) => [

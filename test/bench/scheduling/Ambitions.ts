@@ -4,7 +4,7 @@ import { type Figures, meanOf } from "./Figures.ts"
 import { type Measured, type Subject, subjects } from "./Measure.ts"
 import type { WorkloadName } from "./Workloads.ts"
 
-export interface Verdict {
+export interface AmbitionResult {
   readonly ambition: string
   readonly found: string
   readonly met: boolean
@@ -25,7 +25,7 @@ export const lateShare = ({ slowShares }: Figures): number => meanOf(slowShares.
 /** Its share of new requests in the first five seconds in which it gets some again. */
 export const firstShare = ({ returnShares }: Figures): number => meanOf(returnShares.slice(0, 5))
 
-const atMost = (ambition: string, value: number, limit: number, unit = ""): Verdict => ({
+const atMost = (ambition: string, value: number, limit: number, unit = ""): AmbitionResult => ({
   ambition,
   found: `${value.toFixed(unit === " ms" ? 0 : 3)}${unit}, allowed ${limit.toFixed(unit === " ms" ? 0 : 3)}${unit}`,
   met: value <= limit
@@ -76,9 +76,13 @@ export const oneApplication = Effect.fnUntraced(function* (measured: Measured) {
 })
 
 /** For each strategy. */
-const each = (workload: WorkloadName, measured: Measured, judge: (figures: Figures, subject: Subject) => Verdict) =>
+const each = (
+  workload: WorkloadName,
+  measured: Measured,
+  check: (figures: Figures, subject: Subject) => AmbitionResult
+) =>
   Effect.forEach(choosers, (subject) =>
-    Effect.map(measured(subject, workload, load), (figures) => judge(figures, subject))
+    Effect.map(measured(subject, workload, load), (figures) => check(figures, subject))
   )
 
 export const slowEngine = (measured: Measured) =>
@@ -105,5 +109,5 @@ export const allAmbitions = (measured: Measured) =>
       dyingEngine(measured),
       oneApplication(measured)
     ]),
-    (verdicts) => verdicts.flat()
+    (ambitionResults) => ambitionResults.flat()
   )

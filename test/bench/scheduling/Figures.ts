@@ -58,7 +58,7 @@ export const figuresOf = (outcome: Outcome, { speeds, window }: Scenario): Figur
 }
 
 const returnOf = ({ loads, placements }: Outcome): Pick<Figures, "returnPeak" | "returnShares"> => {
-  const first = placements.find(({ at, engine }) => engine === victim && at >= times.backAt)?.at
+  const first = placements.find(({ at, engine }) => engine === victim && at >= times.recoversAt)?.at
   if (first === undefined) return { returnShares: [], returnPeak: 0 }
   const peaks = loads
     .filter(({ at }) => at >= first && at < first + 30_000)

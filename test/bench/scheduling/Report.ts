@@ -1,6 +1,6 @@
 /** The figures for a reader. */
 import { short, table } from "../report/Format.ts"
-import { firstShare, lateShare, type Verdict } from "./Ambitions.ts"
+import { type AmbitionResult, firstShare, lateShare } from "./Ambitions.ts"
 import type { DecisionCost } from "./Deciding.ts"
 import type { Figures } from "./Figures.ts"
 import { loads, type Subject } from "./Measure.ts"
@@ -16,7 +16,7 @@ export interface Row {
 export interface SchedulingReport {
   readonly seed: number
   readonly rows: ReadonlyArray<Row>
-  readonly verdicts: ReadonlyArray<Verdict>
+  readonly ambitionResults: ReadonlyArray<AmbitionResult>
   readonly costs: ReadonlyArray<DecisionCost>
 }
 
@@ -63,10 +63,10 @@ const workloadTable = (rows: ReadonlyArray<Row>, workload: WorkloadName, load: n
   ].join("\n\n")
 }
 
-const verdictTable = (verdicts: ReadonlyArray<Verdict>): string =>
+const ambitionTable = (ambitionResults: ReadonlyArray<AmbitionResult>): string =>
   table(
     ["ambition, at 85.0 % of capacity", "found", "met"],
-    verdicts.map(({ ambition, found, met }) => [ambition, found, met ? "yes" : "NO"])
+    ambitionResults.map(({ ambition, found, met }) => [ambition, found, met ? "yes" : "NO"])
   )
 
 const costTable = (costs: ReadonlyArray<DecisionCost>): string =>
@@ -80,13 +80,20 @@ const costTable = (costs: ReadonlyArray<DecisionCost>): string =>
     ])
   )
 
-/** Everything, or what belongs on a page: the tables of the load at which ambitions are judged. */
-export const toText = ({ costs, rows, seed, verdicts }: SchedulingReport, shown: ReadonlyArray<number>): string => {
+/** Everything, or what belongs on a page: the tables of the load at which ambitions are checked. */
+export const toText = (
+  { costs, rows, seed, ambitionResults }: SchedulingReport,
+  shown: ReadonlyArray<number>
+): string => {
   const measured = new Set(rows.map(({ workload }) => workload))
   const tables = [...measured].flatMap((workload) =>
     loads.filter((load) => shown.includes(load)).map((load) => workloadTable(rows, workload, load))
   )
-  return [`Seed ${seed}.`, verdictTable(verdicts), ...tables, "### What a decision costs", costTable(costs)].join(
-    "\n\n"
-  )
+  return [
+    `Seed ${seed}.`,
+    ambitionTable(ambitionResults),
+    ...tables,
+    "### What a decision costs",
+    costTable(costs)
+  ].join("\n\n")
 }

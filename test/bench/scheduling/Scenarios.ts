@@ -23,7 +23,7 @@ export const times = {
   slowAt: 60_000,
   /** e: when an engine dies, and when it is back. */
   deathAt: 40_000,
-  backAt: 60_000
+  recoversAt: 60_000
 }
 
 /** The engine that something happens to. */
@@ -48,7 +48,7 @@ const incidentsOf: Record<WorkloadName, ReadonlyArray<Incident>> = {
   ],
   dying: [
     { at: times.deathAt, engine: victim, happens: (engine) => engine.die() },
-    { at: times.backAt, engine: victim, happens: (engine) => engine.revive() }
+    { at: times.recoversAt, engine: victim, happens: (engine) => engine.revive() }
   ]
 }
 

@@ -43,7 +43,7 @@ const measureAll = Effect.fnUntraced(function* (seed: number) {
   const report: SchedulingReport = {
     seed,
     rows,
-    verdicts: yield* allAmbitions(measured),
+    ambitionResults: yield* allAmbitions(measured),
     costs: yield* decisionCosts
   }
   return report

@@ -16,7 +16,7 @@ import { ca, server as pair } from "../../transport/Certificates.ts"
 import { eventually, listen } from "../../transport/Origin.ts"
 
 /** An answer under way: who gives it holds a place for it. */
-interface Given {
+interface OpenBody {
   /** Bytes so far. */
   bytes: number
   /** It was told that no more is taken for now. */
@@ -25,14 +25,14 @@ interface Given {
 }
 
 /** `flood`: as much as is taken, without an end. `drip`: what the test puts in. */
-const give = (given: Set<Given>, what: string): StreamBody => {
+const openBody = (open: Set<OpenBody>, what: string): StreamBody => {
   const piece = new Uint8Array(30_000)
   return (sink) =>
     Effect.callback(() => {
-      const one: Given = { bytes: 0, isFull: false, sink }
-      given.add(one)
+      const one: OpenBody = { bytes: 0, isFull: false, sink }
+      open.add(one)
       const pump = () => {
-        if (!given.has(one)) return
+        if (!open.has(one)) return
         one.bytes += piece.length
         one.isFull = !sink.write(piece)
         if (one.isFull) sink.onDrain(pump)
@@ -40,7 +40,7 @@ const give = (given: Set<Given>, what: string): StreamBody => {
       }
       if (what === "/flood") pump()
       else sink.write(new Uint8Array(0))
-      return Effect.sync(() => given.delete(one))
+      return Effect.sync(() => open.delete(one))
     })
 }
 
@@ -50,12 +50,15 @@ const head = { status: 200, headers: {}, cookies: [], contentLength: undefined }
 const openOne = Effect.fnUntraced(function* (tls: boolean) {
   const clock = { now: 0 }
   const connections = new Connections(() => clock.now)
-  const [floods, drips] = [new Set<Given>(), new Set<Given>()]
+  const [floods, drips] = [new Set<OpenBody>(), new Set<OpenBody>()]
   const surface = Effect.gen(function* () {
     const incoming = readIncoming(yield* HttpServerRequest.HttpServerRequest, clock.now)
     const visited = connections.begin(incoming.message)
     yield* Effect.addFinalizer(() => Effect.sync(() => connections.end(visited)))
-    return yield* deliver(incoming, { ...head, body: give(incoming.path === "/flood" ? floods : drips, incoming.path) })
+    return yield* deliver(incoming, {
+      ...head,
+      body: openBody(incoming.path === "/flood" ? floods : drips, incoming.path)
+    })
   })
   const config = yield* configOf({ listeners: [{ host: "127.0.0.1", port: 0 }] })
   const [place] = bindingsOf(config).values()
@@ -193,7 +196,7 @@ const overHttp2 = Effect.fnUntraced(function* (port: number, windows: Windows) {
 })
 
 /** Nothing more is taken of a flood. */
-const heldUp = (floods: ReadonlySet<Given>) => {
+const heldUp = (floods: ReadonlySet<OpenBody>) => {
   let last = -1
   let same = 0
   return eventually("the flood is held up", () => {

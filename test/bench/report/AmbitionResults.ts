@@ -1,12 +1,12 @@
 /** The promises of the project's fifth issue ("Must show") against what was measured: ratios of one run. */
 import { caseId, type Plan, sizeName, usualConnections, usualPrompt } from "../cases/Plan.ts"
 import { scaleSubject } from "../cases/Scale.ts"
-import { verdictStreams } from "../cases/Streams.ts"
+import { ambitionStreams } from "../cases/Streams.ts"
 import type { Summary } from "../Statistics.ts"
 import type { Reader } from "./Book.ts"
 import { spread } from "./Format.ts"
 
-export interface Verdict {
+export interface AmbitionResult {
   readonly what: string
   readonly ambition: string
   readonly measured: string
@@ -22,7 +22,7 @@ interface Bounded {
 }
 
 /** A row of several parts is met when all of its parts are. */
-const row = (what: string, ambition: string, unit: string, parts: ReadonlyArray<Bounded>): Verdict => {
+const row = (what: string, ambition: string, unit: string, parts: ReadonlyArray<Bounded>): AmbitionResult => {
   const texts = parts.flatMap(({ name, summary }) =>
     summary === undefined ? [] : [`${name}${name === "" ? "" : " "}${spread(summary)} ${unit}`]
   )
@@ -38,9 +38,9 @@ const row = (what: string, ambition: string, unit: string, parts: ReadonlyArray<
 }
 
 const usual = caseId.unary(usualPrompt, usualConnections)
-const paced = caseId.streams(verdictStreams)
+const paced = caseId.streams(ambitionStreams)
 
-export const verdicts = ({ added, figure, ratio }: Reader, { scale }: Plan): ReadonlyArray<Verdict> => {
+export const ambitionResults = ({ added, figure, ratio }: Reader, { scale }: Plan): ReadonlyArray<AmbitionResult> => {
   const scaled = (what: "backends" | "keys") => {
     const most = Math.max(...scale[what])
     const summary = ratio(caseId.scale, scaleSubject(most, what), scaleSubject(1, what), "cpuMicros")
@@ -62,9 +62,9 @@ export const verdicts = ({ added, figure, ratio }: Reader, { scale }: Plan): Rea
     ),
     row("streams: CPU a chunk, against the bare proxy", "<= 1.3 x", "x", [
       { name: "flat out", summary: ratio(caseId.flatOut, "weir", "bare", "cpuMicros"), most: 1.3 },
-      { name: `${verdictStreams} paced`, summary: ratio(paced, "weir", "bare", "cpuMicros"), most: 1.3 }
+      { name: `${ambitionStreams} paced`, summary: ratio(paced, "weir", "bare", "cpuMicros"), most: 1.3 }
     ]),
-    row(`${verdictStreams} paced streams: added time to the first token`, "p50 <= 0.3, p99 <= 2 ms", "ms", [
+    row(`${ambitionStreams} paced streams: added time to the first token`, "p50 <= 0.3, p99 <= 2 ms", "ms", [
       { name: "p50", summary: added(paced, "weir", "bare", "ttftP50"), most: 0.3 },
       { name: "p99", summary: added(paced, "weir", "bare", "ttftP99"), most: 2 }
     ]),
@@ -96,7 +96,7 @@ export const verdicts = ({ added, figure, ratio }: Reader, { scale }: Plan): Rea
 }
 
 /** A prompt 16 times as long: what it adds is copying, which the bare proxy does as well. */
-const growth = ({ ratio }: Reader): Verdict => {
+const growth = ({ ratio }: Reader): AmbitionResult => {
   const small = caseId.unary(16 * 1024, usualConnections)
   const large = caseId.unary(256 * 1024, usualConnections)
   const weir = ratio(large, "weir", "weir", "cpuMicros", small)
