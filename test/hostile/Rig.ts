@@ -28,7 +28,7 @@ export const setUp = Effect.fnUntraced(function* ({ answer, listener, more, seco
   return { recorder, gateway, url: gateway.url }
 })
 
-/** A figure of the gateway's own metrics; 0 where it is not there. */
+/** A value of the gateway's own metrics; 0 where it is not there. */
 export const figure = (gateway: Gateway, series: string): Effect.Effect<number> =>
   Effect.map(ask(`${gateway.url}/metrics`), ({ text }) => {
     const line = text.split("\n").find((each) => each.startsWith(`${series} `))

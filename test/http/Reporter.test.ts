@@ -5,7 +5,7 @@ import { makeReporter } from "../../src/http/Reporter.ts"
 import { RequestReport } from "../../src/proxy/Proxy.ts"
 import { Timers } from "../../src/resilience/Timers.ts"
 import { Metrics } from "../../src/telemetry/Metrics.ts"
-import { counted, layerMetrics } from "../telemetry/Figures.ts"
+import { counted, layerMetrics } from "../telemetry/TestMetrics.ts"
 import { incoming, listener, type RequestLike } from "./Requests.ts"
 
 type Fields = Readonly<Record<string, unknown>>

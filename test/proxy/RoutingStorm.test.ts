@@ -2,11 +2,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { dice } from "../scheduler/Fleet.ts"
+import { seededRandom } from "../scheduler/Fleet.ts"
 import { type Harness, type Reading, type Setting, withGateway } from "./Harness.ts"
 import { answer, later, refuse, reset, type Step, silence, stream } from "./ScriptedTransport.ts"
 
-type Roll = ReturnType<typeof dice>
+type Roll = ReturnType<typeof seededRandom>
 
 const event = 'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
 const done = "data: [DONE]\n\n"
@@ -95,7 +95,7 @@ const assertAsked = ({ registry, transport }: Harness) => {
 }
 
 const storm = (seed: number) => {
-  const roll = dice(seed)
+  const roll = seededRandom(seed)
   return withGateway(settingFor(roll), (gateway) =>
     Effect.gen(function* () {
       const requests: Array<Fiber.Fiber<Reading, unknown>> = []

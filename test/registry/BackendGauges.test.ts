@@ -3,7 +3,7 @@ import { Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { layerBackendGauges } from "../../src/registry/BackendGauges.ts"
 import { Registry } from "../../src/registry/Registry.ts"
-import { layerMetrics, shown } from "../telemetry/Figures.ts"
+import { layerMetrics, shown } from "../telemetry/TestMetrics.ts"
 import { backendOf, configOf } from "./Fixtures.ts"
 
 const limits = { unhealthyAfter: 1, healthyAfter: 1 }

@@ -5,7 +5,7 @@ import { TestClock } from "effect/testing"
 import { ModelLabels } from "../../src/registry/ModelLabels.ts"
 import { Registry } from "../../src/registry/Registry.ts"
 import { Metrics } from "../../src/telemetry/Telemetry.ts"
-import { counted, layerMetrics } from "../telemetry/Figures.ts"
+import { counted, layerMetrics } from "../telemetry/TestMetrics.ts"
 import { backendOf, configOf } from "./Fixtures.ts"
 
 const a = { name: "a", url: "http://127.0.0.1:1" }

@@ -5,7 +5,7 @@ import { ChangeRefused, Registry } from "../../src/registry/Registry.ts"
 import { Reloader } from "../../src/reload/Reloader.ts"
 import type { Metrics } from "../../src/telemetry/Telemetry.ts"
 import { configOf } from "../registry/Fixtures.ts"
-import { counted, layerMetrics } from "../telemetry/Figures.ts"
+import { counted, layerMetrics } from "../telemetry/TestMetrics.ts"
 
 const a = { name: "a", url: "http://127.0.0.1:1" }
 const b = { name: "b", url: "http://127.0.0.1:2" }

@@ -4,93 +4,93 @@ import { TestClock } from "effect/testing"
 import { Admission } from "../../src/resilience/Admission.ts"
 import { Timers } from "../../src/resilience/Timers.ts"
 import { fc } from "../registry/Properties.ts"
-import { type Bounds, FakeRequests, Places, type Visitor } from "./FakeRequests.ts"
+import { type Bounds, type FakeRequest, FakeRequests, Slots } from "./FakeRequests.ts"
 import { forAll } from "./Programs.ts"
 
 const layer = Admission.layer.pipe(Layer.provideMerge(Timers.layer))
 
-const withCrowd = <A>(
+const withRequests = <A>(
   bounds: Partial<Bounds>,
-  use: (crowd: FakeRequests, admission: Admission["Service"]) => Effect.Effect<A, never, Scope.Scope>
+  use: (requests: FakeRequests, admission: Admission["Service"]) => Effect.Effect<A, never, Scope.Scope>
 ) =>
   Effect.flatMap(Admission, (admission) => use(new FakeRequests(admission, bounds), admission)).pipe(
     Effect.provide(layer)
   )
 
-/** The error that a visitor was turned away with. */
-const errorOf = ({ exit }: Visitor): unknown =>
+/** The error that a request was turned away with. */
+const errorOf = ({ exit }: FakeRequest): unknown =>
   exit === undefined || Exit.isSuccess(exit) ? undefined : Cause.squash(exit.cause)
 
-const plenty = () => new Places(1000)
+const plenty = () => new Slots(1000)
 
 describe("a pool with a limit", () => {
   it.effect("has at most that many at work, the next ones wait, and each that leaves lets one in", () =>
-    withCrowd({ maxConcurrent: 2 }, (crowd, admission) =>
+    withRequests({ maxConcurrent: 2 }, (requests, admission) =>
       Effect.gen(function* () {
-        const places = plenty()
-        const first = yield* crowd.come({ places })
-        for (let i = 0; i < 3; i++) yield* crowd.come({ places })
-        assert.deepStrictEqual(crowd.told, ["in", "in", "waits", "waits"])
+        const slots = plenty()
+        const first = yield* requests.come({ slots })
+        for (let i = 0; i < 3; i++) yield* requests.come({ slots })
+        assert.deepStrictEqual(requests.told, ["in", "in", "waits", "waits"])
         assert.deepStrictEqual([admission.active("p"), admission.depth("p")], [2, 2])
         yield* first.finish
-        assert.deepStrictEqual(crowd.told, ["done", "in", "in", "waits"])
+        assert.deepStrictEqual(requests.told, ["done", "in", "in", "waits"])
         assert.deepStrictEqual([admission.active("p"), admission.depth("p")], [2, 1])
       })
     )
   )
 
   it.effect("lets in by priority, and within one priority in the order of coming", () =>
-    withCrowd({ maxConcurrent: 1 }, (crowd) =>
+    withRequests({ maxConcurrent: 1 }, (requests) =>
       Effect.gen(function* () {
-        const places = plenty()
-        const admitted: Array<number> = []
-        const note = ({ name }: Visitor) => admitted.push(name)
-        const first = yield* crowd.come({ places })
-        for (const priority of [5, 0, 5, -1, 0]) yield* crowd.come({ places, priority, brief: true, onAdmitted: note })
+        const slots = plenty()
+        const permitted: Array<number> = []
+        const note = ({ name }: FakeRequest) => permitted.push(name)
+        const first = yield* requests.come({ slots })
+        for (const priority of [5, 0, 5, -1, 0]) yield* requests.come({ slots, priority, brief: true, onPermit: note })
         yield* first.finish
-        assert.deepStrictEqual(admitted, [4, 2, 5, 1, 3])
+        assert.deepStrictEqual(permitted, [4, 2, 5, 1, 3])
       })
     )
   )
 
   it.effect("lets no newcomer pass those that wait for the same", () =>
-    withCrowd({ maxConcurrent: 5 }, (crowd) =>
+    withRequests({ maxConcurrent: 5 }, (requests) =>
       Effect.gen(function* () {
-        const places = new Places(0)
-        yield* crowd.come({ places })
-        places.free = 1
-        yield* crowd.come({ places })
-        assert.deepStrictEqual(crowd.told, ["waits", "waits"])
+        const slots = new Slots(0)
+        yield* requests.come({ slots })
+        slots.free = 1
+        yield* requests.come({ slots })
+        assert.deepStrictEqual(requests.told, ["waits", "waits"])
         yield* TestClock.adjust(100)
-        assert.deepStrictEqual(crowd.told, ["in", "waits"])
+        assert.deepStrictEqual(requests.told, ["in", "waits"])
       })
     )
   )
 
   it.effect("lets one with a better claim pass those that wait", () =>
-    withCrowd({ maxConcurrent: 5 }, (crowd) =>
+    withRequests({ maxConcurrent: 5 }, (requests) =>
       Effect.gen(function* () {
-        const places = new Places(0)
-        yield* crowd.come({ places, priority: 1 })
-        places.free = 1
-        yield* crowd.come({ places, priority: 0 })
-        assert.deepStrictEqual(crowd.told, ["waits", "in"])
+        const slots = new Slots(0)
+        yield* requests.come({ slots, priority: 1 })
+        slots.free = 1
+        yield* requests.come({ slots, priority: 0 })
+        assert.deepStrictEqual(requests.told, ["waits", "in"])
       })
     )
   )
 
   it.effect("does not let a full model hold up requests for another one", () =>
-    withCrowd({ maxConcurrent: 2 }, (crowd) =>
+    withRequests({ maxConcurrent: 2 }, (requests) =>
       Effect.gen(function* () {
-        const full = new Places(1)
+        const full = new Slots(1)
         const free = plenty()
-        const first = yield* crowd.come({ places: full, group: "full" })
-        yield* crowd.come({ places: full, group: "full" })
-        yield* crowd.come({ places: free, group: "free" })
-        yield* crowd.come({ places: free, group: "free" })
-        assert.deepStrictEqual(crowd.told, ["in", "waits", "in", "waits"])
+        const first = yield* requests.come({ slots: full, group: "full" })
+        yield* requests.come({ slots: full, group: "full" })
+        yield* requests.come({ slots: free, group: "free" })
+        yield* requests.come({ slots: free, group: "free" })
+        assert.deepStrictEqual(requests.told, ["in", "waits", "in", "waits"])
         yield* first.finish
-        assert.deepStrictEqual(crowd.told, ["done", "in", "in", "waits"])
+        assert.deepStrictEqual(requests.told, ["done", "in", "in", "waits"])
       })
     )
   )
@@ -100,8 +100,8 @@ describe("a pool with a limit", () => {
       const admission = yield* Admission
       const one = new FakeRequests(admission, { pool: "one", maxConcurrent: 1, maxQueue: 0 })
       const two = new FakeRequests(admission, { pool: "two", maxConcurrent: 1, maxQueue: 0 })
-      const places = plenty()
-      for (const crowd of [one, one, two]) yield* crowd.come({ places })
+      const slots = plenty()
+      for (const requests of [one, one, two]) yield* requests.come({ slots })
       assert.deepStrictEqual([one.told, two.told], [["in", "QueueFull"], ["in"]])
       assert.deepStrictEqual([admission.active("one"), admission.active("two"), admission.active("three")], [1, 1, 0])
     }).pipe(Effect.provide(layer))
@@ -110,58 +110,58 @@ describe("a pool with a limit", () => {
 
 describe("a full queue", () => {
   it.effect("turns the next one away at once, saying when to come again", () =>
-    withCrowd({ maxConcurrent: 1, maxQueue: 2 }, (crowd) =>
+    withRequests({ maxConcurrent: 1, maxQueue: 2 }, (requests) =>
       Effect.gen(function* () {
-        const places = plenty()
-        for (let i = 0; i < 3; i++) yield* crowd.come({ places })
-        const late = yield* crowd.come({ places })
-        assert.deepStrictEqual(crowd.told, ["in", "waits", "waits", "QueueFull"])
+        const slots = plenty()
+        for (let i = 0; i < 3; i++) yield* requests.come({ slots })
+        const late = yield* requests.come({ slots })
+        assert.deepStrictEqual(requests.told, ["in", "waits", "waits", "QueueFull"])
         assert.deepInclude(errorOf(late), { retryAfter: 30, status: 503, code: "queue_full" })
       })
     )
   )
 
   it.effect("a queue without any places lets in a request that finds room, and none waits", () =>
-    withCrowd({ maxConcurrent: 1, maxQueue: 0 }, (crowd) =>
+    withRequests({ maxConcurrent: 1, maxQueue: 0 }, (requests) =>
       Effect.gen(function* () {
-        const places = plenty()
-        const first = yield* crowd.come({ places })
-        yield* crowd.come({ places })
+        const slots = plenty()
+        const first = yield* requests.come({ slots })
+        yield* requests.come({ slots })
         yield* first.finish
-        yield* crowd.come({ places })
-        assert.deepStrictEqual(crowd.told, ["done", "QueueFull", "in"])
+        yield* requests.come({ slots })
+        assert.deepStrictEqual(requests.told, ["done", "QueueFull", "in"])
       })
     )
   )
 
   it.effect("is not filled by requests at work that look for their next backend", () =>
-    withCrowd({ maxConcurrent: 1, maxQueue: 1 }, (crowd, admission) =>
+    withRequests({ maxConcurrent: 1, maxQueue: 1 }, (requests, admission) =>
       Effect.gen(function* () {
-        const places = new Places(1)
-        const first = yield* crowd.come({ places })
-        places.free = -1
+        const slots = new Slots(1)
+        const first = yield* requests.come({ slots })
+        slots.free = -1
         yield* first.again
-        yield* crowd.come({ places })
-        assert.deepStrictEqual(crowd.told, ["waits", "waits"])
+        yield* requests.come({ slots })
+        assert.deepStrictEqual(requests.told, ["waits", "waits"])
         assert.deepStrictEqual([admission.active("p"), admission.depth("p")], [1, 1])
       })
     )
   )
 
   it.effect("tells a time that comes from how fast the others leave, between 1 and 60 seconds", () =>
-    withCrowd({ maxConcurrent: 1, maxQueue: 3, queueTimeout: 7000 }, (crowd, admission) =>
+    withRequests({ maxConcurrent: 1, maxQueue: 3, queueTimeout: 7000 }, (requests, admission) =>
       Effect.gen(function* () {
-        const places = plenty()
+        const slots = plenty()
         assert.strictEqual(admission.retryAfter("p", 7000), 7)
-        let last = yield* crowd.come({ places })
+        let last = yield* requests.come({ slots })
         for (let i = 0; i < 20; i++) {
-          const next = yield* crowd.come({ places })
+          const next = yield* requests.come({ slots })
           yield* TestClock.adjust(2000)
           yield* last.finish
           last = next
         }
-        for (let i = 0; i < 3; i++) yield* crowd.come({ places })
-        const turnedAway = yield* crowd.come({ places })
+        for (let i = 0; i < 3; i++) yield* requests.come({ slots })
+        const turnedAway = yield* requests.come({ slots })
         // Three in the line and one every two seconds: the fourth has its turn in about eight.
         assert.closeTo(Number(Reflect.get(Object(errorOf(turnedAway)), "retryAfter")), 8, 1)
         assert.strictEqual(admission.retryAfter("p", 3_600_000), Reflect.get(Object(errorOf(turnedAway)), "retryAfter"))
@@ -173,31 +173,31 @@ describe("a full queue", () => {
 
 describe("a waiting request", () => {
   it.effect("is told when the queue's time is over, to 20 ms, and its place is free", () =>
-    withCrowd({ maxConcurrent: 1, maxQueue: 1, queueTimeout: 5000 }, (crowd, admission) =>
+    withRequests({ maxConcurrent: 1, maxQueue: 1, queueTimeout: 5000 }, (requests, admission) =>
       Effect.gen(function* () {
-        const places = plenty()
-        yield* crowd.come({ places })
-        const late = yield* crowd.come({ places })
+        const slots = plenty()
+        yield* requests.come({ slots })
+        const late = yield* requests.come({ slots })
         yield* TestClock.adjust(4999)
-        assert.deepStrictEqual(crowd.told, ["in", "waits"])
+        assert.deepStrictEqual(requests.told, ["in", "waits"])
         yield* TestClock.adjust(21)
-        assert.deepStrictEqual(crowd.told, ["in", "QueueTimeout"])
+        assert.deepStrictEqual(requests.told, ["in", "QueueTimeout"])
         assert.deepInclude(errorOf(late), { retryAfter: 5, status: 503, code: "queue_timeout" })
         assert.strictEqual(admission.depth("p"), 0)
-        yield* crowd.come({ places })
-        assert.deepStrictEqual(crowd.told, ["in", "QueueTimeout", "waits"])
+        yield* requests.come({ slots })
+        assert.deepStrictEqual(requests.told, ["in", "QueueTimeout", "waits"])
       })
     )
   )
 
   it.effect("is told of its own deadline where that comes first", () =>
-    withCrowd({ maxConcurrent: 1, queueTimeout: 5000 }, (crowd, admission) =>
+    withRequests({ maxConcurrent: 1, queueTimeout: 5000 }, (requests, admission) =>
       Effect.gen(function* () {
-        const places = plenty()
-        yield* crowd.come({ places })
-        const late = yield* crowd.come({ places, deadline: 1000 })
+        const slots = plenty()
+        yield* requests.come({ slots })
+        const late = yield* requests.come({ slots, deadline: 1000 })
         yield* TestClock.adjust(1020)
-        assert.deepStrictEqual(crowd.told, ["in", "DeadlineExceeded"])
+        assert.deepStrictEqual(requests.told, ["in", "DeadlineExceeded"])
         assert.deepInclude(errorOf(late), { status: 504 })
         assert.strictEqual(admission.depth("p"), 0)
       })
@@ -205,87 +205,87 @@ describe("a waiting request", () => {
   )
 
   it.effect("leaves at once when its client does, and those behind move up", () =>
-    withCrowd({ maxConcurrent: 1, maxQueue: 2 }, (crowd, admission) =>
+    withRequests({ maxConcurrent: 1, maxQueue: 2 }, (requests, admission) =>
       Effect.gen(function* () {
-        const places = plenty()
-        const first = yield* crowd.come({ places })
-        const second = yield* crowd.come({ places })
-        yield* crowd.come({ places })
+        const slots = plenty()
+        const first = yield* requests.come({ slots })
+        const second = yield* requests.come({ slots })
+        yield* requests.come({ slots })
         yield* second.interrupt
         assert.strictEqual(admission.depth("p"), 1)
-        yield* crowd.come({ places })
+        yield* requests.come({ slots })
         yield* first.finish
-        assert.deepStrictEqual(crowd.told, ["done", "left", "in", "waits"])
+        assert.deepStrictEqual(requests.told, ["done", "left", "in", "waits"])
       })
     )
   )
 
   it.effect("a request that waits for a backend is let in as soon as something is said to be given back", () =>
-    withCrowd({ maxConcurrent: 5 }, (crowd, admission) =>
+    withRequests({ maxConcurrent: 5 }, (requests, admission) =>
       Effect.gen(function* () {
-        const places = new Places(0)
-        yield* crowd.come({ places })
-        places.free = 1
-        assert.deepStrictEqual(crowd.told, ["waits"])
+        const slots = new Slots(0)
+        yield* requests.come({ slots })
+        slots.free = 1
+        assert.deepStrictEqual(requests.told, ["waits"])
         admission.wake()
-        assert.deepStrictEqual(crowd.told, ["in"])
+        assert.deepStrictEqual(requests.told, ["in"])
       })
     )
   )
 
   it.effect("looks again by itself within 70 ms, for what only time brings back", () =>
-    withCrowd({ maxConcurrent: 5 }, (crowd) =>
+    withRequests({ maxConcurrent: 5 }, (requests) =>
       Effect.gen(function* () {
-        const places = new Places(0)
-        yield* crowd.come({ places })
+        const slots = new Slots(0)
+        yield* requests.come({ slots })
         yield* TestClock.adjust("10 seconds")
-        places.free = 1
+        slots.free = 1
         yield* TestClock.adjust(70)
-        assert.deepStrictEqual(crowd.told, ["in"])
+        assert.deepStrictEqual(requests.told, ["in"])
       })
     )
   )
 
   it.effect("is turned away as soon as it is clear that no backend will be there", () =>
-    withCrowd({ maxConcurrent: 5 }, (crowd, admission) =>
+    withRequests({ maxConcurrent: 5 }, (requests, admission) =>
       Effect.gen(function* () {
-        const places = new Places(0)
+        const slots = new Slots(0)
         let hope = true
         const otherwise = () => (hope ? ({ _tag: "Wait" } as const) : ({ _tag: "Refused", error: "nobody" } as const))
-        yield* crowd.come({ places, otherwise })
-        yield* crowd.come({ places, otherwise })
+        yield* requests.come({ slots, otherwise })
+        yield* requests.come({ slots, otherwise })
         hope = false
         admission.wake()
-        yield* crowd.come({ places, otherwise })
-        assert.deepStrictEqual(crowd.told, ["nobody", "nobody", "nobody"])
+        yield* requests.come({ slots, otherwise })
+        assert.deepStrictEqual(requests.told, ["nobody", "nobody", "nobody"])
         assert.deepStrictEqual([admission.active("p"), admission.depth("p")], [0, 0])
       })
     )
   )
 
   it.effect("a request that waits again, for its next backend, keeps its permit and is bounded by the same time", () =>
-    withCrowd({ maxConcurrent: 1, queueTimeout: 1000 }, (crowd, admission) =>
+    withRequests({ maxConcurrent: 1, queueTimeout: 1000 }, (requests, admission) =>
       Effect.gen(function* () {
-        const places = new Places(1)
-        const first = yield* crowd.come({ places })
-        places.free = -1
+        const slots = new Slots(1)
+        const first = yield* requests.come({ slots })
+        slots.free = -1
         yield* first.again
         yield* TestClock.adjust(900)
-        assert.deepStrictEqual([crowd.told, admission.active("p")], [["waits"], 1])
+        assert.deepStrictEqual([requests.told, admission.active("p")], [["waits"], 1])
         yield* TestClock.adjust(120)
-        assert.deepStrictEqual([crowd.told, admission.active("p")], [["QueueTimeout"], 0])
+        assert.deepStrictEqual([requests.told, admission.active("p")], [["QueueTimeout"], 0])
       })
     )
   )
 
   it.effect("a request that waits again finds what is free at once, though others wait for a permit", () =>
-    withCrowd({ maxConcurrent: 1 }, (crowd) =>
+    withRequests({ maxConcurrent: 1 }, (requests) =>
       Effect.gen(function* () {
-        const places = plenty()
-        const first = yield* crowd.come({ places })
-        yield* crowd.come({ places })
+        const slots = plenty()
+        const first = yield* requests.come({ slots })
+        yield* requests.come({ slots })
         yield* first.again
-        assert.deepStrictEqual(crowd.told, ["in", "waits"])
+        assert.deepStrictEqual(requests.told, ["in", "waits"])
       })
     )
   )
@@ -293,39 +293,39 @@ describe("a waiting request", () => {
 
 describe("a request that ends in the very moment of being let in", () => {
   it.effect("is let in once, and leaves nothing behind", () =>
-    withCrowd({ maxConcurrent: 1 }, (crowd, admission) =>
+    withRequests({ maxConcurrent: 1 }, (requests, admission) =>
       Effect.gen(function* () {
-        const places = new Places(3)
-        const first = yield* crowd.come({ places })
-        for (let i = 0; i < 4; i++) yield* crowd.come({ places, brief: true })
+        const slots = new Slots(3)
+        const first = yield* requests.come({ slots })
+        for (let i = 0; i < 4; i++) yield* requests.come({ slots, brief: true })
         yield* first.finish
-        assert.deepStrictEqual(crowd.told, ["done", "done", "done", "done", "done"])
-        assert.deepStrictEqual([admission.active("p"), admission.depth("p"), places.free], [0, 0, 3])
+        assert.deepStrictEqual(requests.told, ["done", "done", "done", "done", "done"])
+        assert.deepStrictEqual([admission.active("p"), admission.depth("p"), slots.free], [0, 0, 3])
       })
     )
   )
 
   it.effect("a request that leaves or is turned away is not let in afterwards by what it gave back itself", () =>
-    withCrowd({ maxConcurrent: 1 }, (crowd, admission) =>
+    withRequests({ maxConcurrent: 1 }, (requests, admission) =>
       Effect.gen(function* () {
-        const places = new Places(1)
+        const slots = new Slots(1)
         let hope = true
-        const first = yield* crowd.come({
-          places,
+        const first = yield* requests.come({
+          slots,
           otherwise: () => {
             if (hope) return { _tag: "Wait" }
             // What comes free while it is being told.
-            places.free = 1
+            slots.free = 1
             return { _tag: "Refused", error: "nobody" }
           }
         })
-        places.free = -1
+        slots.free = -1
         yield* first.again
-        places.free = 0
+        slots.free = 0
         hope = false
         admission.wake()
-        assert.deepStrictEqual(crowd.told, ["nobody"])
-        assert.deepStrictEqual([admission.active("p"), admission.depth("p"), places.free], [0, 0, 1])
+        assert.deepStrictEqual(requests.told, ["nobody"])
+        assert.deepStrictEqual([admission.active("p"), admission.depth("p"), slots.free], [0, 0, 1])
       })
     )
   )
@@ -348,7 +348,7 @@ const commands = fc.array(
       weight: 5,
       arbitrary: fc.record({
         do: fc.constantFrom("finish" as const, "again" as const, "leave" as const),
-        who: fc.nat()
+        index: fc.nat()
       })
     },
     { weight: 2, arbitrary: fc.record({ do: fc.constant("pass" as const), millis: fc.nat({ max: 400 }) }) },
@@ -358,7 +358,7 @@ const commands = fc.array(
         do: fc.constant("resize" as const),
         group: fc.constantFrom("a", "b"),
         by: fc.integer({ min: -2, max: 2 }),
-        poke: fc.boolean()
+        wake: fc.boolean()
       })
     }
   ),
@@ -373,72 +373,72 @@ describe("a course of requests that come, wait, fail over, give up and leave", (
       Effect.fnUntraced(function* ({ maxConcurrent, maxQueue, script }) {
         const admission = yield* Admission
         const timers = yield* Timers
-        const crowd = new FakeRequests(admission, { maxConcurrent, maxQueue, queueTimeout: 1000 })
-        const groups: Record<string, Places> = { a: new Places(2), b: new Places(1) }
+        const requests = new FakeRequests(admission, { maxConcurrent, maxQueue, queueTimeout: 1000 })
+        const groups: Record<string, Slots> = { a: new Slots(2), b: new Slots(1) }
         let all = 3
-        const pick = (visitors: ReadonlyArray<Visitor>, who: number) => visitors[who % Math.max(1, visitors.length)]
-        const inOrder = (visitor: Visitor) => {
-          for (const other of crowd.waiting) {
-            if (other === visitor || other.group !== visitor.group) continue
-            assert.isFalse(other.priority < visitor.priority, "passed one with a better claim")
+        const pick = (among: ReadonlyArray<FakeRequest>, index: number) => among[index % Math.max(1, among.length)]
+        const inOrder = (request: FakeRequest) => {
+          for (const other of requests.waiting) {
+            if (other === request || other.group !== request.group) continue
+            assert.isFalse(other.priority < request.priority, "passed one with a better claim")
             assert.isFalse(
-              other.priority === visitor.priority && other.name < visitor.name,
-              "passed one who came before"
+              other.priority === request.priority && other.name < request.name,
+              "passed one that came before"
             )
           }
         }
         const check = () => {
-          const permitted = crowd.all.filter((visitor) => visitor.permitted).length
+          const permitted = requests.all.filter((request) => request.permitted).length
           assert.strictEqual(admission.active("p"), permitted)
           assert.isAtMost(permitted, maxConcurrent)
-          assert.strictEqual(admission.depth("p"), crowd.waiting.length)
-          assert.isAtMost(crowd.waiting.length, maxQueue)
-          for (const { asking, leased, permitted: hasPermit } of crowd.all) {
+          assert.strictEqual(admission.depth("p"), requests.waiting.length)
+          assert.isAtMost(requests.waiting.length, maxQueue)
+          for (const { asking, leased, permitted: hasPermit } of requests.all) {
             if (leased) assert.isTrue(hasPermit)
             if (hasPermit && !asking) assert.isTrue(leased)
           }
         }
         for (const command of script) {
           if (command.do === "come") {
-            const places = groups[command.group]
-            if (places === undefined) continue
+            const slots = groups[command.group]
+            if (slots === undefined) continue
             const { brief, group, patience, priority } = command
             const deadline = patience === null ? {} : { deadline: timers.now() + patience }
-            yield* crowd.come({ places, group, priority, brief, onAdmitted: inOrder, ...deadline })
+            yield* requests.come({ slots, group, priority, brief, onPermit: inOrder, ...deadline })
           } else if (command.do === "pass") {
             yield* TestClock.adjust(command.millis)
           } else if (command.do === "resize") {
-            const places = groups[command.group]
-            if (places === undefined) continue
-            places.free += command.by
+            const slots = groups[command.group]
+            if (slots === undefined) continue
+            slots.free += command.by
             all += command.by
-            if (command.poke) admission.wake()
+            if (command.wake) admission.wake()
           } else if (command.do === "leave") {
             yield* pick(
-              crowd.all.filter(({ exit }) => exit === undefined),
-              command.who
+              requests.all.filter(({ exit }) => exit === undefined),
+              command.index
             )?.interrupt ?? Effect.void
           } else {
-            yield* pick(crowd.atWork, command.who)?.[command.do] ?? Effect.void
+            yield* pick(requests.atWork, command.index)?.[command.do] ?? Effect.void
           }
           check()
         }
         // Nobody is left standing before what is free.
         yield* TestClock.adjust(70)
         check()
-        for (const { asking, group, permitted } of crowd.all) {
+        for (const { asking, group, permitted } of requests.all) {
           if (asking && (permitted || admission.active("p") < maxConcurrent)) {
             assert.isAtMost(groups[group]?.free ?? 0, 0, "waits although there is a place")
           }
         }
-        while (crowd.atWork.length > 0) {
-          yield* crowd.atWork[0]?.finish ?? Effect.void
+        while (requests.atWork.length > 0) {
+          yield* requests.atWork[0]?.finish ?? Effect.void
           check()
         }
         yield* TestClock.adjust(1100)
-        assert.notInclude(crowd.told, "waits")
-        assert.notInclude(crowd.told, "broken")
-        while (crowd.atWork.length > 0) yield* crowd.atWork[0]?.finish ?? Effect.void
+        assert.notInclude(requests.told, "waits")
+        assert.notInclude(requests.told, "broken")
+        while (requests.atWork.length > 0) yield* requests.atWork[0]?.finish ?? Effect.void
         check()
         assert.deepStrictEqual([admission.active("p"), admission.depth("p")], [0, 0])
         assert.strictEqual((groups["a"]?.free ?? 0) + (groups["b"]?.free ?? 0), all)

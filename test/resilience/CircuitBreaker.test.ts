@@ -6,7 +6,7 @@ import { type CallResult, type CallRole, CircuitBreaker } from "../../src/resili
 import { Timers } from "../../src/resilience/Timers.ts"
 import { backendOf, configOf } from "../registry/Fixtures.ts"
 import { fc } from "../registry/Properties.ts"
-import { counted, layerMetrics } from "../telemetry/Figures.ts"
+import { counted, layerMetrics } from "../telemetry/TestMetrics.ts"
 import { forAll } from "./Programs.ts"
 
 const backendWith = (breaker: object) => ({ name: "a", url: "http://127.0.0.1:9001", breaker })

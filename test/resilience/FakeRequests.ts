@@ -1,13 +1,13 @@
-/** Requests as `Admission` sees them: they come, wait, hold a permit and a backend's place, look again, and go. */
+/** Requests as `Admission` sees them: they come, wait, hold a permit and a backend's slot, look again, and go. */
 import { Effect, Exit, Fiber, type Scope } from "effect"
 import type { DeadlineExceeded, QueueFull, QueueTimeout } from "../../src/domain/Errors.ts"
 import type { Admission, Attempted, Entry } from "../../src/resilience/Admission.ts"
 
-/** How a visit may fail: refused by the admission, or by what the visitor does (its own words). */
+/** How a request may fail: refused by the admission, or for a reason that its test names. */
 type Refusal = string | DeadlineExceeded | QueueFull | QueueTimeout
 
-/** Backends that can stand in for each other, by what is free on all of them. */
-export class Places {
+/** Backends that can replace each other, by what is free on all of them. */
+export class Slots {
   free: number
   constructor(free: number) {
     this.free = free
@@ -19,13 +19,13 @@ export class Places {
   }
 }
 
-export interface Visitor {
+export interface FakeRequest {
   readonly name: number
   readonly group: string
   readonly priority: number
   /** Has a permit. */
   permitted: boolean
-  /** Has a place on a backend. */
+  /** Has a slot of a backend. */
   leased: boolean
   /** Has asked and got no answer yet. */
   asking: boolean
@@ -39,17 +39,17 @@ export interface Visitor {
   readonly interrupt: Effect.Effect<void>
 }
 
-export interface Request {
-  readonly places: Places
+export interface RequestOptions {
+  readonly slots: Slots
   readonly group?: string
   readonly priority?: number
   readonly deadline?: number
   /** Is done as soon as it is in. */
   readonly brief?: boolean
-  /** What becomes of whoever finds no place: waits, or is turned away. */
+  /** What becomes of it where no slot is free: it waits, or is turned away. */
   readonly otherwise?: () => Attempted<never, string>
   /** Is called in the moment that it gets a permit. */
-  readonly onAdmitted?: (visitor: Visitor) => void
+  readonly onPermit?: (request: FakeRequest) => void
 }
 
 const usual = { pool: "p", maxConcurrent: 2, maxQueue: 10, queueTimeout: 30_000, waited: () => 0 }
@@ -61,28 +61,28 @@ const wait: Attempted<never, never> = { _tag: "Wait" }
 export class FakeRequests {
   readonly #admission: Admission["Service"]
   readonly #bounds: Bounds
-  readonly all: Array<Visitor> = []
+  readonly all: Array<FakeRequest> = []
 
   constructor(admission: Admission["Service"], bounds: Partial<Bounds> = {}) {
     this.#admission = admission
     this.#bounds = { ...usual, ...bounds }
   }
 
-  get waiting(): ReadonlyArray<Visitor> {
+  get waiting(): ReadonlyArray<FakeRequest> {
     return this.all.filter(({ asking, permitted }) => asking && !permitted)
   }
 
-  get atWork(): ReadonlyArray<Visitor> {
+  get atWork(): ReadonlyArray<FakeRequest> {
     return this.all.filter(({ asking, leased }) => leased && !asking)
   }
 
-  /** What each was told: its place, or why not. */
+  /** What became of each: let in, waiting, or why not. */
   get told(): ReadonlyArray<string> {
     return this.all.map(({ exit, leased }) => (exit === undefined ? (leased ? "in" : "waits") : describe(exit)))
   }
 
   /** Comes in; it has asked by the time this returns. */
-  readonly come = (request: Request): Effect.Effect<Visitor, never, Scope.Scope> => {
+  readonly come = (options: RequestOptions): Effect.Effect<FakeRequest, never, Scope.Scope> => {
     const admission = this.#admission
     const bounds = this.#bounds
     const all = this.all
@@ -94,55 +94,55 @@ export class FakeRequests {
         give = resume
       })
       const ordered = (what: Order) => Effect.sync(() => give(Effect.succeed(what)))
-      const { places } = request
+      const { slots } = options
       const release = () => {
-        if (!visitor.leased) return
-        visitor.leased = false
-        places.free++
+        if (!request.leased) return
+        request.leased = false
+        slots.free++
         admission.wake()
       }
-      const land = (exit: Exit.Exit<void, Refusal>) => {
-        visitor.asking = false
-        visitor.exit = exit
+      const ended = (exit: Exit.Exit<void, Refusal>) => {
+        request.asking = false
+        request.exit = exit
         release()
-        if (!visitor.permitted) return
-        visitor.permitted = false
+        if (!request.permitted) return
+        request.permitted = false
         admission.release(bounds.pool, bounds.maxConcurrent)
       }
       const entry: Entry<void, string> = {
         ...bounds,
-        group: request.group ?? "g",
-        priority: request.priority ?? 0,
-        deadline: request.deadline ?? Number.POSITIVE_INFINITY,
+        group: options.group ?? "g",
+        priority: options.priority ?? 0,
+        deadline: options.deadline ?? Number.POSITIVE_INFINITY,
         attempt: () => {
-          if (!places.take()) return request.otherwise?.() ?? wait
-          visitor.leased = true
+          if (!slots.take()) return options.otherwise?.() ?? wait
+          request.leased = true
           return { _tag: "Granted", value: undefined }
         },
         onPermit: () => {
-          visitor.permitted = true
-          request.onAdmitted?.(visitor)
+          request.permitted = true
+          options.onPermit?.(request)
         }
       }
       const ask = (asked: Effect.Effect<void, Refusal>) =>
         Effect.suspend(() => {
-          visitor.asking = true
+          request.asking = true
           return Effect.tap(asked, () =>
             Effect.sync(() => {
-              visitor.asking = false
+              request.asking = false
             })
           )
         })
       const live = Effect.gen(function* () {
         yield* ask(admission.acquire(entry))
-        if (request.brief === true) return
+        if (options.brief === true) return
         while ((yield* order) === "again") {
           release()
           yield* ask(admission.reacquire(entry))
         }
-      }).pipe(Effect.onExit((exit) => Effect.sync(() => land(exit))))
+      }).pipe(Effect.onExit((exit) => Effect.sync(() => ended(exit))))
       const fiber = Effect.suspend(() => running)
-      const visitor: Visitor = {
+      const request: FakeRequest = {
         name: all.length,
         group: entry.group,
         priority: entry.priority,
@@ -154,9 +154,9 @@ export class FakeRequests {
         again: ordered("again"),
         interrupt: Effect.flatMap(fiber, Fiber.interrupt)
       }
-      all.push(visitor)
+      all.push(request)
       const running = Effect.succeed(yield* Effect.forkScoped(live, { startImmediately: true }))
-      return visitor
+      return request
     })
   }
 }

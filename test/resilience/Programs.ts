@@ -10,7 +10,7 @@ export const forAll = <A, R>(
   runs = 100
 ): Promise<void> => {
   // A fresh one for each run: nothing of one run is there in the next.
-  const world = () => Layer.fresh(layer).pipe(Layer.provideMerge(TestClock.layer()))
-  const run = (value: A) => Effect.runPromise(program(value).pipe(Effect.scoped, Effect.provide(world())))
+  const services = () => Layer.fresh(layer).pipe(Layer.provideMerge(TestClock.layer()))
+  const run = (value: A) => Effect.runPromise(program(value).pipe(Effect.scoped, Effect.provide(services())))
   return fc.assert(fc.asyncProperty(values, run), { numRuns: runs })
 }

@@ -6,8 +6,8 @@ import { Admission } from "../../src/resilience/Admission.ts"
 import { layerQueueGauges } from "../../src/resilience/QueueGauges.ts"
 import { Timers } from "../../src/resilience/Timers.ts"
 import { configOf } from "../registry/Fixtures.ts"
-import { layerMetrics, shown } from "../telemetry/Figures.ts"
-import { FakeRequests, Places } from "./FakeRequests.ts"
+import { layerMetrics, shown } from "../telemetry/TestMetrics.ts"
+import { FakeRequests, Slots } from "./FakeRequests.ts"
 
 const pools = (...names: ReadonlyArray<string>) => configOf({ pools: names.map((name) => ({ name, backends: [] })) })
 
@@ -16,15 +16,15 @@ it.effect("a pool shows how many wait for it, as long as it exists", () =>
     const services = Layer.mergeAll(Registry.layerMemory(yield* pools("p", "q")), layerMetrics, Admission.layer)
     const layer = layerQueueGauges.pipe(Layer.provideMerge(services), Layer.provide(Timers.layer))
     const program = Effect.gen(function* () {
-      const crowd = new FakeRequests(yield* Admission, { pool: "p", maxConcurrent: 1 })
+      const requests = new FakeRequests(yield* Admission, { pool: "p", maxConcurrent: 1 })
       const registry = yield* Registry
       yield* TestClock.adjust(1)
       const depth = shown("weir_queue_depth")
       assert.deepStrictEqual(yield* depth, { p: 0, q: 0 })
-      const places = new Places(5)
-      const first = yield* crowd.come({ places })
-      yield* crowd.come({ places })
-      yield* crowd.come({ places })
+      const slots = new Slots(5)
+      const first = yield* requests.come({ slots })
+      yield* requests.come({ slots })
+      yield* requests.come({ slots })
       assert.deepStrictEqual(yield* depth, { p: 2, q: 0 })
       yield* first.finish
       assert.deepStrictEqual(yield* depth, { p: 1, q: 0 })

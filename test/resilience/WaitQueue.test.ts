@@ -198,10 +198,10 @@ describe("the time after which a place is likely", () => {
   })
 
   it("is between 1 and 60 whole seconds, whatever was measured", () => {
-    const crowd = new WaitQueue()
-    const { join } = party(crowd)
+    const queue = new WaitQueue()
+    const { join } = party(queue)
     for (let i = 0; i < 1000; i++) join("w", no)
-    assert.strictEqual(crowd.retryAfter(leaving(crowd, 5000), 30), 60)
+    assert.strictEqual(queue.retryAfter(leaving(queue, 5000), 30), 60)
     const quick = new WaitQueue()
     assert.strictEqual(quick.retryAfter(leaving(quick, 1), 30), 1)
     assert.strictEqual(new WaitQueue().retryAfter(0, 0), 1)

@@ -153,7 +153,7 @@ export const onFleet = <A, E>(fleet: FleetLike, test: (fleet: Fleet) => Effect.E
 export const named = (...names: ReadonlyArray<string>): FleetLike => ({ backends: names.map((name) => ({ name })) })
 
 /** Numbers that look random and are the same in every run. */
-export const dice = (seed = 1) => {
+export const seededRandom = (seed = 1) => {
   let state = seed
   return (sides: number): number => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0

@@ -4,7 +4,7 @@ import * as fc from "fast-check"
 import { PrefixIndex } from "../../src/scheduler/PrefixIndex.ts"
 import { blockBytes, type PromptBlocks, promptBlocks } from "../../src/scheduler/PromptBlocks.ts"
 import { holdsFor } from "../Property.ts"
-import { dice, type FleetLike, nameOf, withFleet } from "./Fleet.ts"
+import { type FleetLike, nameOf, seededRandom, withFleet } from "./Fleet.ts"
 
 interface Message {
   readonly role: string
@@ -16,7 +16,7 @@ const bodyOf = (messages: ReadonlyArray<Message>, more: object = {}): Uint8Array
   Buffer.from(JSON.stringify({ messages, stream: true, ...more }).slice('{"messages":'.length))
 
 const text = (length: number, seed: number): string => {
-  const roll = dice(seed)
+  const roll = seededRandom(seed)
   return Array.from({ length }, () => String.fromCharCode(97 + roll(26))).join("")
 }
 

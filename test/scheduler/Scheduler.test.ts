@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import { Lease } from "../../src/scheduler/Scheduler.ts"
-import { dice, named, nameOf, withFleet } from "./Fleet.ts"
+import { named, nameOf, seededRandom, withFleet } from "./Fleet.ts"
 
 describe("a lease", () => {
   it.effect("counts from the choice and is given back once, however often that is said", () =>
@@ -22,7 +22,7 @@ describe("a lease", () => {
     withFleet(
       { backends: [{ name: "a", maxConcurrency: 3 }, { name: "b", maxConcurrency: 5, weight: 9 }, { name: "c" }] },
       (fleet) => {
-        const roll = dice(3)
+        const roll = seededRandom(3)
         const held: Array<Lease> = []
         for (let i = 0; i < 5000; i++) {
           if (roll(5) < 3) held.push(fleet.lease({ ...(roll(2) === 0 && { session: `s${roll(20)}` }) }))

@@ -5,7 +5,7 @@ import type { BackendState, Member } from "../../src/registry/Registry.ts"
 import { costNow } from "../../src/scheduler/SlowStart.ts"
 import { makeStrategy } from "../../src/scheduler/Strategies.ts"
 import { holdsFor } from "../Property.ts"
-import { dice, type FleetLike, membersOf, named, nameOf, withFleet } from "./Fleet.ts"
+import { type FleetLike, membersOf, named, nameOf, seededRandom, withFleet } from "./Fleet.ts"
 
 const weighted = (strategy: string, ...weights: ReadonlyArray<number>): FleetLike => ({
   backends: weights.map((weight, index) => ({ name: "abcdefgh".charAt(index), weight })),
@@ -195,7 +195,7 @@ describe("weights 1, 2 and 4 under random work", () => {
     "are the shares that %s gives, within a twentieth",
     (strategy) =>
       withFleet(weighted(strategy, 1, 2, 4), (fleet) => {
-        const roll = dice(7)
+        const roll = seededRandom(7)
         const counts = new Map<string, number>()
         const running: Array<ReturnType<typeof fleet.lease>> = []
         const total = 20_000
@@ -241,7 +241,7 @@ describe("least_inflight, whatever has happened to the backends", () => {
       const chooser = makeStrategy("least_inflight")
       let now = 0
       for (const { seed, usable } of steps) {
-        const roll = dice(seed)
+        const roll = seededRandom(seed)
         now += roll(15_000)
         for (const { backend } of members) shake(backend.state, roll, now)
         const canTake = (member: Member) => usable.includes(members.indexOf(member))
@@ -304,7 +304,7 @@ describe("every strategy", () => {
         const chooser = makeStrategy(strategy)
         let now = 0
         for (const { hashKey, prompt, seed, usable } of rounds) {
-          const roll = dice(seed)
+          const roll = seededRandom(seed)
           now += roll(30_000)
           for (const { backend } of members) shake(backend.state, roll, now)
           const canTake = (member: Member) => usable.includes(members.indexOf(member))

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Metric } from "effect"
 import { Exposition } from "../../src/telemetry/Exposition.ts"
 import { Metrics } from "../../src/telemetry/Metrics.ts"
-import { counted, layerMetrics } from "./Figures.ts"
+import { counted, layerMetrics } from "./TestMetrics.ts"
 
 describe("a counter", () => {
   it.effect("adds up for each combination of its labels", () =>
@@ -25,9 +25,9 @@ describe("a counter", () => {
       const metrics = yield* Metrics
       metrics.upstreamRequests("a b", "c")(1)
       metrics.upstreamRequests("a", "b c")(1)
-      const figures = yield* Metric.snapshot
+      const series = yield* Metric.snapshot
       assert.lengthOf(
-        figures.filter(({ id }) => id === "weir_upstream_requests_total"),
+        series.filter(({ id }) => id === "weir_upstream_requests_total"),
         2
       )
     }).pipe(Effect.provide(layerMetrics))

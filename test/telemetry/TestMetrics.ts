@@ -1,4 +1,4 @@
-/** The gateway's figures as a test reads them: real metrics, in a registry of their own. */
+/** The gateway's metrics as a test reads them: real ones, in a registry of their own. */
 import { Effect, Layer, Metric } from "effect"
 import { Exposition } from "../../src/telemetry/Exposition.ts"
 import { Metrics } from "../../src/telemetry/Metrics.ts"
@@ -7,11 +7,11 @@ export const layerMetrics = Metrics.layer.pipe(Layer.provideMerge(Layer.fresh(Ex
 
 /** What a counter of this name has counted, by its labels' values joined with blanks. */
 export const counted = (name: string): Effect.Effect<Record<string, number>> =>
-  Effect.map(Metric.snapshot, (figures) =>
+  Effect.map(Metric.snapshot, (metrics) =>
     Object.fromEntries(
-      figures.flatMap((figure) =>
-        figure.id === name && figure.type === "Counter"
-          ? [[Object.values(figure.attributes ?? {}).join(" "), Number(figure.state.count)]]
+      metrics.flatMap((metric) =>
+        metric.id === name && metric.type === "Counter"
+          ? [[Object.values(metric.attributes ?? {}).join(" "), Number(metric.state.count)]]
           : []
       )
     )
@@ -19,11 +19,11 @@ export const counted = (name: string): Effect.Effect<Record<string, number>> =>
 
 /** What gauges of this name show, by their labels' values joined with blanks. */
 export const shown = (name: string): Effect.Effect<Record<string, number>> =>
-  Effect.map(Metric.snapshot, (figures) =>
+  Effect.map(Metric.snapshot, (metrics) =>
     Object.fromEntries(
-      figures.flatMap((figure) =>
-        figure.id === name && figure.type === "Gauge"
-          ? [[Object.values(figure.attributes ?? {}).join(" "), Number(figure.state.value)]]
+      metrics.flatMap((metric) =>
+        metric.id === name && metric.type === "Gauge"
+          ? [[Object.values(metric.attributes ?? {}).join(" "), Number(metric.state.value)]]
           : []
       )
     )

@@ -1,7 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { layerProcessFigures } from "../../src/telemetry/ProcessFigures.ts"
-import { counted, layerMetrics, shown } from "./Figures.ts"
+import { counted, layerMetrics, shown } from "./TestMetrics.ts"
 
 const layer = layerProcessFigures.pipe(Layer.provideMerge(layerMetrics))
 
