@@ -5,7 +5,7 @@ import { BackendAdapter } from "../../src/backend/BackendAdapter.ts"
 import { HealthProber } from "../../src/health/HealthProber.ts"
 import { Registry, statusOf } from "../../src/registry/Registry.ts"
 import { published, verify } from "../backend/ApigGateway.ts"
-import { backendOf, configOf } from "../registry/Fixtures.ts"
+import { backendOf, configOf, occupy } from "../registry/Fixtures.ts"
 import { ok, type Reply, ScriptedBackends } from "./ScriptedBackends.ts"
 
 /** No jitter: every interval is what the configuration says. */
@@ -476,13 +476,13 @@ describe("an engine's load", () => {
         const gate = yield* Deferred.make<void>()
         yield* probing([vllm], ({ backends, registry }) =>
           Effect.gen(function* () {
-            const { state } = backendOf(registry.current(), "v")
+            const backend = backendOf(registry.current(), "v")
             backends.answer((_, path) => (path === "/metrics" ? Effect.as(Deferred.await(gate), page(4)) : ok))
             yield* TestClock.adjust(5000)
-            state.inflight = ours
+            occupy(backend, ours)
             yield* Deferred.succeed(gate, undefined)
             yield* TestClock.adjust(1)
-            assert.deepInclude(state.load, { running: 4, waiting: 2, foreign })
+            assert.deepInclude(backend.state.load, { running: 4, waiting: 2, foreign })
           })
         )
       })

@@ -299,7 +299,7 @@ describe("a request for which everything fails", () => {
       },
       (gateway) =>
         Effect.gen(function* () {
-          gateway.state("b").retryAfterUntil = gateway.timers.now() + 200
+          gateway.rest("b", 200)
           assert.strictEqual((yield* gateway.ask()).status, 200)
           assert.strictEqual(gateway.transport.asked, "acab")
         })

@@ -64,7 +64,7 @@ describe("a fallback model", () => {
   it.effect("the fallback is all that is asked when no backend could serve the first model", () =>
     withGateway(setting({ m: [well("M")], n: [well("N")] }), (gateway) =>
       Effect.gen(function* () {
-        gateway.state("m").retryAfterUntil = Number.POSITIVE_INFINITY
+        gateway.rest("m", 600_000)
         const { headers, status } = yield* ask(gateway)
         assert.deepStrictEqual([status, headers["x-weir-attempts"], modelsAsked(gateway)], [200, "1", "N"])
       })
@@ -216,7 +216,7 @@ describe("a failure for which no fallback is asked", () => {
           const late = yield* gateway.refusal({ body: { model: "M" } })
           assert.strictEqual(late.code, "upstream_timeout")
           assert.strictEqual(gateway.transport.asked, "m")
-          gateway.state("m").retryAfterUntil = Number.POSITIVE_INFINITY
+          gateway.rest("m", 600_000)
           const begin = gateway.timers.now()
           const over = yield* gateway.refusal({ body: { model: "M" }, headers: { "x-weir-timeout": "1s" } })
           assert.strictEqual(over.code, "deadline_exceeded")

@@ -9,7 +9,7 @@ import { layerCore } from "../../src/Gateway.ts"
 import { endpointAt } from "../../src/protocol/Endpoint.ts"
 import { type BodySink, type Payload, Proxy, type ProxyResponse, RequestReport } from "../../src/proxy/Proxy.ts"
 import type { RequestPlan } from "../../src/proxy/RequestPlan.ts"
-import { type BackendState, type PoolEntry, Registry } from "../../src/registry/Registry.ts"
+import { type BackendEntry, type BackendState, type PoolEntry, Registry } from "../../src/registry/Registry.ts"
 import { Admission } from "../../src/resilience/Admission.ts"
 import { CircuitBreaker } from "../../src/resilience/CircuitBreaker.ts"
 import { HedgePolicy } from "../../src/resilience/HedgePolicy.ts"
@@ -19,6 +19,7 @@ import { Router } from "../../src/routing/Router.ts"
 import { Scheduler } from "../../src/scheduler/Scheduler.ts"
 import { Exposition, Metrics, Tracing } from "../../src/telemetry/Telemetry.ts"
 import type { UpstreamBody } from "../../src/transport/UpstreamTransport.ts"
+import { eject, setCircuit } from "../registry/Fixtures.ts"
 import { type Script, ScriptedTransport } from "./ScriptedTransport.ts"
 
 export interface Setting {
@@ -163,10 +164,28 @@ export class Harness {
     return this.services.timers
   }
 
-  state(name: string): BackendState {
+  backend(name: string): BackendEntry {
     const backend = this.registry.current().backends.get(name)
     assert.isDefined(backend)
-    return backend.state
+    return backend
+  }
+
+  state(name: string): BackendState {
+    return this.backend(name).state
+  }
+
+  /** As if an answer of the backend had asked for that by a `Retry-After`. */
+  rest(name: string, millis: number): void {
+    this.state(name).rest(this.timers.now() + millis, true)
+  }
+
+  /** As if the backend had been found far slower than its peers. */
+  eject(name: string, millis: number): void {
+    eject(this.state(name), this.timers.now() + millis)
+  }
+
+  openCircuit(name: string, millis: number): void {
+    setCircuit(this.state(name), { phase: "open", openUntil: this.timers.now() + millis })
   }
 
   /** The id of the request that comes next. */

@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
+import { leaveUnresolved } from "../registry/Fixtures.ts"
 import { type Harness, type Question, type Setting, withGateway } from "./Harness.ts"
 import { answer, later, reset, type Script, type Step, silence, stream } from "./ScriptedTransport.ts"
 
@@ -56,10 +57,9 @@ describe("a request that takes longer than most", () => {
     return withGateway(setting({ a: [...spread, silence], b: [took(10)] }, { after, maxRatio: 1 }), (gateway) =>
       Effect.gen(function* () {
         for (const _ of spread) {
-          gateway.state("b").retryAfterUntil = Number.POSITIVE_INFINITY
+          gateway.rest("b", 2000)
           yield* gateway.ask()
         }
-        gateway.state("b").retryAfterUntil = 0
         yield* TestClock.adjust("2 seconds")
         const fiber = yield* gateway.start(gateway.request())
         yield* TestClock.adjust(wait - 1)
@@ -184,20 +184,20 @@ describe("a request that is not hedged", () => {
 
   never("where the pool has no hedging", { script: { a: [...usual, slow], b: [took(1)] } })
   never("where the other is not well", scene(slow, [took(1)]), (gateway) => {
-    gateway.state("b").ejectedUntil = Number.POSITIVE_INFINITY
+    gateway.eject("b", 60_000)
   })
   never(
     "where the other has a failure of which it is not known yet whose fault it is",
     scene(slow, [took(1)]),
     (gateway) => {
-      gateway.state("b").unresolved = 1
+      leaveUnresolved(gateway.state("b"))
     }
   )
   never("where the other refused a request for this model a while ago", scene(slow, [took(1)]), (gateway) => {
     gateway.state("b").refused("m", gateway.timers.now())
   })
   never("where the other rests", scene(slow, [took(1)]), (gateway) => {
-    gateway.state("b").retryAfterUntil = Number.POSITIVE_INFINITY
+    gateway.rest("b", 60_000)
   })
   never("where the budget is used up", scene(slow, [took(1)], { maxRatio: 0.001 }))
   never(
@@ -227,7 +227,7 @@ describe("a request that is not hedged", () => {
     withGateway(scene(slow, [silence]), (gateway) =>
       Effect.gen(function* () {
         yield* learn(gateway)
-        gateway.state("a").retryAfterUntil = gateway.timers.now() + 1
+        gateway.rest("a", 1)
         const others = yield* Effect.forEach([1, 2], () => gateway.start(gateway.request()))
         yield* TestClock.adjust("2 millis")
         yield* gateway.ask()
@@ -246,14 +246,14 @@ describe("a request that is not hedged", () => {
       ),
       (gateway) =>
         Effect.gen(function* () {
-          gateway.state("c").retryAfterUntil = Number.POSITIVE_INFINITY
+          gateway.rest("c", 10_000)
           yield* learn(gateway)
-          gateway.state("a").retryAfterUntil = gateway.timers.now() + 1
+          gateway.rest("a", 1)
           const busy = yield* gateway.start(gateway.request())
           yield* TestClock.adjust("2 millis")
           yield* gateway.ask()
           assert.strictEqual(askedOf(gateway, "b"), 1, "it has as much to do")
-          gateway.state("c").retryAfterUntil = 0
+          yield* TestClock.adjust("4 seconds")
           const { text } = yield* gateway.ask()
           assert.deepStrictEqual([text, askedOf(gateway, "b")], ["third", 1], "b comes before c, and has no time")
           yield* Fiber.interrupt(busy)

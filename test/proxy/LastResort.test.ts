@@ -22,8 +22,7 @@ const sayBusy = (gateway: Harness, headers: Readonly<Record<string, string>>) =>
   return gateway.passUntil(() => gateway.state("a").health.status === "rate_limited")
 }
 
-const open = (gateway: Harness, name: string) =>
-  Object.assign(gateway.state(name).circuit, { phase: "open", openUntil: gateway.timers.now() + 600_000 })
+const open = (gateway: Harness, name: string) => gateway.openCircuit(name, 600_000)
 
 describe("a pool whose every backend is out", () => {
   const reasons: ReadonlyArray<{

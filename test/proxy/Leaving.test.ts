@@ -115,7 +115,7 @@ describe("a client that leaves", () => {
           yield* Fiber.interrupt(fiber)
           if (gateway.reading.report.end === "complete") completed++
           gateway.assertIdle()
-          gateway.state("a").circuit.phase = "closed"
+          assert.strictEqual(gateway.state("a").circuit.phase, "closed")
           assert.isBelow(steps, 2000)
         }
         assert.isAbove(gateway.transport.exchanges.length, 20)

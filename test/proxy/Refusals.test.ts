@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
+import { leaseOf } from "../registry/Fixtures.ts"
 import { withGateway } from "./Harness.ts"
 import { answer, reset, silence } from "./ScriptedTransport.ts"
 
@@ -277,17 +278,16 @@ describe("the time in the queue", () => {
       },
       (gateway) =>
         Effect.gen(function* () {
-          const state = gateway.state("a")
-          state.inflight++
+          let other = leaseOf(gateway.backend("a"))
           const begin = gateway.timers.now()
           const fiber = yield* gateway.start(Effect.result(gateway.request()))
           yield* TestClock.adjust("6 seconds")
-          state.inflight--
+          other.release()
           // It gets its place, fails there, and finds the place taken again.
           yield* gateway.passUntil(() => gateway.transport.asked === "a")
-          state.inflight++
+          other = leaseOf(gateway.backend("a"))
           yield* gateway.join(fiber)
-          state.inflight--
+          other.release()
           assert.isAtMost(gateway.timers.now() - begin, 10_500)
         })
     )

@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { layerBackendGauges } from "../../src/registry/BackendGauges.ts"
 import { Registry } from "../../src/registry/Registry.ts"
 import { layerMetrics, shown } from "../telemetry/TestMetrics.ts"
-import { backendOf, configOf } from "./Fixtures.ts"
+import { backendOf, configOf, occupy, setCircuit } from "./Fixtures.ts"
 
 const limits = { unhealthyAfter: 1, healthyAfter: 1 }
 
@@ -28,16 +28,16 @@ describe("a backend's gauges", () => {
     withGauges((registry) =>
       Effect.gen(function* () {
         const { state } = backendOf(registry.current(), "a")
-        state.inflight = 3
+        occupy(backendOf(registry.current(), "a"), 3)
         state.latency.record(250, 0)
         state.outcomes.record(false, 0)
         state.outcomes.record(true, 0)
-        state.circuit.phase = "open"
+        setCircuit(state, { phase: "open" })
         assert.deepStrictEqual(yield* shown("weir_backend_inflight"), { a: 3, b: 0 })
         assert.deepStrictEqual(yield* shown("weir_backend_ewma_latency_seconds"), { a: 0.25, b: 0 })
         assert.deepStrictEqual(yield* shown("weir_backend_error_rate"), { a: 0.5, b: 0 })
         assert.deepStrictEqual(yield* shown("weir_circuitbreaker_state"), { a: 2, b: 0 })
-        state.circuit.phase = "half_open"
+        setCircuit(state, { phase: "half_open" })
         assert.deepStrictEqual(yield* shown("weir_circuitbreaker_state"), { a: 1, b: 0 })
         yield* TestClock.adjust("1 minute")
         assert.deepStrictEqual(yield* shown("weir_backend_error_rate"), { a: 0, b: 0 })
@@ -53,7 +53,7 @@ describe("a backend's gauges", () => {
         assert.deepStrictEqual(yield* healthy, { a: 0, b: 0 })
         state.health.probed("healthy", limits, 0, 0)
         assert.deepStrictEqual(yield* healthy, { a: 1, b: 0 })
-        state.circuit.phase = "open"
+        setCircuit(state, { phase: "open" })
         assert.deepStrictEqual(yield* healthy, { a: 1, b: 0 })
         state.health.probed("misconfigured", limits, 0, 0)
         assert.deepStrictEqual(yield* healthy, { a: 0, b: 0 })
@@ -64,11 +64,11 @@ describe("a backend's gauges", () => {
   it.effect("come and go with the backends, and follow one that was replaced", () =>
     withGauges((registry) =>
       Effect.gen(function* () {
-        backendOf(registry.current(), "a").state.inflight = 3
+        occupy(backendOf(registry.current(), "a"), 3)
         yield* Effect.orDie(registry.apply(yield* backends("c", "a")))
         yield* TestClock.adjust(1)
         assert.deepStrictEqual(yield* shown("weir_backend_inflight"), { a: 0, c: 0 })
-        backendOf(registry.current(), "a").state.inflight = 5
+        occupy(backendOf(registry.current(), "a"), 5)
         assert.deepStrictEqual(yield* shown("weir_backend_inflight"), { a: 5, c: 0 })
         yield* Effect.orDie(registry.apply(yield* backends()))
         yield* TestClock.adjust(1)

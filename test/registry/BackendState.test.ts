@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import type { ModelInfo } from "../../src/domain/Health.ts"
 import { BackendState } from "../../src/registry/BackendState.ts"
 import { LoadColumns } from "../../src/registry/LoadColumns.ts"
+import { setCircuit } from "./Fixtures.ts"
 
 const models = (...ids: ReadonlyArray<string>): ReadonlyMap<string, ModelInfo> =>
   new Map(ids.map((id) => [id, { id, created: 0, ownedBy: "x" }]))
@@ -37,7 +38,7 @@ describe("a probe that finds a backend alive again", () => {
   const dead = (): BackendState => {
     const state = new BackendState("a", new LoadColumns())
     state.probed("unhealthy", limits, 0, 0)
-    Object.assign(state.circuit, { phase: "open", openUntil: 30_000 })
+    setCircuit(state, { phase: "open", openUntil: 30_000 })
     return state
   }
 
@@ -58,7 +59,7 @@ describe("a probe that finds a backend alive again", () => {
   it("ends the cooldown of a circuit: the next request is its trial", () => {
     const state = new BackendState("a", new LoadColumns())
     state.probed("healthy", limits, 0, 0)
-    Object.assign(state.circuit, { phase: "open", openUntil: 30_000 })
+    setCircuit(state, { phase: "open", openUntil: 30_000 })
     state.probed("healthy", limits, 0, 1000)
     assert.deepStrictEqual([state.circuit.phase, state.circuit.openUntil], ["open", 1000])
   })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { statusOf } from "../../src/registry/BackendStatus.ts"
-import { lone } from "./Fixtures.ts"
+import { lone, occupy, setCircuit } from "./Fixtures.ts"
 
 const limits = { unhealthyAfter: 1, healthyAfter: 1 }
 
@@ -27,9 +27,9 @@ describe("a backend's state as people see it", () => {
     Effect.gen(function* () {
       const { entry } = yield* lone({ maxConcurrency: 1 })
       const { state } = entry
-      state.inflight = 1
-      state.retryAfterUntil = 100
-      state.circuit.phase = "open"
+      occupy(entry, 1)
+      state.rest(100, true)
+      setCircuit(state, { phase: "open" })
       state.health.probed("misconfigured", limits, 0, 0)
       assert.strictEqual(statusOf(entry, 0), "misconfigured")
     })
@@ -39,7 +39,7 @@ describe("a backend's state as people see it", () => {
     Effect.gen(function* () {
       const { entry } = yield* lone()
       entry.state.health.probed("healthy", limits, 0, 0)
-      entry.state.retryAfterUntil = 5000
+      entry.state.rest(5000, true)
       assert.strictEqual(statusOf(entry, 4999), "rate_limited")
       assert.strictEqual(statusOf(entry, 5000), "healthy")
     })
@@ -50,7 +50,7 @@ describe("a backend's state as people see it", () => {
       Effect.gen(function* () {
         const { entry } = yield* lone()
         entry.state.health.probed("healthy", limits, 0, 0)
-        entry.state.circuit.phase = phase
+        setCircuit(entry.state, { phase })
         assert.strictEqual(statusOf(entry, 0), "degraded")
       })
     )
@@ -62,11 +62,11 @@ describe("a backend's state as people see it", () => {
       const free = (yield* lone()).entry
       for (const entry of [limited, free]) {
         entry.state.health.probed("healthy", limits, 0, 0)
-        entry.state.inflight = 2
+        occupy(entry, 2)
       }
       assert.strictEqual(statusOf(limited, 0), "busy")
       assert.strictEqual(statusOf(free, 0), "healthy")
-      limited.state.inflight = 1
+      occupy(limited, 1)
       assert.strictEqual(statusOf(limited, 0), "healthy")
     })
   )

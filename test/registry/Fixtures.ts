@@ -1,7 +1,7 @@
 /** What the tests of several rooms share: configurations as people write them, and the entries that come of them. */
 import { Effect } from "effect"
 import { type GatewayConfig, parseGatewayConfig } from "../../src/domain/GatewayConfig.ts"
-import { BackendState } from "../../src/registry/BackendState.ts"
+import { BackendState, type Circuit } from "../../src/registry/BackendState.ts"
 import { LoadColumns } from "../../src/registry/LoadColumns.ts"
 import {
   type BackendEntry,
@@ -10,6 +10,7 @@ import {
   type PoolEntry,
   type Snapshot
 } from "../../src/registry/Snapshot.ts"
+import { Lease } from "../../src/scheduler/Lease.ts"
 
 export const configOf = (input: unknown): Effect.Effect<GatewayConfig> => Effect.orDie(parseGatewayConfig(input))
 
@@ -40,3 +41,39 @@ export const poolOf = (snapshot: Snapshot, name: string): PoolEntry => must(snap
 
 export const memberOf = (snapshot: Snapshot, pool: string, name: string): Member =>
   must(poolOf(snapshot, pool).members.find(({ backend }) => backend.name === name))
+
+const noTimeouts = { connect: 0, firstByte: 0, firstByteOfWhole: 0, idle: 0, request: 0 }
+
+/** A request under way on a backend, until it is released. */
+export const leaseOf = (backend: BackendEntry): Lease =>
+  new Lease(
+    { backend, weight: 1, priority: 0, capacity: Number.POSITIVE_INFINITY, timeouts: noTimeouts },
+    undefined,
+    undefined
+  )
+
+const held = new WeakMap<BackendState, Array<Lease>>()
+
+/** Takes leases of a backend, or gives those back that it took, until the backend has so many requests under way. */
+export const occupy = (backend: BackendEntry, count: number): void => {
+  const { state } = backend
+  const leases = held.get(state) ?? []
+  held.set(state, leases)
+  while (state.inflight < count) leases.push(leaseOf(backend))
+  while (state.inflight > count) must(leases.pop()).release()
+}
+
+/** What the circuit breaker would have written: the only place where a test writes a circuit itself. */
+export const setCircuit = ({ circuit }: BackendState, to: Partial<Circuit>): void => {
+  Object.assign(circuit, to)
+}
+
+/** A failure of a request that is not over yet, as the proxy would have written it. */
+export const leaveUnresolved = (state: BackendState): void => {
+  state.unresolved++
+}
+
+/** What the outlier detector would have written, in monotonic milliseconds. */
+export const eject = (state: BackendState, until: number): void => {
+  state.ejectedUntil = until
+}

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Ref, Stream } from "effect"
 import type { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { ChangeRefused, Registry, RegistryStore } from "../../src/registry/Registry.ts"
-import { backendOf, configOf } from "./Fixtures.ts"
+import { backendOf, configOf, occupy } from "./Fixtures.ts"
 
 const one = { name: "a", url: "http://127.0.0.1:9001" }
 const two = { name: "b", url: "http://127.0.0.1:9002" }
@@ -39,7 +39,7 @@ describe("a change that is applied", () => {
       withRegistry({ backends: [one] }, (registry) =>
         Effect.gen(function* () {
           const { state } = backendOf(registry.current(), "a")
-          state.inflight = 3
+          occupy(backendOf(registry.current(), "a"), 3)
           yield* registry.apply(yield* configOf({ backends: [{ ...one, ...change }, two] }))
           assert.strictEqual(backendOf(registry.current(), "a").state, state)
         })
@@ -55,7 +55,7 @@ describe("a change that is applied", () => {
       withRegistry({ backends: [one] }, (registry) =>
         Effect.gen(function* () {
           const { state } = backendOf(registry.current(), "a")
-          state.inflight = 3
+          occupy(backendOf(registry.current(), "a"), 3)
           yield* registry.apply(yield* configOf({ backends: [{ ...one, ...change }] }))
           const fresh = backendOf(registry.current(), "a").state
           assert.notStrictEqual(fresh, state)

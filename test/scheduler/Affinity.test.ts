@@ -134,12 +134,12 @@ describe("a session", () => {
         outcome(fleet, "s")
         if (what === "dead") fleet.found("a", "unhealthy")
         if (what === "draining") fleet.found("a", "draining")
-        if (what === "resting") fleet.state("a").retryAfterUntil = fleet.now + 60
+        if (what === "resting") fleet.with("a", { restsFor: 60 })
         if (what === "open") fleet.openCircuit("a", fleet.now + 60)
-        if (what === "full") fleet.state("a").inflight = 2
+        if (what === "full") fleet.with("a", { inflight: 2 })
         assert.strictEqual(outcome(fleet, "s", what === "tried" ? { tried: [fleet.state("a")] } : {}), "moved b")
         fleet.found("a", "healthy")
-        fleet.state("a").inflight = 0
+        fleet.with("a", { inflight: 0 })
         fleet.now += 100
         assert.strictEqual(outcome(fleet, "s"), "hit b")
       })
@@ -148,9 +148,9 @@ describe("a session", () => {
   it.effect("moves off a backend that has become far slower than the others, unless these are no better", () =>
     withFleet(two, (fleet) => {
       outcome(fleet, "s")
-      for (const name of ["a", "b"]) fleet.state(name).ejectedUntil = fleet.now + 1000
+      for (const name of ["a", "b"]) fleet.with(name, { ejectedFor: 1000 })
       assert.strictEqual(outcome(fleet, "s"), "hit a")
-      fleet.state("b").ejectedUntil = 0
+      fleet.with("b", { ejectedFor: 0 })
       assert.strictEqual(outcome(fleet, "s"), "moved b")
       fleet.now += 2000
       assert.strictEqual(outcome(fleet, "s"), "hit b")
@@ -202,7 +202,7 @@ describe("sessions on a backend that is far busier than the others", () => {
     withFleet(named("a", "b", "c"), (fleet) => {
       fleet.found("c", "unhealthy")
       for (const lease of begin(fleet, many(40))) lease.release()
-      for (const name of ["a", "b"]) fleet.state(name).inflight = 20
+      for (const name of ["a", "b"]) fleet.with(name, { inflight: 20 })
       fleet.state("a").latency.record(1, 0)
       const outcomes = many(40).map((session) => outcome(fleet, session))
       assert.deepStrictEqual(
@@ -220,7 +220,7 @@ describe("sessions on a backend that is far busier than the others", () => {
       },
       (fleet) => {
         for (const lease of begin(fleet, many(40))) lease.release()
-        for (const name of ["a", "b"]) fleet.state(name).inflight = 20
+        for (const name of ["a", "b"]) fleet.with(name, { inflight: 20 })
         fleet.state("a").latency.record(1, 0)
         fleet.state("a").latency.record(1, 0)
         const outcomes = many(40).map((session) => outcome(fleet, session))
@@ -235,8 +235,8 @@ describe("sessions on a backend that is far busier than the others", () => {
   it.effect("count by weight: a strong backend may have more than the others", () =>
     withFleet({ backends: [{ name: "a", weight: 4 }, { name: "b" }] }, (fleet) => {
       for (const lease of begin(fleet, many(40))) lease.release()
-      fleet.state("a").inflight = 40
-      fleet.state("b").inflight = 10
+      fleet.with("a", { inflight: 40 })
+      fleet.with("b", { inflight: 10 })
       const hits = many(40).filter((session) => outcome(fleet, session).startsWith("hit"))
       assert.strictEqual(hits.length, 40)
     })

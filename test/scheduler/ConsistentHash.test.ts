@@ -81,16 +81,16 @@ describe("consistent_hash", () => {
   it.effect("comes back to the owner of a key when that has room again", () =>
     withFleet(fleetOf(["a", "b", "c", "d"]), (fleet) => {
       const owner = fleet.choice({ hashKey: 42 })
-      fleet.state(owner).inflight = 20
+      fleet.with(owner, { inflight: 20 })
       assert.notStrictEqual(fleet.choice({ hashKey: 42 }), owner)
-      fleet.state(owner).inflight = 0
+      fleet.with(owner, { inflight: 0 })
       assert.strictEqual(fleet.choice({ hashKey: 42 }), owner)
     })
   )
 
   it.effect("takes the owner all the same where all others are out", () =>
     withFleet(fleetOf(["a", "b"]), (fleet) => {
-      fleet.state("a").inflight = 50
+      fleet.with("a", { inflight: 50 })
       fleet.found("b", "unhealthy")
       assert.strictEqual(fleet.choice({ hashKey: 1 }), "a")
     })

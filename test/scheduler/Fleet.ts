@@ -4,6 +4,7 @@ import { Effect, Layer, Schema } from "effect"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import type { HealthStatus } from "../../src/domain/Health.ts"
 import type { Listener } from "../../src/domain/Listener.ts"
+import type { Circuit } from "../../src/registry/BackendState.ts"
 import {
   BackendState,
   LoadColumns,
@@ -15,6 +16,7 @@ import {
 import { makeSnapshot } from "../../src/registry/Snapshot.ts"
 import { Router } from "../../src/routing/Router.ts"
 import { Lease, type NoLease, type PickRequest, Scheduler } from "../../src/scheduler/Scheduler.ts"
+import { eject, must, occupy, setCircuit } from "../registry/Fixtures.ts"
 
 export interface BackendLike {
   readonly name: string
@@ -22,6 +24,15 @@ export interface BackendLike {
   readonly maxConcurrency?: number
   readonly models?: ReadonlyArray<string>
   readonly enabled?: boolean
+}
+
+/** Times in milliseconds from now on. */
+export interface Situation {
+  readonly inflight?: number
+  /** As if it had asked for that by a `Retry-After`. */
+  readonly restsFor?: number
+  readonly ejectedFor?: number
+  readonly circuit?: Partial<Circuit>
 }
 
 export interface FleetLike {
@@ -131,8 +142,17 @@ export class Fleet {
     this.state(name).health.probed(status, { unhealthyAfter: 1, healthyAfter: 1 }, 0, this.now)
   }
 
+  /** Brings a backend into a situation; what is not named stays as it is. */
+  with(name: string, { circuit, ejectedFor, inflight, restsFor }: Situation): void {
+    const backend = must(this.snapshot.backends.get(name))
+    if (inflight !== undefined) occupy(backend, inflight)
+    if (restsFor !== undefined) backend.state.rest(this.now + restsFor, true)
+    if (ejectedFor !== undefined) eject(backend.state, this.now + ejectedFor)
+    if (circuit !== undefined) setCircuit(backend.state, circuit)
+  }
+
   openCircuit(name: string, until: number): void {
-    Object.assign(this.state(name).circuit, { phase: "open", openUntil: until })
+    this.with(name, { circuit: { phase: "open", openUntil: until } })
   }
 }
 

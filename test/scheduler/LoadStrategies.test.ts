@@ -23,7 +23,7 @@ describe("least_loaded", () => {
 
   it.effect("counts what was sent since the engine was asked, and not what was there then a second time", () =>
     withFleet(fleet("least_loaded", 1, 1), (on) => {
-      on.state("a").inflight = 4
+      on.with("a", { inflight: 4 })
       on.state("a").reported(load(4), on.now)
       on.state("b").reported(load(2), on.now)
       assert.deepStrictEqual([nameOf(on.lease()), nameOf(on.lease())], ["b", "b"])
@@ -47,8 +47,8 @@ describe("least_loaded", () => {
     withFleet(fleet("least_loaded", 1, 2), (on) => {
       on.state("b").reported(load(4, 1), on.now)
       on.state("b").reported(load(0), on.now)
-      on.state("a").inflight = 3
-      on.state("b").inflight = 6
+      on.with("a", { inflight: 3 })
+      on.with("b", { inflight: 6 })
       // By weight alone: (3 + 1) / 1 and (6 + 1) / 2. Three of those seven would have to wait.
       assert.strictEqual(on.choice(), "a")
     })
@@ -132,7 +132,7 @@ describe("response_aware", () => {
     withFleet(fleet("response_aware", 1, 1), (on) => {
       tried(on, { a: 100, b: 300 })
       assert.strictEqual(on.choices(3), "aaa")
-      on.state("a").inflight = 3
+      on.with("a", { inflight: 3 })
       assert.strictEqual(on.choices(3), "bbb")
     })
   )
@@ -159,7 +159,7 @@ describe("response_aware", () => {
       tried(on, { a: 100, b: 300 })
       // Taken for 200: after a with nothing in flight, before a with two.
       assert.strictEqual(on.choice(), "a")
-      on.state("a").inflight = 2
+      on.with("a", { inflight: 2 })
       assert.strictEqual(on.choice(), "c")
     })
   )
@@ -168,7 +168,7 @@ describe("response_aware", () => {
 describe("power_of_two", () => {
   it.effect("never takes the busiest while there is another", () =>
     withFleet(fleet("power_of_two", 1, 1, 1, 1), (on) => {
-      on.state("c").inflight = 9
+      on.with("c", { inflight: 9 })
       const choices = on.choices(1000)
       assert.strictEqual(count(choices, "c"), 0)
       for (const name of "abd") assert.isAbove(count(choices, name), 200)
@@ -177,9 +177,9 @@ describe("power_of_two", () => {
 
   it.effect("measures business by weight", () =>
     withFleet(fleet("power_of_two", 1, 4), (on) => {
-      on.state("b").inflight = 2
+      on.with("b", { inflight: 2 })
       assert.strictEqual(on.choices(20), "b".repeat(20))
-      on.state("b").inflight = 4
+      on.with("b", { inflight: 4 })
       assert.strictEqual(on.choices(20), "a".repeat(20))
     }).pipe(Random.withSeed(2))
   )
@@ -230,7 +230,7 @@ describe("random", () => {
 describe("a backend that was found far slower than its peers", () => {
   it.effect.each(StrategyName.literals)("is asked last by %s, and still asked where there is no other", (strategy) =>
     withFleet(fleet(strategy, 1, 1, 1), (on) => {
-      on.state("a").ejectedUntil = on.now + 10_000
+      on.with("a", { ejectedFor: 10_000 })
       assert.strictEqual(count(on.choices(30, { hashKey: 7 }), "a"), 0)
       on.found("b", "unhealthy")
       on.found("c", "unhealthy")

@@ -220,7 +220,7 @@ describe("prefix_aware", () => {
       const home = on.choice({ prompt: promptOf(1, 1) })
       const other = home === "a" ? "b" : "a"
       // A little busier, which the cache is worth, and an empty one is not.
-      on.state(home).inflight = 1
+      on.with(home, { inflight: 1 })
       assert.strictEqual(on.choice({ prompt: promptOf(1, 2) }), home)
       on.state(home).reported({ running: 1, waiting: 0, kvCacheUsage: 0, startedAt: 1 }, on.now)
       on.state(home).reported({ running: 1, waiting: 0, kvCacheUsage: 0, startedAt: 2 }, on.now)
@@ -230,8 +230,8 @@ describe("prefix_aware", () => {
 
   it.effect("goes by load alone for prompts that no backend has, and for requests without one", () =>
     withFleet(fleet("a", "b", "c"), (on) => {
-      on.state("a").inflight = 4
-      on.state("b").inflight = 2
+      on.with("a", { inflight: 4 })
+      on.with("b", { inflight: 2 })
       assert.strictEqual(on.choice({ prompt: promptOf(9, 9) }), "c")
       assert.deepStrictEqual([nameOf(on.lease()), nameOf(on.lease())], ["c", "c"])
     })

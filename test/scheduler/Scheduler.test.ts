@@ -81,7 +81,7 @@ describe("tiers", () => {
         (fleet) => {
           if (what === "dead") fleet.found("a", "unhealthy")
           if (what === "draining") fleet.found("a", "draining")
-          if (what === "resting") fleet.state("a").retryAfterUntil = fleet.now + 1
+          if (what === "resting") fleet.with("a", { restsFor: 1 })
           if (what === "open") fleet.openCircuit("a", fleet.now + 1)
           assert.strictEqual(fleet.choice(what === "tried" ? { tried: [fleet.state("a")] } : {}), "c")
         }
@@ -116,10 +116,10 @@ describe("an open circuit", () => {
       assert.strictEqual(fleet.refusal().reason, "resting")
       fleet.now += 500
       const trial = fleet.lease()
-      fleet.state("a").circuit.trialRunning = true
+      fleet.with("a", { circuit: { trialRunning: true } })
       assert.strictEqual(fleet.refusal().reason, "unavailable")
       trial.release()
-      fleet.state("a").circuit.trialRunning = false
+      fleet.with("a", { circuit: { trialRunning: false } })
       assert.strictEqual(fleet.choice(), "a")
     })
   )
@@ -137,8 +137,8 @@ describe("the reason why no backend is chosen", () => {
 
   it.effect("is that a backend will be back, with the time of the first", () =>
     withFleet(named("a", "b", "c"), (fleet) => {
-      fleet.state("a").retryAfterUntil = fleet.now + 900
-      fleet.state("b").retryAfterUntil = fleet.now + 300
+      fleet.with("a", { restsFor: 900 })
+      fleet.with("b", { restsFor: 300 })
       fleet.openCircuit("c", fleet.now + 600)
       const { reason, until } = fleet.refusal()
       assert.deepStrictEqual({ reason, until }, { reason: "resting", until: fleet.now + 300 })
@@ -158,7 +158,7 @@ describe("the reason why no backend is chosen", () => {
   it.effect("is that all were tried, though they rest or are full", () =>
     withFleet({ backends: [{ name: "a", maxConcurrency: 1 }, { name: "b" }] }, (fleet) => {
       const lease = fleet.lease({ tried: [fleet.state("b")] })
-      fleet.state("b").retryAfterUntil = fleet.now + 10
+      fleet.with("b", { restsFor: 10 })
       assert.strictEqual(fleet.refusal({ tried: [fleet.state("a"), fleet.state("b")] }).reason, "unavailable")
       lease.release()
     })
@@ -170,10 +170,10 @@ describe("the reason why no backend is chosen", () => {
         for (const [index, { circuit, inflight, rest, status, trial }] of states.entries()) {
           const name = `n${index}`
           if (status !== undefined) fleet.found(name, status)
-          fleet.state(name).inflight = inflight
-          fleet.state(name).retryAfterUntil = fleet.now + rest
+          fleet.with(name, { inflight })
+          fleet.with(name, { restsFor: rest })
           if (circuit !== undefined) fleet.openCircuit(name, fleet.now + circuit)
-          fleet.state(name).circuit.trialRunning = trial && circuit !== undefined
+          fleet.with(name, { circuit: { trialRunning: trial && circuit !== undefined } })
         }
         const before = states.map((_, index) => fleet.state(`n${index}`).inflight)
         const outlook = fleet.scheduler.outlook(fleet.request(), fleet.now)

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { version } from "../../../src/domain/Version.ts"
 import { healthRoutes } from "../../../src/http/routes/HealthRoutes.ts"
 import type { Snapshot } from "../../../src/registry/Registry.ts"
-import { backendOf } from "../../registry/Fixtures.ts"
+import { backendOf, occupy, setCircuit } from "../../registry/Fixtures.ts"
 import { answerOf, snapshot } from "../Requests.ts"
 
 const limits = { unhealthyAfter: 1, healthyAfter: 1 }
@@ -73,8 +73,8 @@ describe("whether it is ready", () => {
     Effect.gen(function* () {
       const shown = fleet()
       for (const name of ["a", "b"]) probed(shown, name, "healthy")
-      backendOf(shown, "a").state.inflight = 1
-      backendOf(shown, "b").state.circuit.phase = "open"
+      occupy(backendOf(shown, "a"), 1)
+      setCircuit(backendOf(shown, "b").state, { phase: "open" })
       assert.deepInclude((yield* ask("/readyz", shown)).json, { status: "ready", healthy: 2 })
     })
   )
