@@ -210,7 +210,7 @@ describe("what goes to Huawei's gateway", () => {
   )
 })
 
-describe("whatever a client sends", () => {
+describe("a request of any kind", () => {
   const name = fc.constantFrom("accept", "X-Team", "x-team", "Authorization", "AUTHORIZATION", "x-a")
   const value = fc.string({ minLength: 1, maxLength: 8, unit: "grapheme-ascii" }).filter((text) => text.trim() === text)
   const sent = fc.array(fc.tuple(name, value), { maxLength: 8 })
@@ -240,7 +240,7 @@ describe("whatever a client sends", () => {
     })
   })
 
-  it("its path ends where it ended and begins where the backend does, byte for byte", () => {
+  it("a request's path ends where it ended and begins where the backend does, byte for byte", () => {
     const rest = fc.string({ unit: fc.constantFrom("a", "/", "%2F", "%C3", ".", ";", "~", "+"), maxLength: 12 })
     const base = fc.constantFrom("", "/", "/v1", "/api", "/api/v1/", "/x/y")
     const prefix = fc.constantFrom(undefined, "", "/", "/v1", "/openai/v1/")
@@ -261,7 +261,7 @@ describe("whatever a client sends", () => {
     })
   })
 
-  it.effect("its query stays, with what the backend's address adds said once", () =>
+  it.effect("a request's query stays, with what the backend's address adds said once", () =>
     Effect.gen(function* () {
       const { entry } = yield* lone({ adapter: "azure-openai", url: "https://r.openai.azure.com?api-version=preview" })
       const prepared = prepare(entry.config, genericAdapter)

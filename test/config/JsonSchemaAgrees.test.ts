@@ -136,7 +136,7 @@ const replaced = (value: unknown, [key, ...rest]: Path, by: unknown): unknown =>
   return isNode(value) ? { ...value, [key]: replaced(value[key], rest, by) } : value
 }
 
-describe("whatever the loader takes", () => {
+describe("a configuration that the loader takes", () => {
   const words =
     "a -1 0 1 1.0 1.5 5 8000 70000 1e3 true false yes null * /a /a/* /a/{x:[0-9]+}/:y 10.0.0.0/8 ::1 http://h " +
     "HTTPS://h/p?q ftp://h https://a.example app://* p50 vllm json debug random safe bearer remove ${X} 5S 1h 2weeks " +

@@ -86,7 +86,7 @@ describe("a request whose caller is traced", () => {
   )
 })
 
-describe("whether a request is traced", () => {
+describe("the choice whether a request is traced", () => {
   const idOf = (n: number) => `${"0".repeat(31)}${n}`
   const contextOf = (n: number, flags: string) => `00-${idOf(n)}-00f067aa0ba902b7-${flags}`
 

@@ -54,7 +54,7 @@ describe("a client's key", () => {
     ["of odd bytes", { authorization: "Bearer \u0000\u00ff\ud800" }],
     ["the admin's token", { authorization: "Bearer admin-secret" }],
     ["the name of what every object has", { "x-api-key": "__proto__" }]
-  ])("that is %s is a 401", (_, headers) => {
+  ])("a key that is %s is a 401", (_, headers) => {
     assert.strictEqual(whose(headers), "401 invalid_api_key")
   })
 
@@ -114,7 +114,7 @@ describe("a refusal", () => {
   })
 })
 
-describe("whether a key is asked for", () => {
+describe("the choice whether a key is asked for", () => {
   it("depends on whether there are any, where the listener does not say", () => {
     assert.isTrue(asksForKey(keyed, listener()))
     assert.isFalse(asksForKey(snapshot(), listener()))

@@ -171,7 +171,7 @@ describe("a program that is no browser", () => {
 describe("what a browser is told", () => {
   const shared = listener({ cors: { origins: ["https://app.example"] } })
 
-  it("lets pages of configured origins read the answer, and nobody else", () => {
+  it("lets pages of configured origins read the answer, and no others", () => {
     const headers = corsHeaders(incoming({ headers: { origin: "https://app.example" } }), shared, true)
     assert.strictEqual(headers["access-control-allow-origin"], "https://app.example")
     assert.strictEqual(headers["vary"], "Origin")

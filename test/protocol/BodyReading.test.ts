@@ -31,7 +31,7 @@ describe("a byte order mark", () => {
     ["behind white space", Buffer.concat([Buffer.from(" "), marked("{}")])],
     ["that is cut", Buffer.from([0xef, 0xbb])],
     ["inside of the JSON", Buffer.concat([Buffer.from('{"a":'), marked("1}")])]
-  ])("%s is no JSON", (_, body) => {
+  ])("a byte order mark %s is no JSON", (_, body) => {
     assert.match(messageOf(body) ?? "", /^400 invalid_json/)
   })
 
@@ -65,7 +65,7 @@ describe("a long body", () => {
     ["of members", Buffer.from(`{${filler(2 * sliceBytes, '"model_":1,')}"model":"m","user":"u"}`)]
   ]
 
-  it.effect.each(bodies)("%s is read to the same end in slices as at once", ([, body]) =>
+  it.effect.each(bodies)("a long body %s is read to the same end in slices as at once", ([, body]) =>
     Effect.gen(function* () {
       assert.isTrue(isLong(body))
       const outline = yield* readBodyInSlices(body)
@@ -88,7 +88,7 @@ describe("a long body", () => {
     ["that is nested too deep", Buffer.from(filler(2 * sliceBytes, "[")), /512 levels/],
     ["that is a list", Buffer.from(`["${odd}"]`), /must be a JSON object/],
     ["that names its model twice", Buffer.from(`{"model":"a","x":"${odd}","model":"b"}`), /more than once/]
-  ] as const)("%s is refused alike in slices and at once", ([, body, message]) =>
+  ] as const)("a long body %s is refused alike in slices and at once", ([, body, message]) =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(readBodyInSlices(body))
       assert.match(error.message, message)

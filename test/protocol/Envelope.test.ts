@@ -46,7 +46,7 @@ describe("a body that cannot be read", () => {
     ["of words", "model=a"],
     ["with something behind its end", '{"model":"a"}{}'],
     ["that is not UTF-8", notUtf8]
-  ])("%s is refused as invalid JSON", (_, body) => {
+  ])("a body %s is refused as invalid JSON", (_, body) => {
     const error = refused(body)
     assert.strictEqual(error.code, "invalid_json")
     assert.strictEqual(error.status, 400)

@@ -42,7 +42,7 @@ describe("the model of an upload", () => {
     ["that stands behind the end", Buffer.concat([upload(file(audio)), field("model", "m1")]), undefined],
     ["in the name of a file only", upload(file(audio)), undefined]
   ]
-  it.each(uploads)("%s is found, however the upload is cut into pieces", (_, bytes, expected) => {
+  it.each(uploads)("a model %s is read right, however the upload is cut into pieces", (_, bytes, expected) => {
     fc.assert(
       fc.property(fc.array(fc.nat({ max: 1000 }), { maxLength: 12 }), (cuts) => {
         const { found, problem } = read(bytes, cuts)
@@ -67,10 +67,10 @@ describe("the model of an upload", () => {
       upload(part('Content-Disposition: form-data; name="x"\r\nContent-Disposition: form-data; name="model"', "m"))
     ],
     ["in an extended name", upload(part("Content-Disposition: form-data; name*=utf-8''model", "m"))],
-    ["too long", upload(field("model", "m".repeat(5000)))],
-    ["not UTF-8", upload(field("model", Buffer.from([0xff, 0xfe])))],
+    ["that is too long", upload(field("model", "m".repeat(5000)))],
+    ["that is not UTF-8", upload(field("model", Buffer.from([0xff, 0xfe])))],
     ["behind a head without end", Buffer.from(`--b\r\n${"X: y\r\n".repeat(10_000)}`)]
-  ])("%s is refused in words", (_, bytes) => {
+  ])("a model %s is refused in words", (_, bytes) => {
     const { problem } = read(bytes)
     assert.instanceOf(problem, BadMultipart)
     assert.match(problem.message, /^(The|One) .*\.$/)

@@ -61,7 +61,7 @@ describe.each([
       a: answer(200, ["{"], { end: "stall" }),
       b: answer(200, ["{"], { end: "stall" })
     }
-  ])("$what has all of it cancelled at once, and blames no backend", ({ a, b }) =>
+  ])("a client that leaves $what has all of it cancelled at once, and blames no backend", ({ a, b }) =>
     withGateway(hedging(a, b), (gateway) =>
       Effect.gen(function* () {
         warm(gateway)

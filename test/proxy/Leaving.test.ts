@@ -99,7 +99,7 @@ describe("a client that leaves", () => {
       })
     )
 
-  it.effect.each(phases)("$phase is noticed at once", leave)
+  it.effect.each(phases)("a client that leaves $phase is noticed at once", leave)
 
   const script = { a: [answer(500, "", { after: 0 })], b: [stream([event, "data: [DONE]\n\n"], { after: 0 })] }
 

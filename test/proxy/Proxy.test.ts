@@ -75,7 +75,7 @@ describe("a request that cannot be served", () => {
     { name: "elsewhere", key: "s2", pools: ["other"] }
   ]
   it.effect.each(refusals)(
-    "$what is refused with $status $code, and no backend hears of it",
+    "a request $what is refused with $status $code, and no backend hears of it",
     ({ code, question, status }) =>
       withGateway({ script: { a: [well] }, more: { keys } }, (gateway) =>
         Effect.gen(function* () {

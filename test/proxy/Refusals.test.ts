@@ -148,7 +148,7 @@ describe("a backend that refuses the gateway's credential", () => {
   it.effect.each([
     { what: "alone", script: { a: [refused] } },
     { what: "as all others do", script: { a: [refused], b: [refused] } }
-  ])("$what: the client gets a 502 that says so, and never a 401", ({ script }) =>
+  ])("a backend that refuses $what: the client gets a 502 that says so, and never a 401", ({ script }) =>
     withGateway({ script }, (gateway) =>
       Effect.gen(function* () {
         for (let i = 0; i < 3; i++) {

@@ -9,11 +9,11 @@ describe("the tests that a change concerns", () => {
     assert.deepStrictEqual(testFoldersOf(files, all), ["domain", "http", "proxy"])
   })
 
-  it("of the load harness are under another name", () => {
+  it("the tests of the load harness are under another name", () => {
     assert.deepStrictEqual(testFoldersOf(["src/bench/Chart.ts"], all), ["bench-harness"])
   })
 
-  it("of the documents, the examples, the package and the scripts are found too", () => {
+  it("the tests of the documents, the examples, the package and the scripts are found too", () => {
     const files = ["docs/hot-path.md", "README.md", "config/team.yaml", "package-lock.json", "scripts/check.ts"]
     assert.deepStrictEqual(testFoldersOf(files, all), ["config", "docs", "package", "scripts"])
   })

@@ -21,7 +21,7 @@ describe("bad input", () => {
     ["that is too long", "/v1/chat/completions", chatBody("x".repeat(4000)), 400, "context_length_exceeded", "messages"]
   ]
   for (const [what, path, body, status, code, param] of cases) {
-    it.live(`${what} is answered with ${status} ${code}`, () =>
+    it.live(`a request ${what} is answered with ${status} ${code}`, () =>
       Effect.gen(function* () {
         const answer = yield* ask(path, body)
         assert.strictEqual(answer.status, status)

@@ -45,7 +45,7 @@ describe("a tool call", () => {
     })
   )
 
-  it.live("is not made when nobody asks for one, or none is allowed", () =>
+  it.live("is not made when none is asked for, or none is allowed", () =>
     Effect.gen(function* () {
       const free = yield* ask("/v1/chat/completions", chatBody("hi", { tools: [weather] }))
       assert.strictEqual(at(free.json, "choices", 0, "finish_reason"), "stop")

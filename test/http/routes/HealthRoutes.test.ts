@@ -39,7 +39,7 @@ const ask = Effect.fnUntraced(function* (path: string, shown: Snapshot, { draini
   return { status: response.status, json }
 })
 
-describe("whether it lives", () => {
+describe("the question whether the gateway lives", () => {
   it.effect("is answered with yes while it answers at all, whatever its backends do, by three names", () =>
     Effect.gen(function* () {
       for (const path of ["/healthz", "/livez", "/ping"]) {
@@ -50,7 +50,7 @@ describe("whether it lives", () => {
   )
 })
 
-describe("whether it is ready", () => {
+describe("the answer whether the gateway is ready", () => {
   it.effect("takes one backend that can serve: one that was not probed yet is none", () =>
     Effect.gen(function* () {
       const shown = fleet()
@@ -95,7 +95,7 @@ describe("whether it is ready", () => {
   )
 })
 
-describe("how it is", () => {
+describe("the gateway's health in detail", () => {
   it.effect("tells names, states and settings, and neither an address nor a secret", () =>
     Effect.gen(function* () {
       const shown = fleet("round_robin")

@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { engineLoad } from "../../../src/domain/Health.ts"
 import { statsRoute } from "../../../src/http/routes/StatsRoute.ts"
-import { backendOf } from "../../registry/Fixtures.ts"
+import { backendOf, occupy } from "../../registry/Fixtures.ts"
 import { jsonOf, snapshot } from "../Requests.ts"
 
 const stats = Effect.fnUntraced(function* (now: number) {
   const shown = snapshot({ backends: [{ name: "a", url: "http://10.0.0.1:8000", adapter: "vllm" }] })
-  backendOf(shown, "a").state.load = engineLoad({ running: 3, waiting: 1, kvCacheUsage: 0.5 }, 2, 1000)
+  occupy(backendOf(shown, "a"), 2)
+  backendOf(shown, "a").state.reported({ running: 3, waiting: 1, kvCacheUsage: 0.5 }, 1000)
   const route = statsRoute({ admission: { active: () => 0, depth: () => 0 }, timers: { now: () => now } })
   return yield* jsonOf(route, "/stats", shown)
 })

@@ -50,7 +50,7 @@ describe("a limit of descriptors", () => {
     ],
     ["that leaves nothing for anything else", 1024, { listeners: [listener("a", 1, 1000)] }, /1000 .*1024/]
   ] as const) {
-    it.effect(`${what} is warned of with both numbers and the setting`, () =>
+    it.effect(`a limit ${what} is warned of with both numbers and the setting`, () =>
       Effect.gen(function* () {
         const [told] = yield* warnings(limit, config)
         assert.lengthOf(told, 1)
