@@ -65,7 +65,7 @@ export const makeGates = ({ clientAddress, limiter, metrics }: GateServices) => 
     if (access === "public") return { _tag: "Admitted", key: undefined, address }
     const limited = limiter.takeAddress(listener, address)
     if (limited !== undefined) {
-      metrics.rateLimited(listener.name, "ip")(1)
+      metrics.rateLimited({ listener: listener.name, scope: "ip" })(1)
       return refusal(limited)
     }
     if (access === "admin") {

@@ -84,7 +84,7 @@ export const layer = (onListening: OnListening) =>
         registry,
         now: timers.now,
         onListening,
-        onRefused: ({ name }) => metrics.connectionsRefused(name)(1),
+        onRefused: ({ name }) => metrics.connectionsRefused({ listener: name })(1),
         onEnd: () => {
           draining = true
         },

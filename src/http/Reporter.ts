@@ -36,9 +36,9 @@ export const makeReporter = (
   timers: Timers["Service"]
 ): Reporter => ({
   refused: (listener, report, error) => {
-    metrics.httpErrors(listener.name, error.code, String(error.status))(1)
+    metrics.httpErrors({ listener: listener.name, code: error.code, status: String(error.status) })(1)
     report.error = error.code
-    if (noPlace.has(error.code)) metrics.rejected(report.pool ?? "other", error.code)(1)
+    if (noPlace.has(error.code)) metrics.rejected({ pool: report.pool ?? "other", reason: error.code })(1)
   },
   ended: (incoming, listener, own, report, exit) => {
     const left = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && !report.isStopped
@@ -49,8 +49,8 @@ export const makeReporter = (
     const route = own?.route ?? incoming.endpoint?.route ?? "other"
     const millis = timers.now() - report.receivedAt
     const method = methods.has(incoming.method) ? incoming.method : "other"
-    metrics.httpRequests(listener.name, route, method, String(status))(1)
-    metrics.httpDuration(listener.name, route)(millis / 1000)
+    metrics.httpRequests({ listener: listener.name, route, method, status: String(status) })(1)
+    metrics.httpDuration({ listener: listener.name, route })(millis / 1000)
     if (report.attempts > 0) metrics.overhead(Math.max(0, millis - report.queued - report.upstream) / 1000)
     if (report.span !== undefined) endSpan(report.span, report, status)
     if (log.enabled && own === undefined) {

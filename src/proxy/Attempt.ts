@@ -68,7 +68,7 @@ export class Attempt implements Timed {
     const { backend, timeouts } = this.member
     this.sentAt = this.now()
     backend.state.requests++
-    this.#services.metrics.upstreamRequests(pool.name, backend.name)(1)
+    this.#services.metrics.upstreamRequests({ pool: pool.name, backend: backend.name })(1)
     if (trace !== undefined) {
       const attributes = attemptAttributes(trace, this.member, request.method, number)
       this.#span = this.#services.tracing.attempt(trace.span, trace.name, attributes)

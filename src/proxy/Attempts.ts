@@ -89,7 +89,7 @@ export const makeAttempts = (planner: Planner) =>
         return Effect.flatMap(acquired, (attempt) => {
           const waited = state.now() - asked
           state.report.queued += waited
-          metrics.queueWait(pool.name)(waited / 1000)
+          metrics.queueWait({ pool: pool.name })(waited / 1000)
           const delay = passedThrough ? undefined : hedging.delay(pool, streaming)
           return delay === undefined ? sendOnce(state, attempt) : hedged(state, attempt, delay, sendOnce)
         })
@@ -108,7 +108,7 @@ export const makeAttempts = (planner: Planner) =>
       state.tried = elsewhere ? tried : []
       state.failed = [...state.failed, failed.attempt.member.backend.state]
       state.discard(failed.attempt)
-      metrics.retries(pool.name, failed.reason)(1)
+      metrics.retries({ pool: pool.name, reason: failed.reason })(1)
       return new TryAgain(elsewhere, failed)
     }
 

@@ -51,7 +51,7 @@ export const makeHedged = Effect.gen(function* () {
     if (Option.isSome(early)) return yield* early.value
     const second = openBeside(state, first)
     if (second === undefined) return yield* Fiber.join(one)
-    metrics.retries(state.plan.pool.name, "hedge")(1)
+    metrics.retries({ pool: state.plan.pool.name, reason: "hedge" })(1)
     const other = yield* Effect.forkScoped(send(state, second, first), { startImmediately: true })
     const { exit, own, rival, running } = yield* Effect.raceFirst(
       Effect.map(Fiber.await(one), (exit) => ({ exit, own: first, rival: second, running: other })),

@@ -62,7 +62,7 @@ export class Proxy extends Context.Service<
         if (key === undefined) return undefined
         const taken = limiter.takeKey(key, state.plan.tokenEstimate)
         if (taken instanceof RateLimitExceeded) {
-          metrics.rateLimited(listener.name, "key")(1)
+          metrics.rateLimited({ listener: listener.name, scope: "key" })(1)
           return taken
         }
         state.keyUse = taken
@@ -74,7 +74,7 @@ export class Proxy extends Context.Service<
         const isCalledFor = callsForFallback(outcome, state.silences > 0)
         const next = isCalledFor ? planner.fallback(state.plan, state.report.attempts) : undefined
         if (next === undefined) return undefined
-        metrics.retries(state.plan.pool.name, "fallback")(1)
+        metrics.retries({ pool: state.plan.pool.name, reason: "fallback" })(1)
         state.replacePlan(next)
         return answer(state)
       }

@@ -54,7 +54,7 @@ export const makeRelay = Effect.gen(function* () {
     headers["x-weir-attempts"] = String(report.attempts)
     if (sticky !== undefined) {
       headers["x-weir-sticky"] = sticky
-      metrics.sticky(state.plan.pool.name, sticky)(1)
+      metrics.sticky({ pool: state.plan.pool.name, outcome: sticky })(1)
     }
     headers["server-timing"] =
       `queue;dur=${report.queued.toFixed(1)}, upstream;dur=${(attempt.headAt - attempt.sentAt).toFixed(1)}`
@@ -75,8 +75,8 @@ export const makeRelay = Effect.gen(function* () {
     const countTokens = (whole: Uint8Array | undefined) => {
       const usage = detector?.usage() ?? (whole && readWhole(asBuffer(whole)))
       const completion = usage?.completion ?? detector?.outputs ?? 0
-      if (usage !== undefined) metrics.tokens(pool.name, model, "prompt")(usage.prompt)
-      if (completion > 0) metrics.tokens(pool.name, model, "completion")(completion)
+      if (usage !== undefined) metrics.tokens({ pool: pool.name, model, kind: "prompt" })(usage.prompt)
+      if (completion > 0) metrics.tokens({ pool: pool.name, model, kind: "completion" })(completion)
       report.usage = usage
     }
     const ended = (end: StreamEnd, whole?: Uint8Array) => {
@@ -91,7 +91,7 @@ export const makeRelay = Effect.gen(function* () {
     }
     const streamEnded = (end: StreamEnd) => {
       ended(end)
-      metrics.streamEnds(pool.name, end)(1)
+      metrics.streamEnds({ pool: pool.name, end })(1)
     }
     return { model, recorder, ended, streamEnded }
   }
@@ -111,7 +111,7 @@ export const makeRelay = Effect.gen(function* () {
     head.headers["x-accel-buffering"] = "no"
     // Clients look at the label before they look at an event: under another one many would wait for a document.
     if (dialect !== "ollama" && !isEventStream(state.plan, response)) head.headers["content-type"] = "text/event-stream"
-    const gap = metrics.interToken(pool.name, model)
+    const gap = metrics.interToken({ pool: pool.name, model })
     const { body, finalEvent } = eventBody(state.plan, answer, {
       detector,
       recorder,
@@ -120,7 +120,7 @@ export const makeRelay = Effect.gen(function* () {
         // What is passed through may begin long before it says anything.
         if (passedThrough) return
         report.firstOutput = now - report.receivedAt
-        metrics.firstToken(pool.name, model)(report.firstOutput / 1000)
+        metrics.firstToken({ pool: pool.name, model })(report.firstOutput / 1000)
         backend.state.firstToken.record(now - attempt.sentAt, now)
       },
       failed: ({ status }) => adapters.classify(backend.config, status) === "backend_fault",

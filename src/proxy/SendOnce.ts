@@ -113,7 +113,7 @@ export const makeSendOnce = Effect.gen(function* () {
     const { health, latency, name } = attempt.member.backend.state
     const now = state.now()
     health.delivered(now)
-    metrics.upstreamDuration(pool.name, name)((attempt.headAt - attempt.sentAt) / 1000)
+    metrics.upstreamDuration({ pool: pool.name, backend: name })((attempt.headAt - attempt.sentAt) / 1000)
     if (classification === "request_fault") {
       // A refusal of the request shows that the backend lives, and nothing of how well or how fast it does its work.
       state.unresolved.refused()
@@ -138,7 +138,7 @@ export const makeSendOnce = Effect.gen(function* () {
   ): AttemptFailed => {
     const backend = attempt.member.backend.state
     const reason = String(response.status)
-    metrics.upstreamErrors(state.plan.pool.name, backend.name, reason)(1)
+    metrics.upstreamErrors({ pool: state.plan.pool.name, backend: backend.name, error: reason })(1)
     if (classification === "back_pressure") {
       const { isAsked, millis } = restFor(response.headers)
       backend.rest(state.now() + millis, isAsked)
@@ -152,7 +152,7 @@ export const makeSendOnce = Effect.gen(function* () {
   const refusedCredential = (state: RequestState, attempt: Attempt, response: UpstreamResponse) => {
     const { model, pool } = state.plan
     const backend = attempt.member.backend.state
-    metrics.upstreamErrors(pool.name, backend.name, "401")(1)
+    metrics.upstreamErrors({ pool: pool.name, backend: backend.name, error: "401" })(1)
     attempt.recordOutcome("ignored")
     if (model === undefined) return credentialRefused()
     if (!backend.health.refusedCredential(model, state.now())) backend.refused(model, state.now())
@@ -174,7 +174,7 @@ export const makeSendOnce = Effect.gen(function* () {
       if (lacksModel && backend.models?.has(model) === true) backend.health.lookAgain()
       attempt.recordOutcome("ignored")
       const reason = String(response.status)
-      metrics.upstreamErrors(pool.name, backend.name, reason)(1)
+      metrics.upstreamErrors({ pool: pool.name, backend: backend.name, error: reason })(1)
       return Effect.fail(new AttemptFailed(attempt, "refused", reason, undefined, answer))
     })
 
@@ -189,7 +189,9 @@ export const makeSendOnce = Effect.gen(function* () {
       if (failure instanceof RequestBodyFailed) {
         return Effect.fail(requestBodyError(failure, registry.current().config.limits.maxUploadBytes))
       }
-      metrics.upstreamErrors(state.plan.pool.name, attempt.member.backend.name, failure.kind)(1)
+      metrics.upstreamErrors({ pool: state.plan.pool.name, backend: attempt.member.backend.name, error: failure.kind })(
+        1
+      )
       attempt.tell({}, failure.kind)
       recordFailure(state, attempt, failure)
       return Effect.fail(new AttemptFailed(attempt, "transport", failure.kind, failure, undefined))

@@ -78,7 +78,7 @@ export class Reloader extends Context.Service<
             Effect.tapError(() => count("refused")),
             oneAtATime.withPermits(1)
           )
-        const count = (result: string) => Effect.sync(() => metrics.configReloads(result)(1))
+        const count = (result: string) => Effect.sync(() => metrics.configReloads({ result })(1))
 
         return Reloader.of({ reload, files: () => last.files })
       })

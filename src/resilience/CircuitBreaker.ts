@@ -80,7 +80,7 @@ export class CircuitBreaker extends Context.Service<
           if (from !== "closed") backend.state.recoveredAt = now()
         }
         if (from === to) return
-        metrics.circuitChanges(backend.name, from, to)(1)
+        metrics.circuitChanges({ backend: backend.name, from, to })(1)
         tell({ backend: backend.name, from, to, reason })
       }
 
@@ -100,7 +100,7 @@ export class CircuitBreaker extends Context.Service<
       }
 
       const end = (backend: BackendEntry, role: CallRole, result: CallResult) => {
-        metrics.circuitCalls(backend.name, result === "broken" ? "failure" : result)(1)
+        metrics.circuitCalls({ backend: backend.name, result: result === "broken" ? "failure" : result })(1)
         const { circuit } = backend.state
         if (role === "trial") {
           circuit.trialRunning = false
@@ -130,7 +130,7 @@ export class CircuitBreaker extends Context.Service<
 
       /** The success that it began as is taken back, so that it does not thin the failures out. */
       const brokeOff = (backend: BackendEntry) => {
-        metrics.circuitCalls(backend.name, "failure")(1)
+        metrics.circuitCalls({ backend: backend.name, result: "failure" })(1)
         if (backend.state.circuit.phase !== "closed") return
         const counts = statisticsOf(backend)
         counts.window.failedAfterAll(now())

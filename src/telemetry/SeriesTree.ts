@@ -21,20 +21,20 @@ const namingLabels: ReadonlySet<string> = new Set(["listener", "pool", "backend"
 /** For so long the series of a name that is gone are kept, in milliseconds: it may come back. */
 export const keptForMillis = 3_600_000
 
-export class SeriesTree {
-  readonly #labels: ReadonlyArray<string>
+export class SeriesTree<Label extends string> {
+  readonly #labels: ReadonlyArray<Label>
   readonly #make: (attributes: Record<string, string>) => Series
   readonly #root = new Branch()
 
-  constructor(labels: ReadonlyArray<string>, make: (attributes: Record<string, string>) => Series) {
+  constructor(labels: ReadonlyArray<Label>, make: (attributes: Record<string, string>) => Series) {
     this.#labels = labels
     this.#make = make
   }
 
   /** The same function for the same values, for as long as the series exists. */
-  of(values: ReadonlyArray<string>): Update {
+  of(values: Readonly<Record<Label, string>>): Update {
     let branch = this.#root
-    for (const value of values) branch = branch.next(value)
+    for (const label of this.#labels) branch = branch.next(values[label])
     branch.handle ??= this.#handle(values)
     return branch.handle.update
   }
@@ -56,8 +56,8 @@ export class SeriesTree {
     }
   }
 
-  #handle(values: ReadonlyArray<string>): Series {
-    const attributes = Object.fromEntries(this.#labels.map((label, index) => [label, values[index] ?? "other"]))
+  #handle(values: Readonly<Record<Label, string>>): Series {
+    const attributes = Object.fromEntries(this.#labels.map((label) => [label, values[label]]))
     const { remove, update } = this.#make(attributes)
     let isRemoved = false
     return {

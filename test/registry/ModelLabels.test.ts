@@ -108,7 +108,7 @@ describe("names that are gone", () => {
           list("a", names)
           for (const name of names) {
             labels.add(of(name))
-            metrics.tokens("default", of(name), "prompt")(1)
+            metrics.tokens({ pool: "default", model: of(name), kind: "prompt" })(1)
           }
           yield* TestClock.adjust("1 minute")
           assert.isAtMost(Object.keys(yield* counted("weir_tokens_total")).length, 31)
@@ -122,12 +122,12 @@ describe("names that are gone", () => {
     scene({ backends: [a], pools: [{ name: "default", backends: ["a"] }] }, ({ list, metrics, of }) =>
       Effect.gen(function* () {
         list("a", ["m"])
-        metrics.tokens("default", of("m"), "prompt")(5)
+        metrics.tokens({ pool: "default", model: of("m"), kind: "prompt" })(5)
         list("a", [])
         yield* TestClock.adjust("50 minutes")
         list("a", ["m"])
         yield* TestClock.adjust("50 minutes")
-        metrics.tokens("default", of("m"), "prompt")(1)
+        metrics.tokens({ pool: "default", model: of("m"), kind: "prompt" })(1)
         assert.deepStrictEqual(yield* counted("weir_tokens_total"), { "default m prompt": 6 })
       })
     )
@@ -153,17 +153,18 @@ describe("names that are gone", () => {
         Effect.gen(function* () {
           const record = () => {
             for (const pool of ["p", "q"]) {
-              metrics.tokens(pool, "alias", "prompt")(1)
-              metrics.tokens(pool, "other", "prompt")(1)
-              metrics.queueWait(pool)(1)
-              metrics.streamEnds(pool, "complete")(1)
+              metrics.tokens({ pool, model: "alias", kind: "prompt" })(1)
+              metrics.tokens({ pool, model: "other", kind: "prompt" })(1)
+              metrics.queueWait({ pool })(1)
+              metrics.streamEnds({ pool, end: "complete" })(1)
             }
-            for (const backend of ["a", "b"]) metrics.upstreamRequests("p", backend)(1)
-            for (const listener of ["one", "two", "admin"]) metrics.httpRequests(listener, "other", "GET", "200")(1)
+            for (const backend of ["a", "b"]) metrics.upstreamRequests({ pool: "p", backend })(1)
+            for (const listener of ["one", "two", "admin"])
+              metrics.httpRequests({ listener, route: "other", method: "GET", status: "200" })(1)
           }
           record()
           record()
-          const held = metrics.interToken("q", "alias")
+          const held = metrics.interToken({ pool: "q", model: "alias" })
           held(1)
           yield* change(less)
           yield* TestClock.adjust("59 minutes")
@@ -190,8 +191,8 @@ describe("names that are gone", () => {
   it.effect("leave no text of theirs in what is scraped", () =>
     scene({ backends: [{ ...a, name: "gone-backend" }] }, ({ change, metrics }) =>
       Effect.gen(function* () {
-        metrics.upstreamDuration("default", "gone-backend")(1)
-        metrics.circuitChanges("gone-backend", "closed", "open")(1)
+        metrics.upstreamDuration({ pool: "default", backend: "gone-backend" })(1)
+        metrics.circuitChanges({ backend: "gone-backend", from: "closed", to: "open" })(1)
         yield* change({ backends: [a] })
         yield* hour
         yield* TestClock.adjust("5 minutes")
