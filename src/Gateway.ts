@@ -3,6 +3,7 @@ import { Effect, Layer } from "effect"
 import { BackendAdapter } from "./backend/BackendAdapter.ts"
 import type { ConfigInvalid, Loaded } from "./config/ConfigLoader.ts"
 import type { GatewayConfig } from "./domain/GatewayConfig.ts"
+import { MonotonicClock } from "./domain/MonotonicClock.ts"
 import { HealthProber } from "./health/HealthProber.ts"
 import { layer as layerHttp, type OnListening } from "./http/HttpFrontend.ts"
 import { Proxy } from "./proxy/Proxy.ts"
@@ -31,7 +32,10 @@ const layerTelemetry = (config: GatewayConfig) =>
   )
 
 /** The data plane and what it decides with, over a transport that may as well be a scripted one. */
-export const layerCore = (config: GatewayConfig, transport: Layer.Layer<UpstreamTransport, never, Registry>) =>
+export const layerCore = (
+  config: GatewayConfig,
+  transport: Layer.Layer<UpstreamTransport, never, MonotonicClock | Registry>
+) =>
   Proxy.layer.pipe(
     Layer.provideMerge(HealthProber.layer),
     Layer.provideMerge(
@@ -47,7 +51,7 @@ export const layerCore = (config: GatewayConfig, transport: Layer.Layer<Upstream
       )
     ),
     Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, Timers.layer, ModelLabels.layer, transport)),
-    Layer.provideMerge(Registry.layerMemory(config))
+    Layer.provideMerge(Layer.merge(Registry.layerMemory(config), MonotonicClock.layer))
   )
 
 /** Follows what the configuration says of the logs. */

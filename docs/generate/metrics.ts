@@ -2,7 +2,7 @@
 import { Effect, Metric, Schedule } from "effect"
 import { parseGatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { layerGateway } from "../../src/Gateway.ts"
-import { Metrics } from "../../src/telemetry/Telemetry.ts"
+import { families as requestFamilies } from "../../src/telemetry/Families.ts"
 import { code, heading, table } from "./Markdown.ts"
 
 interface Family {
@@ -34,7 +34,6 @@ const meanings: Readonly<Record<string, string>> = {
 }
 
 /** More than any family has labels; what is too much is not used. */
-const values = Object.keys(meanings)
 
 /** One backend in one pool, so that each gauge has a series; nothing listens at that port. */
 const configuration = {
@@ -49,9 +48,6 @@ const families: Effect.Effect<ReadonlyArray<Family>> = Effect.gen(function* () {
   const loaded = { config, file: undefined, files: [], said: [] }
   const gateway = layerGateway(loaded, Effect.succeed(loaded), () => Effect.void)
   const read = Effect.gen(function* () {
-    const { observe: _, observeTotal: __, overhead, sweep: ___, ...others } = yield* Metrics
-    overhead(0)
-    for (const family of Object.values(others)) family(...values)(0)
     // Gauges follow the backends and pools that exist, a moment later.
     return yield* Metric.snapshot.pipe(
       Effect.repeat({
@@ -62,12 +58,15 @@ const families: Effect.Effect<ReadonlyArray<Family>> = Effect.gen(function* () {
     )
   })
   const found = yield* Effect.provide(read, gateway)
-  return found.map(({ attributes, description, id, type }) => ({
+  const observed = found.map(({ attributes, description, id, type }) => ({
     name: id,
     kind: type.toLowerCase(),
     description: description ?? "",
     labels: Object.keys(attributes ?? {})
   }))
+  const written = Object.values(requestFamilies)
+  const names = new Set(written.map(({ name }) => name))
+  return [...written, ...observed.filter(({ name }) => !names.has(name))]
 }).pipe(Effect.orDie)
 
 const unitOf = (name: string): string => /_(seconds|bytes)(?:_total)?$/.exec(name)?.[1] ?? ""

@@ -2,10 +2,10 @@
  * Keeps what is known of each backend true: one scheduled fiber a backend asks it how it is, which models it has and
  * how much it has to do. A backend that hangs delays no other one's probe.
  */
-import { Cause, Clock, Context, Duration, Effect, Equal, FiberMap, Latch, Layer, Random, Stream } from "effect"
+import { Cause, Context, Duration, Effect, Equal, FiberMap, Latch, Layer, Random, Stream } from "effect"
 import { BackendAdapter, type ProbeAnswer, type ProbeKind, restFor } from "../backend/BackendAdapter.ts"
 import { type ModelInfo, standingOf } from "../domain/Health.ts"
-import { monotonicMillis } from "../domain/Time.ts"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { type BackendEntry, type BackendState, type HealthChange, Registry } from "../registry/Registry.ts"
 import { makeLogQueue } from "../telemetry/Telemetry.ts"
 import { BodyEnd, type UpstreamResponse, UpstreamTransport } from "../transport/UpstreamTransport.ts"
@@ -24,8 +24,7 @@ export class HealthProber extends Context.Service<
       const registry = yield* Registry
       const adapters = yield* BackendAdapter
       const transport = yield* UpstreamTransport
-      const clock = yield* Clock.Clock
-      const now = () => monotonicMillis(clock)
+      const clock = yield* MonotonicClock
 
       /** What a probe brought; `undefined`: this kind of backend is not asked for that. */
       const ask = Effect.fnUntraced(
@@ -63,8 +62,9 @@ export class HealthProber extends Context.Service<
       const note = (backend: BackendEntry, health: Asked, models: Asked) => {
         const { probing, state } = backend
         const { found, reason } = verdictOf(backend, health, models)
-        state.probed(found, probing, probing.interval * probing.unhealthyAfter, now(), reason)
-        state.outcomes.record(found === "healthy" || found === "busy", now())
+        const now = clock.now()
+        state.probed(found, probing, probing.interval * probing.unhealthyAfter, now, reason)
+        state.outcomes.record(found === "healthy" || found === "busy", now)
       }
 
       const verdictOf = (backend: BackendEntry, health: Asked, models: Asked) => {
@@ -104,13 +104,13 @@ export class HealthProber extends Context.Service<
       const lookAtModels = (backend: BackendEntry, answer: Asked) => {
         if (backend.models !== undefined || !isAnswer(answer) || answer.status !== 200) return
         const models = adapters.of(backend.config).models(answer)
-        if (models !== undefined && backend.state.setModels(byId(models), now())) registry.modelsChanged()
+        if (models !== undefined && backend.state.setModels(byId(models), clock.now())) registry.modelsChanged()
       }
 
       const lookAtLoad = Effect.fnUntraced(function* (backend: BackendEntry) {
         const answer = yield* ask(backend, "load")
         const reading = isAnswer(answer) ? adapters.of(backend.config).load(answer) : undefined
-        if (reading !== undefined) backend.state.reported(reading, now())
+        if (reading !== undefined) backend.state.reported(reading, clock.now())
       })
 
       const probe = Effect.fn("HealthProber.probe")(function* (name: string) {

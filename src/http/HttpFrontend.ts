@@ -1,5 +1,6 @@
 /** Everything that can be reached over HTTP, served on every configured listener. */
 import { Effect, Layer } from "effect"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Proxy } from "../proxy/Proxy.ts"
 import { Registry } from "../registry/Registry.ts"
 import { Admission } from "../resilience/Admission.ts"
@@ -35,7 +36,7 @@ export const layer = (onListening: OnListening) =>
     Effect.gen(function* () {
       const registry = yield* Registry
       const proxy = yield* Proxy
-      const timers = yield* Timers
+      const clock = yield* MonotonicClock
       const metrics = yield* Metrics
       const tracing = yield* Tracing
       const admission = yield* Admission
@@ -43,21 +44,22 @@ export const layer = (onListening: OnListening) =>
 
       const services: HandlerServices = {
         proxy,
-        timers,
+        clock,
+        timers: yield* Timers,
         metrics,
         tracing,
         limiter: yield* RateLimiter,
-        reporter: makeReporter(metrics, yield* AccessLog, timers),
+        reporter: makeReporter(metrics, yield* AccessLog, clock),
         clientAddress: makeClientAddress(),
         bodies: new HeldBodies()
       }
       // Written once, by the end.
       let draining = false
-      const health = healthRoutes({ timers, startedAt: timers.now(), isDraining: () => draining })
+      const health = healthRoutes({ clock, startedAt: clock.now(), isDraining: () => draining })
       const isPublic = () => registry.current().config.admin.publicMetrics
       const adminTable = new Map<string, BuiltinRoute>([
         ...health,
-        ["/stats", statsRoute({ admission, timers })],
+        ["/stats", statsRoute({ admission, clock })],
         ["/metrics", metricsRoute(exposition, isPublic)]
       ])
       const one = modelRoute(proxy.models, modelPrefix)
@@ -82,7 +84,7 @@ export const layer = (onListening: OnListening) =>
       const descriptorLimit = yield* readDescriptorLimit
       yield* openListeners({
         registry,
-        now: timers.now,
+        now: clock.now,
         onListening,
         onRefused: ({ name }) => metrics.connectionsRefused({ listener: name })(1),
         onEnd: () => {

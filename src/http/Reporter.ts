@@ -2,8 +2,8 @@
 import { Cause, Exit } from "effect"
 import type { GatewayError } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
+import type { MonotonicClock } from "../domain/MonotonicClock.ts"
 import type { RequestReport } from "../proxy/Proxy.ts"
-import type { Timers } from "../resilience/Timers.ts"
 import { type AccessLog, type Metrics, traceIdOf } from "../telemetry/Telemetry.ts"
 import type { Incoming } from "./Incoming.ts"
 import { endSpan } from "./RequestSpan.ts"
@@ -33,7 +33,7 @@ const clientGoneStatus = 499
 export const makeReporter = (
   metrics: Metrics["Service"],
   log: AccessLog["Service"],
-  timers: Timers["Service"]
+  clock: MonotonicClock["Service"]
 ): Reporter => ({
   refused: (listener, report, error) => {
     metrics.httpErrors({ listener: listener.name, code: error.code, status: String(error.status) })(1)
@@ -47,7 +47,7 @@ export const makeReporter = (
     const { headersSent, statusCode } = incoming.response
     const status = left && !headersSent ? clientGoneStatus : statusCode
     const route = own?.route ?? incoming.endpoint?.route ?? "other"
-    const millis = timers.now() - report.receivedAt
+    const millis = clock.now() - report.receivedAt
     const method = methods.has(incoming.method) ? incoming.method : "other"
     metrics.httpRequests({ listener: listener.name, route, method, status: String(status) })(1)
     metrics.httpDuration({ listener: listener.name, route })(millis / 1000)

@@ -2,6 +2,7 @@
 import { Effect, Stream } from "effect"
 import { Pieces } from "../domain/Bytes.ts"
 import { InvalidRequest, QueueFull, RequestTimeout, RequestTooLarge } from "../domain/Errors.ts"
+import type { MonotonicClock } from "../domain/MonotonicClock.ts"
 import {
   type BadMultipart,
   type ModelForm,
@@ -97,6 +98,11 @@ const staysListened = ({ message }: Incoming): void => {
   message.on("error", () => {})
 }
 
+export interface BodyServices {
+  readonly clock: MonotonicClock["Service"]
+  readonly timers: Timers["Service"]
+}
+
 /** What was read of a body. */
 interface Read {
   readonly pieces: ReadonlyArray<Uint8Array>
@@ -114,7 +120,7 @@ type Look = (piece: Uint8Array) => "more" | "enough" | BodyError
 const read = (
   incoming: Incoming,
   { patience, together }: BodyBounds,
-  timers: Timers["Service"],
+  { clock, timers }: BodyServices,
   held: HeldBody,
   look: Look
 ): Effect.Effect<Read, BodyError> =>
@@ -126,14 +132,14 @@ const read = (
       resume(Effect.fail(error))
     }
     const timed: Timed = {
-      dueAt: timers.now() + patience,
+      dueAt: clock.now() + patience,
       expire: () => refuse(tooSlow())
     }
     const onData = (piece: Uint8Array) => {
       held.grow(piece.length)
       if (held.together > together) return refuse(noRoom())
       pieces.push(piece)
-      timed.dueAt = timers.now() + patience
+      timed.dueAt = clock.now() + patience
       const next = look(piece)
       if (next === "more") return
       if (next !== "enough") return refuse(next)
@@ -164,7 +170,7 @@ const read = (
 export const readBody = (
   incoming: Incoming,
   bounds: BodyBounds,
-  timers: Timers["Service"],
+  services: BodyServices,
   held: HeldBody
 ): Effect.Effect<Uint8Array, BodyError> =>
   Effect.suspend(() => {
@@ -173,7 +179,7 @@ export const readBody = (
     if (refused !== undefined) return Effect.fail(refused)
     staysListened(incoming)
     const look: Look = () => (held.size > limit ? tooLarge("maxBodyBytes", limit) : "more")
-    return Effect.flatMap(read(incoming, bounds, timers, held, look), ({ pieces }) => joined(pieces, held.size))
+    return Effect.flatMap(read(incoming, bounds, services, held, look), ({ pieces }) => joined(pieces, held.size))
   })
 
 /** Bytes that are copied without a pause: half a millisecond. */
@@ -243,7 +249,7 @@ const formTailBytes = 65_536
 export const readUpload = (
   incoming: Incoming,
   bounds: BodyBounds,
-  timers: Timers["Service"],
+  services: BodyServices,
   held: HeldBody,
   boundary: string
 ): Effect.Effect<UpstreamBody, BodyError> =>
@@ -261,7 +267,7 @@ export const readUpload = (
       return reader.found === undefined || announced - held.size <= formTailBytes ? "more" : "enough"
     }
     return Effect.gen(function* () {
-      const { isWhole, pieces } = yield* read(incoming, bounds, timers, held, look)
+      const { isWhole, pieces } = yield* read(incoming, bounds, services, held, look)
       const bytes = yield* joined(pieces, held.size)
       const { found } = reader
       // A second name behind the first would be another one for some engines: nothing of it may get to its end there.

@@ -10,6 +10,7 @@ import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { type GatewayError, ShuttingDown } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
+import type { MonotonicClock } from "../domain/MonotonicClock.ts"
 import {
   boundaryOf,
   type Proxy,
@@ -38,6 +39,7 @@ import { isUpgrade } from "./server/WebSocketHead.ts"
 
 export interface HandlerServices extends GateServices {
   readonly proxy: Proxy["Service"]
+  readonly clock: MonotonicClock["Service"]
   readonly timers: Timers["Service"]
   readonly tracing: Tracing["Service"]
   readonly reporter: Reporter
@@ -58,7 +60,7 @@ export const makeRequestHandler = (
   { connections, current }: ListenerContext,
   find: (binding: Binding) => FindRoute
 ) => {
-  const { bodies, clientAddress, timers, proxy, reporter, tracing } = services
+  const { bodies, clientAddress, clock, proxy, reporter, tracing } = services
   const runGates = makeGates(services)
 
   /** Whether it is ours to follow what a request says of its tracing. */
@@ -85,12 +87,12 @@ export const makeRequestHandler = (
     }
     const type = incoming.header("content-type") ?? ""
     if (isRequired || json.test(type) || (endpoint !== undefined && unsaid.test(type))) {
-      return readBody(incoming, bounds, timers, payload)
+      return readBody(incoming, bounds, services, payload)
     }
     const boundary = incoming.method === "POST" ? boundaryOf(type) : undefined
     return boundary === undefined
       ? streamBody(incoming, bounds)
-      : readUpload(incoming, bounds, timers, payload, boundary)
+      : readUpload(incoming, bounds, services, payload, boundary)
   }
 
   /** What every answer carries, whatever gives it. */
@@ -171,7 +173,7 @@ export const makeRequestHandler = (
 
   return Effect.contextWith((context: Context.Context<HttpServerRequest.HttpServerRequest | Scope.Scope>) => {
     const request = Context.get(context, HttpServerRequest.HttpServerRequest)
-    const incoming = readIncoming(request, timers.now())
+    const incoming = readIncoming(request, clock.now())
     const { binding, snapshot } = current()
     const { listener } = binding
     const own = find(binding)(incoming.path, incoming.method)
@@ -188,7 +190,7 @@ export const makeRequestHandler = (
       Effect.sync(() => {
         payload.letGo()
         connections.end(connection)
-        if (isUpgrade(incoming.message)) hangUp(incoming.message.socket, timers)
+        if (isUpgrade(incoming.message)) hangUp(incoming.message.socket, services)
         reporter.ended(incoming, listener, own, report, exit)
       })
     const refused = (error: GatewayError) =>

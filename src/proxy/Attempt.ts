@@ -3,6 +3,7 @@
  * it says of the backend. Ending it gives all of that back, however it ends.
  */
 import type { Attributes } from "@opentelemetry/api"
+import type { MonotonicClock } from "../domain/MonotonicClock.ts"
 import type { Member } from "../registry/Registry.ts"
 import type { Admission } from "../resilience/Admission.ts"
 import type { CallResult, CallRole, CircuitBreaker } from "../resilience/CircuitBreaker.ts"
@@ -20,6 +21,7 @@ export type Expired = "deadline" | "first_byte" | "idle" | "request"
 export interface AttemptServices {
   readonly admission: Pick<Admission["Service"], "wake">
   readonly breaker: CircuitBreaker["Service"]
+  readonly clock: MonotonicClock["Service"]
   readonly metrics: Metrics["Service"]
   readonly timers: Timers["Service"]
   readonly tracing: Tracing["Service"]
@@ -213,7 +215,7 @@ export class Attempt implements Timed {
   }
 
   now(): number {
-    return this.#services.timers.now()
+    return this.#services.clock.now()
   }
 }
 

@@ -4,10 +4,10 @@
  */
 import { Duration, Effect, Result } from "effect"
 import type { GatewayError } from "../domain/Errors.ts"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Admission, type Attempted, type Entry } from "../resilience/Admission.ts"
 import { HedgePolicy } from "../resilience/HedgePolicy.ts"
 import { RetryPolicy, TryAgain } from "../resilience/RetryPolicy.ts"
-import { Timers } from "../resilience/Timers.ts"
 import { Lease, type NoLease, Scheduler } from "../scheduler/Scheduler.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import type { Attempt } from "./Attempt.ts"
@@ -28,41 +28,42 @@ export const makeAttempts = (planner: Planner) =>
     const metrics = yield* Metrics
     const retry = yield* RetryPolicy
     const scheduler = yield* Scheduler
-    const timers = yield* Timers
+    const clock = yield* MonotonicClock
     const { readOn, sendOnce } = yield* makeSendOnce
     const hedged = yield* makeHedged
 
     /** Where all that could be were asked: one that has recovered since, then any but the one that just failed. */
-    const pickFor = (state: RequestState): Lease | NoLease => {
+    const pickFor = (state: RequestState, now: number): Lease | NoLease => {
       const { failed, tried } = state
       const beginsAnew = failed.some((each) => !tried.includes(each))
       for (const avoided of beginsAnew ? [failed, [...tried, ...failed.slice(-1)]] : []) {
-        const other = scheduler.pick(state.pickRequest(avoided), timers.now())
+        const other = scheduler.pick(state.pickRequest(avoided), now)
         if (other instanceof Lease) return other
       }
-      return scheduler.pick(state.pickRequest(), timers.now())
+      return scheduler.pick(state.pickRequest(), now)
     }
 
     /** What is out, where nothing else is left for the request: after tiers, fallbacks and the fallback backend. */
-    const pickLastResort = (state: RequestState): Lease | undefined =>
+    const pickLastResort = (state: RequestState, now: number): Lease | undefined =>
       planner.hasFallback(state.plan, state.report.attempts)
         ? undefined
-        : scheduler.pickLastResort(state.pickRequest(), timers.now())
+        : scheduler.pickLastResort(state.pickRequest(), now)
 
     const entryFor = (state: RequestState): Entry<Attempt, GatewayError> => {
       const { plan } = state
       const { admission: bounds, retry: policy } = plan.pool.config
       const maxDelayMillis = Duration.toMillis(policy.maxDelay)
       const attempt = (): Attempted<Attempt, GatewayError> => {
-        const picked = pickFor(state)
+        const now = clock.now()
+        const picked = pickFor(state, now)
         if (picked instanceof Lease) return { _tag: "Granted", value: state.openAttempt(picked) }
         const worthWaiting =
           picked.reason === "saturated" ||
-          (picked.until - timers.now() <= maxDelayMillis && !planner.hasFallback(state.plan, state.report.attempts))
+          (picked.until - now <= maxDelayMillis && !planner.hasFallback(state.plan, state.report.attempts))
         if (worthWaiting) return { _tag: "Wait" }
-        const last = pickLastResort(state)
+        const last = pickLastResort(state, now)
         return last === undefined
-          ? { _tag: "Refused", error: noBackend(picked, timers.now()) }
+          ? { _tag: "Refused", error: noBackend(picked, now) }
           : { _tag: "Granted", value: state.openAttempt(last) }
       }
       return {
@@ -99,11 +100,12 @@ export const makeAttempts = (planner: Planner) =>
     const tryAgain = (state: RequestState, failed: AttemptFailed): TryAgain<AttemptFailed> | undefined => {
       const { deadline, pool } = state.plan
       if (!isRepeatable(state.plan, failed.failure) || state.attempts > pool.config.retry.attempts) return undefined
-      if (timers.now() >= deadline || failed.tookTooLong) return undefined
+      const now = clock.now()
+      if (now >= deadline || failed.tookTooLong) return undefined
       if (failed.isSilence && state.silences > maxSilences) return undefined
       const tried = state.triedWith(failed.attempt)
-      const elsewhere = canAskElsewhere(state, tried)
-      if (!elsewhere && !canAskTheSame(state, failed)) return undefined
+      const elsewhere = canAskElsewhere(state, tried, now)
+      if (!elsewhere && !canAskTheSame(state, failed, now)) return undefined
       if (!retry.take(pool, admission.active(pool.name))) return undefined
       state.tried = elsewhere ? tried : []
       state.failed = [...state.failed, failed.attempt.member.backend.state]
@@ -112,27 +114,27 @@ export const makeAttempts = (planner: Planner) =>
       return new TryAgain(elsewhere, failed)
     }
 
-    const canAskElsewhere = (state: RequestState, tried: RequestState["tried"]): boolean =>
-      isWorthAsking(state, tried) ||
-      (scheduler.hasLastResort(state.pickRequest(tried), timers.now()) &&
+    const canAskElsewhere = (state: RequestState, tried: RequestState["tried"], now: number): boolean =>
+      isWorthAsking(state, tried, now) ||
+      (scheduler.hasLastResort(state.pickRequest(tried), now) &&
         !planner.hasFallback(state.plan, state.report.attempts))
 
     /** A backend that answered has given its answer; one that broke off, or has too much to do, may do better in a while. */
-    const canAskTheSame = (state: RequestState, failed: AttemptFailed): boolean =>
+    const canAskTheSame = (state: RequestState, failed: AttemptFailed, now: number): boolean =>
       (failed.why === "back_pressure" || failed.why === "transport") &&
       !failed.isSilence &&
-      isWorthAsking(state, []) &&
+      isWorthAsking(state, [], now) &&
       !(prefersFallback(failed) && planner.hasFallback(state.plan, state.report.attempts))
 
-    const isWorthAsking = (state: RequestState, tried: RequestState["tried"]): boolean => {
-      const outlook = scheduler.outlook(state.pickRequest(tried), timers.now())
+    const isWorthAsking = (state: RequestState, tried: RequestState["tried"], now: number): boolean => {
+      const outlook = scheduler.outlook(state.pickRequest(tried), now)
       if (outlook === "ready" || outlook.reason === "saturated") return true
-      return outlook.until - timers.now() <= Duration.toMillis(state.plan.pool.config.retry.maxDelay)
+      return outlook.until - now <= Duration.toMillis(state.plan.pool.config.retry.maxDelay)
     }
 
     /** What the last attempt is worth when there is no other: its answer as it came, else the gateway's own. */
     const settle = (state: RequestState, failed: AttemptFailed): Effect.Effect<UpstreamAnswer, GatewayError> => {
-      state.unresolved.allFailed(isWorthAsking(state, state.triedWith(failed.attempt)))
+      state.unresolved.allFailed(isWorthAsking(state, state.triedWith(failed.attempt), clock.now()))
       const { said } = failed
       if (failed.why === "refused_credential") return Effect.fail(credentialRefused())
       if (said === undefined) return Effect.fail(noAnswer(failed))

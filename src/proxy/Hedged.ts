@@ -1,9 +1,9 @@
 /** Two backends asked at once: when the first takes longer than most, and another one has nothing better to do. */
 import { Effect, Exit, Fiber, Option } from "effect"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import type { Member } from "../registry/Registry.ts"
 import { Admission } from "../resilience/Admission.ts"
 import { HedgePolicy } from "../resilience/HedgePolicy.ts"
-import { Timers } from "../resilience/Timers.ts"
 import { isAskedLast, Lease, Scheduler } from "../scheduler/Scheduler.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import type { Attempt } from "./Attempt.ts"
@@ -17,7 +17,7 @@ export const makeHedged = Effect.gen(function* () {
   const hedging = yield* HedgePolicy
   const metrics = yield* Metrics
   const scheduler = yield* Scheduler
-  const timers = yield* Timers
+  const clock = yield* MonotonicClock
 
   /**
    * Only onto capacity that no request waits for: a backend in good standing that has less to do than the first. The
@@ -26,7 +26,7 @@ export const makeHedged = Effect.gen(function* () {
   const openBeside = (state: RequestState, first: Attempt): Attempt | undefined => {
     const { candidates, pool } = state.plan
     if (admission.depth(pool.name) > 0) return undefined
-    const now = timers.now()
+    const now = clock.now()
     const { inflight } = first.member.backend.state
     const beside = { ...state.pickRequest(), session: undefined }
     const isSpare = (member: Member) => {

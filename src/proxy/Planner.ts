@@ -2,13 +2,13 @@
 import { Duration, Effect, Result, Schema, Semaphore } from "effect"
 import { BackendAdapter } from "../backend/BackendAdapter.ts"
 import { type GatewayError, InvalidRequest, ToolsNotSupported } from "../domain/Errors.ts"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Span } from "../domain/Units.ts"
 import { promptFrom } from "../protocol/BodyOutline.ts"
 import { isLong } from "../protocol/BodyReading.ts"
 import { type Envelope, formEnvelope, readEnvelope, readLongEnvelope, unreadEnvelope } from "../protocol/Envelope.ts"
 import { needsTools } from "../protocol/ToolUse.ts"
 import { modelOfUpgrade } from "../protocol/UpgradeModel.ts"
-import { Timers } from "../resilience/Timers.ts"
 import { type Route, type RouteRequest, Router } from "../routing/Router.ts"
 import { Scheduler, selectionHintsFor } from "../scheduler/Scheduler.ts"
 import { Tracing } from "../telemetry/Telemetry.ts"
@@ -36,7 +36,7 @@ export const makePlanner = Effect.gen(function* () {
   const adapters = yield* BackendAdapter
   const router = yield* Router
   const scheduler = yield* Scheduler
-  const timers = yield* Timers
+  const clock = yield* MonotonicClock
   const tracing = yield* Tracing
   const sessionOf = makeSessions()
   const turns = Semaphore.makeUnsafe(1)
@@ -96,14 +96,15 @@ export const makePlanner = Effect.gen(function* () {
 
   const hasFallback = (plan: RequestPlan, attempts: number): boolean => {
     if (!mayFallBack(plan, attempts)) return false
+    const now = clock.now()
     const request = routeRequest(plan.request, plan.namedModel)
     let route = router.fallback(request, plan.route)
-    while (route !== undefined && !hasRoom(route)) route = router.fallback(request, route)
+    while (route !== undefined && !hasRoom(route, now)) route = router.fallback(request, route)
     return route !== undefined
   }
 
-  const hasRoom = ({ candidates, model, pool }: Route): boolean => {
-    const outlook = scheduler.outlook({ candidates, model, pool, ...noHints }, timers.now())
+  const hasRoom = ({ candidates, model, pool }: Route, now: number): boolean => {
+    const outlook = scheduler.outlook({ candidates, model, pool, ...noHints }, now)
     return outlook === "ready" || outlook.reason === "saturated"
   }
 

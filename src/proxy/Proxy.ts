@@ -1,6 +1,7 @@
 /** The data plane: from a request that may come in to the answer of a backend, or to the gateway's own. */
 import { Context, Effect, Layer, Result } from "effect"
 import { type GatewayError, RateLimitExceeded } from "../domain/Errors.ts"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Admission } from "../resilience/Admission.ts"
 import { CircuitBreaker } from "../resilience/CircuitBreaker.ts"
 import { RateLimiter, type Remaining } from "../resilience/RateLimiter.ts"
@@ -45,6 +46,7 @@ export class Proxy extends Context.Service<
     Effect.gen(function* () {
       const admission = yield* Admission
       const breaker = yield* CircuitBreaker
+      const clock = yield* MonotonicClock
       const limiter = yield* RateLimiter
       const metrics = yield* Metrics
       const retry = yield* RetryPolicy
@@ -54,7 +56,7 @@ export class Proxy extends Context.Service<
       const planner = yield* makePlanner
       const attempts = yield* makeAttempts(planner)
       const relay = yield* makeRelay
-      const services = { admission, breaker, metrics, timers, tracing }
+      const services = { admission, breaker, clock, metrics, timers, tracing }
 
       /** The key's own limits; what was taken is settled when the request is over. */
       const takeLimits = (state: RequestState): RateLimitExceeded | undefined => {

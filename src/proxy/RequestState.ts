@@ -66,7 +66,7 @@ export class RequestState {
   }
 
   now(): number {
-    return this.#services.timers.now()
+    return this.#services.clock.now()
   }
 
   /** What choosing a backend goes by, for all but the backends that were tried. */

@@ -1,6 +1,6 @@
 /** Figures of backends that are read when somebody asks, for every backend that exists at that time. */
-import { Clock, Effect, Layer, Stream } from "effect"
-import { monotonicMillis } from "../domain/Time.ts"
+import { Effect, Layer, Stream } from "effect"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import type { CircuitPhase } from "./BackendState.ts"
 import { statusOf } from "./BackendStatus.ts"
@@ -16,8 +16,7 @@ export const layerBackendGauges = Layer.effectDiscard(
   Effect.gen(function* () {
     const registry = yield* Registry
     const metrics = yield* Metrics
-    const clock = yield* Clock.Clock
-    const now = () => monotonicMillis(clock)
+    const clock = yield* MonotonicClock
     // Entries are new with each snapshot; their series stay the same.
     const observed = new Map<string, ReadonlyArray<() => void>>()
 
@@ -35,7 +34,7 @@ export const layerBackendGauges = Layer.effectDiscard(
           ({ state }) => state.inflight
         ),
         gauge("weir_backend_healthy", "1 where the backend can serve", (backend) =>
-          healthy.has(statusOf(backend, now())) ? 1 : 0
+          healthy.has(statusOf(backend, clock.now())) ? 1 : 0
         ),
         gauge(
           "weir_backend_ewma_latency_seconds",
@@ -43,7 +42,7 @@ export const layerBackendGauges = Layer.effectDiscard(
           ({ state }) => state.latency.average / 1000
         ),
         gauge("weir_backend_error_rate", "Failures over requests and probes of the last minute", ({ state }) =>
-          state.outcomes.failureRate(now())
+          state.outcomes.failureRate(clock.now())
         ),
         gauge("weir_circuitbreaker_state", "0 closed, 1 half open, 2 open", ({ state }) => phases[state.circuit.phase])
       ]

@@ -3,9 +3,9 @@
  * `telemetry.maxModelLabels` that are used. Anything else is `other`, so that neither a client nor an engine with a
  * hundred thousand models makes a series of its own for each name.
  */
-import { Clock, Context, Effect, Layer, Schedule } from "effect"
+import { Context, Effect, Layer, Schedule } from "effect"
 import { literalName } from "../domain/ModelRule.ts"
-import { monotonicMillis } from "../domain/Time.ts"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { keptForMillis, Metrics } from "../telemetry/Telemetry.ts"
 import { Registry } from "./Registry.ts"
 import type { BackendEntry, Snapshot } from "./Snapshot.ts"
@@ -26,7 +26,7 @@ export class ModelLabels extends Context.Service<
     Effect.gen(function* () {
       const registry = yield* Registry
       const metrics = yield* Metrics
-      const clock = yield* Clock.Clock
+      const clock = yield* MonotonicClock
       const listed = new ListedNames()
       let seen = registry.current()
       let configured = configuredNames(seen)
@@ -41,7 +41,7 @@ export class ModelLabels extends Context.Service<
 
       const sweep = Effect.sync(() => {
         const snapshot = follow()
-        const now = monotonicMillis(clock)
+        const now = clock.now()
         const isListed = (name: string) => [...snapshot.backends.values()].some((backend) => lists(backend, name))
         listed.sweep(now, snapshot.config.telemetry.maxModelLabels, isListed)
         const keys = new Set([...snapshot.keys.values()].map(({ name }) => name))

@@ -5,6 +5,7 @@
  */
 import { Context, Effect, Layer } from "effect"
 import { DeadlineExceeded, QueueFull, QueueTimeout } from "../domain/Errors.ts"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { type Timed, Timers } from "./Timers.ts"
 import { type Attempted, type Waiter, WaitQueue } from "./WaitQueue.ts"
 
@@ -58,6 +59,7 @@ export class Admission extends Context.Service<
   static readonly layer = Layer.effect(
     Admission,
     Effect.gen(function* () {
+      const clock = yield* MonotonicClock
       const timers = yield* Timers
       const queues = new Map<string, WaitQueue>()
       // Queues that are not empty, with the bound that they were last given: usually none.
@@ -86,7 +88,8 @@ export class Admission extends Context.Service<
 
       const wait = <A, E>(queue: WaitQueue, entry: Entry<A, E>, holdsPermit: boolean) =>
         Effect.callback<A, E | QueueTimeout | DeadlineExceeded>((resume) => {
-          const leaveAt = timers.now() + Math.max(0, entry.queueTimeout - entry.waited())
+          const now = clock.now()
+          const leaveAt = now + Math.max(0, entry.queueTimeout - entry.waited())
           const timed: Timed = {
             dueAt: Math.min(leaveAt, entry.deadline),
             expire: (now) => {
@@ -123,7 +126,7 @@ export class Admission extends Context.Service<
           }
           queue.enqueue(waiter)
           if (busy.size === 0) {
-            ticker.dueAt = timers.now() + tickMillis
+            ticker.dueAt = now + tickMillis
             timers.add(ticker)
           }
           busy.set(queue, entry.maxConcurrent)
@@ -143,7 +146,7 @@ export class Admission extends Context.Service<
           if (attempted._tag === "Refused") return Effect.fail(attempted.error)
         }
         return queue.queued >= entry.maxQueue
-          ? Effect.fail(queueFull(queue.retryAfter(timers.now(), entry.queueTimeout / 1000)))
+          ? Effect.fail(queueFull(queue.retryAfter(clock.now(), entry.queueTimeout / 1000)))
           : wait(queue, entry, false)
       }
 
@@ -160,14 +163,14 @@ export class Admission extends Context.Service<
         release: (pool, maxConcurrent) => {
           const queue = queueOf(pool)
           queue.active--
-          queue.departed(timers.now())
+          queue.departed(clock.now())
           if (busy.has(queue)) busy.set(queue, maxConcurrent)
           wake()
         },
         wake: wake,
         depth: (pool) => queues.get(pool)?.queued ?? 0,
         active: (pool) => queues.get(pool)?.active ?? 0,
-        retryAfter: (pool, queueTimeout) => queueOf(pool).retryAfter(timers.now(), queueTimeout / 1000)
+        retryAfter: (pool, queueTimeout) => queueOf(pool).retryAfter(clock.now(), queueTimeout / 1000)
       })
     })
   )

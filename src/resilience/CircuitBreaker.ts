@@ -7,6 +7,7 @@
  * while choosing among backends, and costs 6 to 8 µs a call where this costs a fraction of one.
  */
 import { Context, Duration, Effect, Layer, Schedule } from "effect"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import {
   type BackendEntry,
   type BackendState,
@@ -15,7 +16,6 @@ import {
   SlidingWindow
 } from "../registry/Registry.ts"
 import { Metrics, makeLogQueue } from "../telemetry/Telemetry.ts"
-import { Timers } from "./Timers.ts"
 
 /**
  * What a call says of its backend. `failure`: an answer that counts against it; `broken`: a transport error or a
@@ -55,7 +55,7 @@ export class CircuitBreaker extends Context.Service<
     Effect.gen(function* () {
       const registry = yield* Registry
       const metrics = yield* Metrics
-      const { now } = yield* Timers
+      const clock = yield* MonotonicClock
       const statistics = new WeakMap<BackendState, Statistics>()
       const tell = yield* makeLogQueue(logTransition)
 
@@ -68,33 +68,34 @@ export class CircuitBreaker extends Context.Service<
         return made
       }
 
-      const turn = (backend: BackendEntry, to: CircuitPhase, reason: string) => {
+      const turn = (backend: BackendEntry, to: CircuitPhase, reason: string, now: number) => {
         const { circuit } = backend.state
         const from = circuit.phase
         circuit.phase = to
         circuit.trialRunning = false
-        if (to === "open") circuit.openUntil = now() + Duration.toMillis(backend.config.breaker.cooldown)
+        if (to === "open") circuit.openUntil = now + Duration.toMillis(backend.config.breaker.cooldown)
         if (to === "closed") {
           statistics.delete(backend.state)
           circuit.openUntil = 0
-          if (from !== "closed") backend.state.recoveredAt = now()
+          if (from !== "closed") backend.state.recoveredAt = now
         }
         if (from === to) return
         metrics.circuitChanges({ backend: backend.name, from, to })(1)
         tell({ backend: backend.name, from, to, reason })
       }
 
-      const halfOpen = (backend: BackendEntry) => {
+      const halfOpen = (backend: BackendEntry, now: number) => {
         const { circuit, health } = backend.state
         const byProbe = health.lastGoodProbe >= circuit.openUntil
-        turn(backend, "half_open", byProbe ? "a probe finds it well" : "its cooldown is over")
+        turn(backend, "half_open", byProbe ? "a probe finds it well" : "its cooldown is over", now)
       }
 
       const begin = (backend: BackendEntry, isLastResort = false): CallRole => {
         const { circuit } = backend.state
         if (circuit.phase === "closed") return "usual"
-        if (isLastResort && (circuit.trialRunning || now() < circuit.openUntil)) return "last_resort"
-        if (circuit.phase === "open") halfOpen(backend)
+        const now = clock.now()
+        if (isLastResort && (circuit.trialRunning || now < circuit.openUntil)) return "last_resort"
+        if (circuit.phase === "open") halfOpen(backend, now)
         circuit.trialRunning = true
         return "trial"
       }
@@ -102,30 +103,31 @@ export class CircuitBreaker extends Context.Service<
       const end = (backend: BackendEntry, role: CallRole, result: CallResult) => {
         metrics.circuitCalls({ backend: backend.name, result: result === "broken" ? "failure" : result })(1)
         const { circuit } = backend.state
+        const now = clock.now()
         if (role === "trial") {
           circuit.trialRunning = false
-          if (result === "success") turn(backend, "closed", "its trial succeeded")
-          else if (result !== "ignored") turn(backend, "open", "its trial failed")
+          if (result === "success") turn(backend, "closed", "its trial succeeded", now)
+          else if (result !== "ignored") turn(backend, "open", "its trial failed", now)
           return
         }
         if (role === "last_resort" && circuit.phase !== "closed") {
           // Where a trial is under way, that decides.
           if (result === "success" && !circuit.trialRunning) {
-            turn(backend, "closed", "a request of last resort succeeded")
+            turn(backend, "closed", "a request of last resort succeeded", now)
           }
           return
         }
         // What began before the circuit opened says nothing about how the backend is now.
         if (result === "ignored" || circuit.phase !== "closed") return
         const counts = statisticsOf(backend)
-        counts.window.record(result === "success", now())
+        counts.window.record(result === "success", now)
         counts.brokenInARow = result === "broken" ? counts.brokenInARow + 1 : 0
-        if (result !== "success") judge(backend, counts)
+        if (result !== "success") judge(backend, counts, now)
       }
 
-      const judge = (backend: BackendEntry, counts: Statistics) => {
-        const reason = whyOpen(counts, backend, now())
-        if (reason !== undefined) turn(backend, "open", reason)
+      const judge = (backend: BackendEntry, counts: Statistics, now: number) => {
+        const reason = whyOpen(counts, backend, now)
+        if (reason !== undefined) turn(backend, "open", reason, now)
       }
 
       /** The success that it began as is taken back, so that it does not thin the failures out. */
@@ -133,18 +135,20 @@ export class CircuitBreaker extends Context.Service<
         metrics.circuitCalls({ backend: backend.name, result: "failure" })(1)
         if (backend.state.circuit.phase !== "closed") return
         const counts = statisticsOf(backend)
-        counts.window.failedAfterAll(now())
-        judge(backend, counts)
+        const now = clock.now()
+        counts.window.failedAfterAll(now)
+        judge(backend, counts, now)
       }
 
       /** Cooldowns that are over become visible, and good probes close what no traffic came to try. */
       const heal = Effect.sync(() => {
+        const now = clock.now()
         for (const backend of registry.current().backends.values()) {
           const { circuit, health } = backend.state
-          if (circuit.phase === "open" && now() >= circuit.openUntil) halfOpen(backend)
+          if (circuit.phase === "open" && now >= circuit.openUntil) halfOpen(backend, now)
           const untried = circuit.phase === "half_open" && !circuit.trialRunning
           if (untried && health.lastGoodProbe >= circuit.openUntil + untriedMillis) {
-            turn(backend, "closed", "no request came to try it, and its probes are good")
+            turn(backend, "closed", "no request came to try it, and its probes are good", now)
           }
         }
       })

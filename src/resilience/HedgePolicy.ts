@@ -1,7 +1,7 @@
 /** When a second attempt may run beside the first: late enough to be rare, and never more often than configured. */
 import { Context, Effect, Layer } from "effect"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { LatencyTrack, type PoolEntry, SlidingWindow } from "../registry/Registry.ts"
-import { Timers } from "./Timers.ts"
 
 const budgetMillis = 10_000
 
@@ -25,7 +25,7 @@ export class HedgePolicy extends Context.Service<
   static readonly layer = Layer.effect(
     HedgePolicy,
     Effect.gen(function* () {
-      const { now } = yield* Timers
+      const clock = yield* MonotonicClock
       const pools = new Map<string, PoolSamples>()
       const samplesOf = (pool: PoolEntry): PoolSamples => {
         const known = pools.get(pool.name)
@@ -39,22 +39,25 @@ export class HedgePolicy extends Context.Service<
         observed: (pool, streaming, millis) => {
           if (pool.config.hedge === undefined) return
           const samples = samplesOf(pool)
-          samples.window.record(true, now())
-          ;(streaming ? samples.streams : samples.wholes).track.record(millis, now())
+          const now = clock.now()
+          samples.window.record(true, now)
+          ;(streaming ? samples.streams : samples.wholes).track.record(millis, now)
         },
         delay: (pool, streaming) => {
           const { hedge } = pool.config
           if (hedge === undefined) return undefined
           const samples = samplesOf(pool)
-          return percentile(streaming ? samples.streams : samples.wholes, Number(hedge.after.slice(1)) / 100, now())
+          const share = Number(hedge.after.slice(1)) / 100
+          return percentile(streaming ? samples.streams : samples.wholes, share, clock.now())
         },
         take: (pool) => {
           const { hedge } = pool.config
           if (hedge === undefined) return false
           const { window } = samplesOf(pool)
-          const hedges = window.failures(now())
-          if (hedges + 1 > hedge.maxRatio * (window.total(now()) - hedges)) return false
-          window.record(false, now())
+          const now = clock.now()
+          const hedges = window.failures(now)
+          if (hedges + 1 > hedge.maxRatio * (window.total(now) - hedges)) return false
+          window.record(false, now)
           return true
         }
       })

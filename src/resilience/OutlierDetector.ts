@@ -4,9 +4,9 @@
  */
 import { Context, Effect, Layer, Schedule } from "effect"
 import { memoize } from "effect/Function"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { type BackendState, type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
 import { ThroughputTracker, typicalOf } from "./ThroughputTracker.ts"
-import { Timers } from "./Timers.ts"
 
 /** The share of a group of peers that may be set back at once; of two, one may. */
 const mostOfPeers = 1 / 3
@@ -22,31 +22,32 @@ export class OutlierDetector extends Context.Service<
     OutlierDetector,
     Effect.gen(function* () {
       const registry = yield* Registry
-      const { now } = yield* Timers
+      const clock = yield* MonotonicClock
       const trackOf = memoize((state: BackendState) => new ThroughputTracker(state))
 
-      const lookAt = (members: ReadonlyArray<Member>): ReadonlyArray<string> => {
+      const lookAt = (members: ReadonlyArray<Member>, now: number): ReadonlyArray<string> => {
         const peers = members.map((member) => {
           const track = trackOf(member.backend.state)
           return { member, track, own: track.sample(member.weight) }
         })
         const allowed = Math.max(1, Math.floor(peers.length * mostOfPeers))
         const typical = typicalOf(peers.map(({ own }) => own))
-        let setBack = peers.filter(({ track }) => track.isEjected(now())).length
+        let setBack = peers.filter(({ track }) => track.isEjected(now)).length
         const found: Array<string> = []
         for (const { member, own, track } of peers) {
-          if (!track.isSlow(own, typical, now()) || setBack >= allowed) continue
+          if (!track.isSlow(own, typical, now) || setBack >= allowed) continue
           setBack++
-          track.eject(now())
+          track.eject(now)
           found.push(member.backend.name)
         }
         return found
       }
 
       const look = () => {
+        const now = clock.now()
         const { backends, pools } = registry.current()
         for (const { state } of backends.values()) trackOf(state).tick()
-        return [...pools.values()].flatMap(peersOf).flatMap(lookAt)
+        return [...pools.values()].flatMap(peersOf).flatMap((peers) => lookAt(peers, now))
       }
       yield* Effect.sync(look).pipe(
         Effect.tap(Effect.forEach(logEjection, { discard: true })),

@@ -1,9 +1,9 @@
 /** When another attempt may be made, and after what delay. */
 import { Context, Duration, Effect, Layer, Schedule } from "effect"
 import { memoize } from "effect/Function"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import type { PoolEntry } from "../registry/Registry.ts"
 import { SlidingWindow } from "../registry/Registry.ts"
-import { Timers } from "./Timers.ts"
 
 const budgetMillis = 10_000
 
@@ -44,7 +44,7 @@ export class RetryPolicy extends Context.Service<
   static readonly layer = Layer.effect(
     RetryPolicy,
     Effect.gen(function* () {
-      const { now } = yield* Timers
+      const clock = yield* MonotonicClock
       // By pool name: a "success" is a request, a "failure" a retry.
       const budgets = new Map<string, SlidingWindow>()
       const budgetOf = (pool: PoolEntry): SlidingWindow => {
@@ -56,13 +56,14 @@ export class RetryPolicy extends Context.Service<
       }
 
       return RetryPolicy.of({
-        requested: (pool) => budgetOf(pool).record(true, now()),
+        requested: (pool) => budgetOf(pool).record(true, clock.now()),
         take: (pool, inflight) => {
           const window = budgetOf(pool)
-          const retries = window.failures(now())
-          const requests = window.total(now()) - retries
+          const now = clock.now()
+          const retries = window.failures(now)
+          const requests = window.total(now) - retries
           if (retries >= Math.max(minRetries, inflight) + pool.config.retry.budget * requests) return false
-          window.record(false, now())
+          window.record(false, now)
           return true
         },
         schedule: memoize(makeSchedule)

@@ -1,11 +1,11 @@
 /** The transport that really connects: one pool of connections for each backend and way to reach it. */
 
 import { Readable } from "node:stream"
-import { Clock, Duration, Effect, Exit, Layer, Random, Stream } from "effect"
+import { Duration, Effect, Exit, Layer, Random, Stream } from "effect"
 import { type buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from "undici"
 import { Pieces, slicesOf } from "../domain/Bytes.ts"
 import { type EgressPolicy, makeEgressPolicy, makeProxyPolicy } from "../domain/EgressPolicy.ts"
-import { monotonicMillis } from "../domain/Time.ts"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Registry } from "../registry/Registry.ts"
 import { makeTellShortage } from "../telemetry/Shortages.ts"
 import type { TlsMaterial } from "./BackendTls.ts"
@@ -37,9 +37,8 @@ export const layerUndici = Layer.effect(
       backends: currentPolicy(registry, makeEgressPolicy),
       proxies: currentPolicy(registry, makeProxyPolicy)
     }
-    const clock = yield* Clock.Clock
     const random = yield* Random.Random
-    const now = () => monotonicMillis(clock)
+    const { now } = yield* MonotonicClock
     const lines = new ConnectionPools(registry.current(), (reach, origin, proxy, tls) => {
       const maxAge = Duration.toMillis(reach.backend.maxConnectionAge)
       return makeDispatcher(

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Layer, Logger, Random } from "effect"
 import { TestClock } from "effect/testing"
 import { BackendAdapter } from "../../src/backend/BackendAdapter.ts"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { HealthProber } from "../../src/health/HealthProber.ts"
 import { Registry, statusOf } from "../../src/registry/Registry.ts"
 import { published, verify } from "../backend/ApigGateway.ts"
@@ -44,7 +45,7 @@ const probing = <A>(
       program,
       HealthProber.layer.pipe(
         Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, backends.layer, options.random ?? steadyRandom)),
-        Layer.provideMerge(Registry.layerMemory(config))
+        Layer.provideMerge(Layer.merge(Registry.layerMemory(config), MonotonicClock.layer))
       )
     )
   })

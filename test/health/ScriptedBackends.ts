@@ -1,8 +1,8 @@
 /** Backends that answer probes as the test says, and note what they were asked, when, and whether it was given up. */
 
-import { Clock, Effect, Layer } from "effect"
+import { Effect, Layer } from "effect"
 import type { Chunks } from "../../src/domain/Bytes.ts"
-import { monotonicMillis } from "../../src/domain/Time.ts"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { pipeByReading } from "../../src/transport/Pipe.ts"
 import {
   BodyEnd,
@@ -49,14 +49,14 @@ export class ScriptedBackends {
   readonly layer = Layer.effect(
     UpstreamTransport,
     Effect.gen({ self: this }, function* () {
-      const clock = yield* Clock.Clock
+      const clock = yield* MonotonicClock
       const release = () => {
         this.released++
       }
       return UpstreamTransport.of({
         send: Effect.fnUntraced({ self: this }, function* (request) {
           const { name } = request.backend
-          this.asked.push({ at: monotonicMillis(clock), backend: name, path: request.path, request })
+          this.asked.push({ at: clock.now(), backend: name, path: request.path, request })
           const answer = this.#answer(name, request.path)
           const reply = Effect.isEffect(answer) ? yield* Effect.onInterrupt(answer, () => Effect.sync(release)) : answer
           if (reply === "silence") return yield* Effect.onInterrupt(Effect.never, () => Effect.sync(release))

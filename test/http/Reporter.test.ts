@@ -1,9 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Metric } from "effect"
+import { Effect, Exit, Metric } from "effect"
 import { NotFound, QueueFull } from "../../src/domain/Errors.ts"
 import { makeReporter } from "../../src/http/Reporter.ts"
 import { RequestReport } from "../../src/proxy/Proxy.ts"
-import { Timers } from "../../src/resilience/Timers.ts"
 import { Metrics } from "../../src/telemetry/Metrics.ts"
 import { counted, layerMetrics } from "../telemetry/TestMetrics.ts"
 import { incoming, listener, type RequestLike } from "./Requests.ts"
@@ -13,8 +12,7 @@ type Fields = Readonly<Record<string, unknown>>
 const setUp = Effect.fnUntraced(function* (logs = true) {
   const lines: Array<Fields> = []
   const log = { enabled: logs, write: (_message: string, fields: Fields) => void lines.push(fields) }
-  const timers = yield* Timers
-  const reporter = makeReporter(yield* Metrics, log, { ...timers, now: () => 1500 })
+  const reporter = makeReporter(yield* Metrics, log, { now: () => 1500 })
   /** A request of the time 1000 that ended with this status. */
   const ended = (request: RequestLike, status: number, report = new RequestReport(1000), exit = Exit.void) => {
     const message = incoming(request)
@@ -24,7 +22,7 @@ const setUp = Effect.fnUntraced(function* (logs = true) {
   return { ended, lines, reporter }
 })
 
-const scene = Layer.mergeAll(layerMetrics, Timers.layer)
+const scene = layerMetrics
 
 describe("a request that has ended", () => {
   it.effect("is one line and one count, with labels of the program's own", () =>

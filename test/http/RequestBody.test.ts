@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import {
   type BodyBounds,
   HeldBodies,
@@ -12,6 +13,7 @@ import {
   streamBody
 } from "../../src/http/RequestBody.ts"
 import { Timers } from "../../src/resilience/Timers.ts"
+import { layerTime } from "../Time.ts"
 import { incoming } from "./Requests.ts"
 
 const bounds: BodyBounds = { limit: 10, uploadLimit: 20, patience: 1000, together: 25 }
@@ -20,8 +22,8 @@ const bounds: BodyBounds = { limit: 10, uploadLimit: 20, patience: 1000, togethe
 const reading = Effect.fnUntraced(function* (all = new HeldBodies(), headers: Record<string, string> = {}) {
   const request = incoming({ method: "POST", headers })
   const held = new HeldBody(all)
-  const timers = yield* Timers
-  const fiber = yield* readBody(request, bounds, timers, held).pipe(
+  const services = { clock: yield* MonotonicClock, timers: yield* Timers }
+  const fiber = yield* readBody(request, bounds, services, held).pipe(
     Effect.match({ onSuccess: (body) => Buffer.from(body).toString(), onFailure: ({ code }) => code }),
     Effect.forkChild({ startImmediately: true })
   )
@@ -45,7 +47,7 @@ describe("a body", () => {
       const { outcome, push } = yield* reading()
       for (const piece of ["ab", "cd", null]) yield* push(piece)
       assert.strictEqual(yield* outcome, "abcd")
-    }).pipe(Effect.provide(Timers.layer))
+    }).pipe(Effect.provide(layerTime))
   )
 
   it.effect("is refused as soon as it is longer than the limit, however it was announced", () =>
@@ -55,7 +57,7 @@ describe("a body", () => {
       assert.strictEqual(yield* outcome, "request_too_large")
       const announced = yield* reading(new HeldBodies(), { "content-length": "11" })
       assert.strictEqual(yield* announced.outcome, "request_too_large")
-    }).pipe(Effect.provide(Timers.layer))
+    }).pipe(Effect.provide(layerTime))
   )
 
   it.effect("may take as long as it likes while it comes, and not longer than the patience when it does not", () =>
@@ -68,7 +70,7 @@ describe("a body", () => {
       assert.isUndefined(fiber.pollUnsafe())
       yield* TestClock.adjust("1100 millis")
       assert.strictEqual(yield* outcome, "request_timeout")
-    }).pipe(Effect.provide(Timers.layer))
+    }).pipe(Effect.provide(layerTime))
   )
 
   it.effect("a body that breaks off is the client's fault", () =>
@@ -77,7 +79,7 @@ describe("a body", () => {
       yield* push("1")
       request.message.destroy(new Error("gone"))
       assert.strictEqual(yield* outcome, "invalid_request")
-    }).pipe(Effect.provide(Timers.layer))
+    }).pipe(Effect.provide(layerTime))
   )
 })
 
@@ -91,7 +93,7 @@ describe("a connection that breaks", () => {
       const streamed = incoming({ method: "POST" })
       yield* streamBody(streamed, bounds)
       assert.doesNotThrow(() => streamed.message.emit("error", new Error("aborted")))
-    }).pipe(Effect.provide(Timers.layer))
+    }).pipe(Effect.provide(layerTime))
   )
 })
 
@@ -119,7 +121,7 @@ describe("the bodies in memory", () => {
       yield* Effect.andThen(Fiber.interrupt(second.fiber), second.over)
       yield* fourth.over
       assert.strictEqual(held.bytes, 0)
-    }).pipe(Effect.provide(Timers.layer))
+    }).pipe(Effect.provide(layerTime))
   )
 })
 
@@ -127,12 +129,12 @@ describe("what is said of a body beforehand", () => {
   it.effect("may be that it is too large: it is refused before a byte of it is read, with the setting's name", () =>
     Effect.gen(function* () {
       const announced = (bytes: number) => incoming({ method: "POST", headers: { "content-length": String(bytes) } })
-      const timers = yield* Timers
+      const services = { clock: yield* MonotonicClock, timers: yield* Timers }
       const held = new HeldBody(new HeldBodies())
       const refusals = yield* Effect.all([
-        Effect.flip(readBody(announced(11), bounds, timers, held)),
+        Effect.flip(readBody(announced(11), bounds, services, held)),
         Effect.flip(streamBody(announced(21), bounds)),
-        Effect.flip(readUpload(announced(21), bounds, timers, held, "b"))
+        Effect.flip(readUpload(announced(21), bounds, services, held, "b"))
       ])
       assert.deepStrictEqual(
         refusals.map(({ code, message }) => [code, /limits\.\w+/.exec(message)?.[0]]),
@@ -143,7 +145,7 @@ describe("what is said of a body beforehand", () => {
         ]
       )
       yield* streamBody(announced(20), bounds)
-    }).pipe(Effect.provide(Timers.layer))
+    }).pipe(Effect.provide(layerTime))
   )
 
   it("tells whether there is one", () => {

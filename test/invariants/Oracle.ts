@@ -55,7 +55,7 @@ export class Oracle {
   }
 
   get #now(): number {
-    return this.#gateway.timers.now()
+    return this.#gateway.now()
   }
 
   /** To be called right before a request comes. */

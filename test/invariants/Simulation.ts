@@ -62,13 +62,13 @@ interface RunningRequest {
 const happen = Effect.fnUntraced(function* (gateway: Harness, oracle: Oracle, plan: Plan, dead: Set<string>) {
   const running: Array<RunningRequest> = []
   const dones: Array<Done> = []
-  const { timers, registry, transport } = gateway
+  const { registry, transport } = gateway
 
   if (plan.hedges) warmUp(gateway)
 
   const arrive = Effect.fnUntraced(function* (planned: PlannedRequest) {
     const trail = oracle.arriving(gateway.nextId)
-    const began = timers.now()
+    const began = gateway.now()
     let reading: Reading | undefined
     const asking = gateway.request(planned.question, ({ headers }) => {
       const kept = trail.exchanges.findLast(({ request }) => request.backend.name === headers["x-routed-node"])
@@ -77,7 +77,7 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, oracle: Oracle, pl
     const whole = Effect.onExit(asking, (exit) =>
       Effect.sync(() => {
         const eligible = trail.candidates === undefined ? [] : oracle.eligible(trail.candidates)
-        const took = timers.now() - began
+        const took = gateway.now() - began
         dones.push({ planned, trail, reading: reading ?? gateway.reading, ending: endingOf(exit), took, eligible })
       })
     )
@@ -88,7 +88,7 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, oracle: Oracle, pl
 
   const leave = Effect.suspend(() =>
     Effect.forEach(
-      running.filter(({ fiber, leavesAt }) => leavesAt <= timers.now() + 0.01 && fiber.pollUnsafe() === undefined),
+      running.filter(({ fiber, leavesAt }) => leavesAt <= gateway.now() + 0.01 && fiber.pollUnsafe() === undefined),
       ({ fiber, trail, planned }) =>
         Effect.andThen(
           Fiber.interrupt(fiber),
@@ -120,7 +120,7 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, oracle: Oracle, pl
     .toSorted((one, other) => one.at - other.at)
 
   for (const { at, effect } of happenings) {
-    yield* TestClock.adjust(Math.max(0, at - timers.now()))
+    yield* TestClock.adjust(Math.max(0, at - gateway.now()))
     yield* effect
   }
   // Nobody has so much patience that it could take longer.

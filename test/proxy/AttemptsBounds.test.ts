@@ -17,11 +17,11 @@ describe("a backend that is the only one", () => {
       (gateway) =>
         Effect.gen(function* () {
           const times: Array<number> = []
-          const begin = gateway.timers.now()
+          const begin = gateway.now()
           const fiber = yield* gateway.start(gateway.request())
           for (let i = 1; i <= 5; i++) {
             yield* gateway.passUntil(() => gateway.transport.exchanges.length >= i)
-            times.push(gateway.timers.now() - begin)
+            times.push(gateway.now() - begin)
           }
           assert.strictEqual((yield* gateway.join(fiber)).status, 200)
           const gaps = times.slice(1).map((at, i) => at - (times[i] ?? 0))
@@ -46,12 +46,12 @@ describe("a backend that is the only one", () => {
       },
       (gateway) =>
         Effect.gen(function* () {
-          const begin = gateway.timers.now()
+          const begin = gateway.now()
           assert.strictEqual((yield* gateway.ask()).status, 200)
-          assert.isAtLeast(gateway.timers.now() - begin, 1000)
-          const again = gateway.timers.now()
+          assert.isAtLeast(gateway.now() - begin, 1000)
+          const again = gateway.now()
           assert.strictEqual((yield* gateway.ask()).status, 429)
-          assert.isAtMost(gateway.timers.now() - again, 50)
+          assert.isAtMost(gateway.now() - again, 50)
           const error = yield* gateway.refusal()
           assert.deepStrictEqual([error.status, error.code], [503, "no_healthy_backend"])
           assert.isAtMost(Math.abs((error.retryAfter ?? 0) - 60), 1)
@@ -73,7 +73,7 @@ describe("a storm of failures", () => {
       (gateway) =>
         Effect.gen(function* () {
           for (let i = 0; i < 150; i++) assert.strictEqual((yield* gateway.ask()).status, 503)
-          assert.isBelow(gateway.timers.now(), 9000)
+          assert.isBelow(gateway.now(), 9000)
           assert.strictEqual(gateway.transport.exchanges.length, 150 + 100)
         })
     )
@@ -206,10 +206,10 @@ describe("the client's deadline", () => {
   it.effect("is not spent on further attempts that could not end before it", () =>
     withGateway({ script: { a: [answer(500)], b: [silence] } }, (gateway) =>
       Effect.gen(function* () {
-        const begin = gateway.timers.now()
+        const begin = gateway.now()
         const error = yield* gateway.refusal({ headers: { "x-weir-timeout": "500ms" } })
         assert.strictEqual(error.code, "deadline_exceeded")
-        assert.isAtMost(gateway.timers.now() - begin, 530)
+        assert.isAtMost(gateway.now() - begin, 530)
         assert.deepStrictEqual([gateway.state("a").failures, gateway.state("b").failures], [0, 0])
       })
     )
@@ -220,9 +220,9 @@ describe("the client's deadline", () => {
       { script: { a: [answer(500, "oops")] }, pool: { retry: { attempts: 5, initialDelay: "1s", maxDelay: "5s" } } },
       (gateway) =>
         Effect.gen(function* () {
-          const begin = gateway.timers.now()
+          const begin = gateway.now()
           const outcome = yield* Effect.result(gateway.ask({ headers: { "x-weir-timeout": "300ms" } }))
-          assert.isAtMost(gateway.timers.now() - begin, 330)
+          assert.isAtMost(gateway.now() - begin, 330)
           assert.isTrue(
             outcome._tag === "Failure" ? outcome.failure.code === "deadline_exceeded" : outcome.success.status === 500
           )

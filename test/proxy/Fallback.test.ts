@@ -52,10 +52,10 @@ describe("a fallback model", () => {
   it.effect("the fallback answers at once, though the first model's backend asked for no more than a short rest", () =>
     withGateway(setting({ m: [answer(429, "", { headers: { "retry-after": "1" } })], n: [well("N")] }), (gateway) =>
       Effect.gen(function* () {
-        const begin = gateway.timers.now()
+        const begin = gateway.now()
         yield* ask(gateway)
         yield* ask(gateway)
-        assert.isAtMost(gateway.timers.now() - begin, 50)
+        assert.isAtMost(gateway.now() - begin, 50)
         assert.strictEqual(modelsAsked(gateway), "MNN")
       })
     )
@@ -217,11 +217,11 @@ describe("a failure for which no fallback is asked", () => {
           assert.strictEqual(late.code, "upstream_timeout")
           assert.strictEqual(gateway.transport.asked, "m")
           gateway.rest("m", 600_000)
-          const begin = gateway.timers.now()
+          const begin = gateway.now()
           const over = yield* gateway.refusal({ body: { model: "M" }, headers: { "x-weir-timeout": "1s" } })
           assert.strictEqual(over.code, "deadline_exceeded")
           assert.strictEqual(gateway.transport.asked, "mn")
-          assert.isAtMost(gateway.timers.now() - begin, 1100)
+          assert.isAtMost(gateway.now() - begin, 1100)
         })
     )
   )

@@ -5,6 +5,7 @@ import { Effect, type Fiber, Layer, Logger, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import type { ApiKey } from "../../src/domain/ApiKey.ts"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { layerCore } from "../../src/Gateway.ts"
 import { endpointAt } from "../../src/protocol/Endpoint.ts"
 import { type BodySink, type Payload, Proxy, type ProxyResponse, RequestReport } from "../../src/proxy/Proxy.ts"
@@ -107,6 +108,7 @@ export const gatherServices = Effect.gen(function* () {
   return {
     admission: yield* Admission,
     breaker: yield* CircuitBreaker,
+    clock: yield* MonotonicClock,
     hedging: yield* HedgePolicy,
     metrics: yield* Metrics,
     registry: yield* Registry,
@@ -160,8 +162,8 @@ export class Harness {
     return this.services.admission
   }
 
-  get timers(): Timers["Service"] {
-    return this.services.timers
+  now(): number {
+    return this.services.clock.now()
   }
 
   backend(name: string): BackendEntry {
@@ -176,16 +178,16 @@ export class Harness {
 
   /** As if an answer of the backend had asked for that by a `Retry-After`. */
   rest(name: string, millis: number): void {
-    this.state(name).rest(this.timers.now() + millis, true)
+    this.state(name).rest(this.now() + millis, true)
   }
 
   /** As if the backend had been found far slower than its peers. */
   eject(name: string, millis: number): void {
-    eject(this.state(name), this.timers.now() + millis)
+    eject(this.state(name), this.now() + millis)
   }
 
   openCircuit(name: string, millis: number): void {
-    setCircuit(this.state(name), { phase: "open", openUntil: this.timers.now() + millis })
+    setCircuit(this.state(name), { phase: "open", openUntil: this.now() + millis })
   }
 
   /** The id of the request that comes next. */
@@ -196,7 +198,7 @@ export class Harness {
   /** A whole request, from its arrival to the last byte of its answer. Time must pass for it. */
   request(question: Question = {}, onAnswer: (response: ProxyResponse) => void = () => {}) {
     return Effect.suspend(() => {
-      const report = new RequestReport(this.timers.now())
+      const report = new RequestReport(this.now())
       const reading = new Reading(report)
       this.reading = reading
       return this.proxy.handle(this.asRequest(question, report), (response) => {
@@ -238,11 +240,11 @@ export class Harness {
 
   /** Lets time pass until something is true: in small steps at first, in larger ones when it takes long. */
   passUntil(isTrue: () => boolean): Effect.Effect<void> {
-    const begin = this.timers.now()
+    const begin = this.now()
     return Effect.gen({ self: this }, function* () {
       yield* TestClock.adjust(0)
       while (!isTrue()) {
-        const passed = this.timers.now() - begin
+        const passed = this.now() - begin
         if (passed > 600_000) assert.fail(`not within ten minutes: ${String(isTrue)}`)
         yield* TestClock.adjust(passed < 3000 ? "10 millis" : "100 millis")
       }
@@ -329,7 +331,7 @@ export const withGateway = <A, E>(setting: Setting, test: (gateway: Harness) => 
 /** A plan for a request of the model `m` to a pool, as a test of one part needs it. */
 export const planFor = (gateway: Harness, pool: PoolEntry): RequestPlan => {
   const candidates = makeCandidates(pool.members)
-  const request = gateway.asRequest({}, new RequestReport(gateway.timers.now()))
+  const request = gateway.asRequest({}, new RequestReport(gateway.now()))
   return {
     request,
     route: { pool, candidates, model: "m", rule: undefined, fallbacks: [], isLast: true },

@@ -194,7 +194,7 @@ describe("a request that is not hedged", () => {
     }
   )
   never("where the other refused a request for this model a while ago", scene(slow, [took(1)]), (gateway) => {
-    gateway.state("b").refused("m", gateway.timers.now())
+    gateway.state("b").refused("m", gateway.now())
   })
   never("where the other rests", scene(slow, [took(1)]), (gateway) => {
     gateway.rest("b", 60_000)

@@ -32,7 +32,7 @@ const assertNoBlame = (gateway: Harness) => {
   for (const name of ["a", "b"]) {
     const { failures, health, outcomes } = gateway.state(name)
     assert.strictEqual(failures, 0, `${name} failures`)
-    assert.strictEqual(outcomes.failures(gateway.timers.now()), 0, `${name} failed outcomes`)
+    assert.strictEqual(outcomes.failures(gateway.now()), 0, `${name} failed outcomes`)
     assert.strictEqual(health.status, "healthy", name)
   }
 }

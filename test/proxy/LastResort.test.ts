@@ -33,7 +33,7 @@ describe("a pool whose every backend is out", () => {
     { what: "its circuit is open", happen: (gateway) => Effect.sync(() => open(gateway, "a")) },
     {
       what: "it rests without having asked for it",
-      happen: (gateway) => Effect.sync(() => gateway.state("a").rest(gateway.timers.now() + 600_000, false))
+      happen: (gateway) => Effect.sync(() => gateway.state("a").rest(gateway.now() + 600_000, false))
     },
     { what: "its probes are answered with 429", happen: (gateway) => sayBusy(gateway, {}) },
     {
@@ -43,7 +43,7 @@ describe("a pool whose every backend is out", () => {
           killProbes(gateway, "a"),
           Effect.sync(() => {
             open(gateway, "a")
-            gateway.state("a").rest(gateway.timers.now() + 600_000, false)
+            gateway.state("a").rest(gateway.now() + 600_000, false)
           })
         )
     }
@@ -139,7 +139,7 @@ describe("a backend that is no last resort", () => {
     },
     {
       what: "that asked for its rest",
-      happen: (gateway) => gateway.state("a").rest(gateway.timers.now() + 600_000, true)
+      happen: (gateway) => gateway.state("a").rest(gateway.now() + 600_000, true)
     }
   ]
   it.effect.each(cases)("a backend $what is not asked as a last resort", ({ happen, probe, setting }) =>

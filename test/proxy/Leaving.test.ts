@@ -59,7 +59,7 @@ const phases: ReadonlyArray<Phase> = [
   {
     phase: "between two attempts",
     setting: { script: { a: [reset(), silence] }, pool: { retry: { initialDelay: "10s", maxDelay: "10s" } } },
-    reached: (gateway) => gateway.timers.now() > 3000,
+    reached: (gateway) => gateway.now() > 3000,
     ends: ["reset"]
   },
   {
@@ -71,7 +71,7 @@ const phases: ReadonlyArray<Phase> = [
   {
     phase: "while the only backend rests",
     setting: { script: { a: [answer(429, "", { headers: { "retry-after": "2" } }), silence] } },
-    reached: (gateway) => gateway.timers.now() > 1000,
+    reached: (gateway) => gateway.now() > 1000,
     ends: ["cancelled"]
   }
 ]

@@ -253,7 +253,7 @@ describe("another attempt", () => {
         for (let n = 0; n < 12; n++) yield* Effect.exit(gateway.ask({ path: "/x" }))
         const { circuit, failures, outcomes } = gateway.state("a")
         assert.deepStrictEqual([circuit.phase, failures], ["closed", 0])
-        assert.strictEqual(outcomes.failureRate(gateway.timers.now()), 0)
+        assert.strictEqual(outcomes.failureRate(gateway.now()), 0)
       })
     )
   )

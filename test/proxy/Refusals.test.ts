@@ -279,7 +279,7 @@ describe("the time in the queue", () => {
       (gateway) =>
         Effect.gen(function* () {
           let other = leaseOf(gateway.backend("a"))
-          const begin = gateway.timers.now()
+          const begin = gateway.now()
           const fiber = yield* gateway.start(Effect.result(gateway.request()))
           yield* TestClock.adjust("6 seconds")
           other.release()
@@ -288,7 +288,7 @@ describe("the time in the queue", () => {
           other = leaseOf(gateway.backend("a"))
           yield* gateway.join(fiber)
           other.release()
-          assert.isAtMost(gateway.timers.now() - begin, 10_500)
+          assert.isAtMost(gateway.now() - begin, 10_500)
         })
     )
   )

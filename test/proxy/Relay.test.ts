@@ -90,11 +90,11 @@ describe.each(dialects)("a stream of $path", ({ path, pieces }) => {
       { script: { a: [stream(pieces.slice(0, 2), { end: "stall" })] }, backends: { a: { timeouts: { idle: "5s" } } } },
       (gateway) =>
         Effect.gen(function* () {
-          const begin = gateway.timers.now()
+          const begin = gateway.now()
           const { broken, cutBy, report } = yield* gateway.ask(question)
           assert.deepStrictEqual([cutBy, report.end, broken], ["upstream_timeout", "upstream_timeout", false])
           assert.deepStrictEqual(gateway.transport.ends, ["timeout"])
-          const took = gateway.timers.now() - begin
+          const took = gateway.now() - begin
           assert.isTrue(took >= 5000 && took < 5200, String(took))
           assert.strictEqual(gateway.state("a").failures, 0, "only silence before the head is counted")
         })
@@ -174,12 +174,12 @@ describe("a chat stream", () => {
           const fiber = yield* gateway.start(gateway.request(streamed))
           let expected = role
           yield* gateway.passUntil(() => gateway.reading.text !== "")
-          const begin = gateway.timers.now()
+          const begin = gateway.now()
           for (const [i, piece] of [word, word, finish, done].entries()) {
             assert.strictEqual(gateway.reading.text, Buffer.from(expected).toString("latin1"))
             expected += piece
             yield* gateway.passUntil(() => gateway.reading.text.length >= Buffer.from(expected).length)
-            assert.approximately(gateway.timers.now() - begin, (i + 1) * 1000, 120)
+            assert.approximately(gateway.now() - begin, (i + 1) * 1000, 120)
           }
           yield* gateway.join(fiber)
         })

@@ -100,9 +100,9 @@ describe("a large answer", () => {
       { script: { a: [answer(200, pieces(2 * MiB, 4), { end: "stall" })] }, backends: { a: backend } },
       (gateway) =>
         Effect.gen(function* () {
-          const begin = gateway.timers.now()
+          const begin = gateway.now()
           const { broken, report } = yield* gateway.ask({ headers })
-          assert.approximately(gateway.timers.now() - begin, 3000, 150)
+          assert.approximately(gateway.now() - begin, 3000, 150)
           assert.deepStrictEqual([broken, report.end], [true, "upstream_timeout"])
           assert.deepStrictEqual(gateway.transport.ends, ["timeout"])
           assert.strictEqual(gateway.state("a").failures, 0, "only time-outs before the head are counted")
@@ -184,7 +184,7 @@ describe("what is passed through by path", () => {
         Effect.gen(function* () {
           const fiber = yield* gateway.start(gateway.request({ path: "/api/jobs" }))
           yield* gateway.passUntil(() => gateway.reading.text === '{"n":1}\n')
-          assert.isBelow(gateway.timers.now(), 500)
+          assert.isBelow(gateway.now(), 500)
           const { broken, report, text } = yield* gateway.join(fiber)
           assert.deepStrictEqual([broken, report.end, text.length], [false, "complete", 40])
         })

@@ -14,9 +14,9 @@ const streamed: Question = { body: { stream: true } }
 /** How many virtual milliseconds something takes. */
 const timed = <A, E>(gateway: Harness, effect: Effect.Effect<A, E>) =>
   Effect.gen(function* () {
-    const begin = gateway.timers.now()
+    const begin = gateway.now()
     const result = yield* effect
-    return { result, took: gateway.timers.now() - begin }
+    return { result, took: gateway.now() - begin }
   })
 
 /** Deadlines are met to 20 ms, and time passes in steps of 10. */
@@ -219,7 +219,7 @@ describe("a request's state", () => {
     assert.isDefined(pool)
     const plan = planFor(gateway, pool)
     const state = new RequestState(gateway.services, plan)
-    const lease = gateway.services.scheduler.pick(state.pickRequest(), gateway.timers.now())
+    const lease = gateway.services.scheduler.pick(state.pickRequest(), gateway.now())
     assert.instanceOf(lease, Lease)
     const attempt = state.openAttempt(lease)
     state.sent(attempt)
@@ -248,7 +248,7 @@ describe("a request's state", () => {
         attempt.recordOutcome("success")
         state.release()
         assert.strictEqual(gateway.state("a").failures, 1)
-        assert.strictEqual(gateway.state("a").outcomes.failures(gateway.timers.now()), 1)
+        assert.strictEqual(gateway.state("a").outcomes.failures(gateway.now()), 1)
       })
     )
   )

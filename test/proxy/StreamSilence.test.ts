@@ -26,12 +26,12 @@ const comments = (count: number, every: number): ReadonlyArray<Piece> =>
 const timed = (first: Step, timeouts: object = { firstByte: "2s", idle: "3s" }, question = streamed) =>
   withGateway({ script: { a: [first], b: [stream([word, done])] }, backends: { a: { timeouts } } }, (gateway) =>
     Effect.gen(function* () {
-      const begin = gateway.timers.now()
+      const begin = gateway.now()
       const fiber = yield* gateway.start(gateway.request(question))
       yield* gateway.passUntil(() => gateway.reading.status > 0)
-      const began = gateway.timers.now() - begin
+      const began = gateway.now() - begin
       const { cutBy, report, text } = yield* gateway.join(fiber)
-      const ended = gateway.timers.now() - begin
+      const ended = gateway.now() - begin
       const { asked, ends } = gateway.transport
       return { began, ended, text, cutBy, end: report.end, asked, ends, failures: gateway.state("a").failures }
     })

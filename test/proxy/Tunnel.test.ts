@@ -104,9 +104,9 @@ describe("a WebSocket that a backend has accepted", () => {
           const other = who === "client" ? wires.engine : wires.client
           wires[who].far.end()
           yield* gateway.passUntil(() => other.ended)
-          const toldAt = gateway.timers.now()
+          const toldAt = gateway.now()
           yield* gateway.passUntil(() => gateway.state("a").inflight === 0)
-          assert.closeTo(gateway.timers.now() - toldAt, 2000, 100)
+          assert.closeTo(gateway.now() - toldAt, 2000, 100)
           other.far.destroy()
           assert.strictEqual(gateway.reading.report.end, who === "client" ? "client_gone" : "upstream_truncated")
         })
@@ -134,9 +134,9 @@ describe("the silence of a WebSocket", () => {
     opened(
       ({ client, engine, gateway }) =>
         Effect.gen(function* () {
-          const openedAt = gateway.timers.now()
+          const openedAt = gateway.now()
           yield* gateway.passUntil(() => client.ended)
-          assert.closeTo(gateway.timers.now() - openedAt, 30_000, 200)
+          assert.closeTo(gateway.now() - openedAt, 30_000, 200)
           assert.deepStrictEqual(client.received, goingAway("timed out"))
           assert.strictEqual(gateway.reading.report.end, "upstream_timeout")
           assert.isTrue(engine.ended || engine.gateway.destroyed)
@@ -152,8 +152,8 @@ describe("the silence of a WebSocket", () => {
         Effect.gen(function* () {
           for (let i = 0; i < 6; i++) {
             wires[who].far.write(Buffer.from([0x89, 0]))
-            const from = gateway.timers.now()
-            yield* gateway.passUntil(() => gateway.timers.now() - from > 20_000)
+            const from = gateway.now()
+            yield* gateway.passUntil(() => gateway.now() - from > 20_000)
             assert.isFalse(wires.client.ended || wires.engine.ended)
           }
           wires.engine.far.end()
@@ -183,8 +183,8 @@ describe("the silence of a WebSocket", () => {
         Effect.gen(function* () {
           client.far.pause()
           engine.far.write(Buffer.alloc(1024 * 1024))
-          const from = gateway.timers.now()
-          yield* gateway.passUntil(() => gateway.timers.now() - from > 60_000)
+          const from = gateway.now()
+          yield* gateway.passUntil(() => gateway.now() - from > 60_000)
           assert.isFalse(engine.ended)
           assert.strictEqual(gateway.state("a").inflight, 1)
           client.far.resume()
@@ -203,7 +203,7 @@ describe("the time that a WebSocket has", () => {
       ({ client, gateway }) =>
         Effect.gen(function* () {
           yield* gateway.passUntil(() => client.ended)
-          assert.closeTo(gateway.timers.now() - gateway.reading.report.receivedAt, 90_000, 200)
+          assert.closeTo(gateway.now() - gateway.reading.report.receivedAt, 90_000, 200)
           assert.deepStrictEqual(client.received, goingAway("deadline exceeded"))
           client.far.end()
         }),
@@ -220,10 +220,10 @@ describe("the time that a WebSocket has", () => {
       },
       (gateway) =>
         Effect.gen(function* () {
-          const from = gateway.timers.now()
+          const from = gateway.now()
           const error = yield* gateway.refusal(asked(new Wire()))
           assert.strictEqual(error.code, "upstream_timeout")
-          assert.closeTo(gateway.timers.now() - from, 20_000, 200)
+          assert.closeTo(gateway.now() - from, 20_000, 200)
         })
     )
   )

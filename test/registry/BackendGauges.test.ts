@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { layerBackendGauges } from "../../src/registry/BackendGauges.ts"
 import { Registry } from "../../src/registry/Registry.ts"
 import { layerMetrics, shown } from "../telemetry/TestMetrics.ts"
@@ -14,7 +15,9 @@ const backends = (...names: ReadonlyArray<string>) =>
 const withGauges = <A>(use: (registry: Registry["Service"]) => Effect.Effect<A>) =>
   Effect.gen(function* () {
     const layer = layerBackendGauges.pipe(
-      Layer.provideMerge(Layer.mergeAll(Registry.layerMemory(yield* backends("a", "b")), layerMetrics))
+      Layer.provideMerge(
+        Layer.mergeAll(Registry.layerMemory(yield* backends("a", "b")), layerMetrics, MonotonicClock.layer)
+      )
     )
     const program = Effect.gen(function* () {
       yield* TestClock.adjust(1)

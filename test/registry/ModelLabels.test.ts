@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { ModelLabels } from "../../src/registry/ModelLabels.ts"
 import { Registry } from "../../src/registry/Registry.ts"
 import { Metrics } from "../../src/telemetry/Telemetry.ts"
@@ -43,7 +44,10 @@ const scene = <A, E>(config: unknown, use: (scene: Scene) => Effect.Effect<A, E>
     })
     return yield* Effect.provide(
       program,
-      ModelLabels.layer.pipe(Layer.provideMerge(Registry.layerMemory(first)), Layer.provideMerge(layerMetrics))
+      ModelLabels.layer.pipe(
+        Layer.provideMerge(Registry.layerMemory(first)),
+        Layer.provideMerge(Layer.merge(layerMetrics, MonotonicClock.layer))
+      )
     )
   })
 

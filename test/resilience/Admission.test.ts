@@ -1,13 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, type Scope } from "effect"
 import { TestClock } from "effect/testing"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { Admission } from "../../src/resilience/Admission.ts"
-import { Timers } from "../../src/resilience/Timers.ts"
 import { fc } from "../registry/Properties.ts"
+import { layerTime } from "../Time.ts"
 import { type Bounds, type FakeRequest, FakeRequests, Slots } from "./FakeRequests.ts"
 import { forAll } from "./Programs.ts"
 
-const layer = Admission.layer.pipe(Layer.provideMerge(Timers.layer))
+const layer = Admission.layer.pipe(Layer.provideMerge(layerTime))
 
 const withRequests = <A>(
   bounds: Partial<Bounds>,
@@ -372,7 +373,7 @@ describe("a course of requests that come, wait, fail over, give up and leave", (
       layer,
       Effect.fnUntraced(function* ({ maxConcurrent, maxQueue, script }) {
         const admission = yield* Admission
-        const timers = yield* Timers
+        const { now } = yield* MonotonicClock
         const requests = new FakeRequests(admission, { maxConcurrent, maxQueue, queueTimeout: 1000 })
         const groups: Record<string, Slots> = { a: new Slots(2), b: new Slots(1) }
         let all = 3
@@ -403,7 +404,7 @@ describe("a course of requests that come, wait, fail over, give up and leave", (
             const slots = groups[command.group]
             if (slots === undefined) continue
             const { brief, group, patience, priority } = command
-            const deadline = patience === null ? {} : { deadline: timers.now() + patience }
+            const deadline = patience === null ? {} : { deadline: now() + patience }
             yield* requests.come({ slots, group, priority, brief, onPermit: inOrder, ...deadline })
           } else if (command.do === "pass") {
             yield* TestClock.adjust(command.millis)

@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { Registry } from "../../src/registry/Registry.ts"
 import { type CallResult, type CallRole, CircuitBreaker } from "../../src/resilience/CircuitBreaker.ts"
-import { Timers } from "../../src/resilience/Timers.ts"
 import { backendOf, configOf } from "../registry/Fixtures.ts"
 import { fc } from "../registry/Properties.ts"
+import { layerTime } from "../Time.ts"
 import { counted, layerMetrics } from "../telemetry/TestMetrics.ts"
 import { forAll } from "./Programs.ts"
 
@@ -13,7 +14,7 @@ const backendWith = (breaker: object) => ({ name: "a", url: "http://127.0.0.1:90
 
 const scene = Effect.gen(function* () {
   const breaker = yield* CircuitBreaker
-  const { now } = yield* Timers
+  const { now } = yield* MonotonicClock
   const registry = yield* Registry
   const backend = () => backendOf(registry.current(), "a")
   /** One call from its beginning to its end; what it was to the circuit. */
@@ -46,7 +47,7 @@ const layerOf = (breaker: object, logs = Logger.layer([])) =>
   Layer.unwrap(
     Effect.map(configOf({ backends: [backendWith(breaker)] }), (config) =>
       CircuitBreaker.layer.pipe(
-        Layer.provideMerge(Layer.mergeAll(Timers.layer, Registry.layerMemory(config), layerMetrics, logs))
+        Layer.provideMerge(Layer.mergeAll(layerTime, Registry.layerMemory(config), layerMetrics, logs))
       )
     )
   )
@@ -432,7 +433,7 @@ describe("any course of events", () => {
       layerOf({ cooldown: "3s", minRequests: 4 }),
       Effect.fnUntraced(function* (events) {
         const { backend, breaker, circuit, goodProbe, phase } = yield* scene
-        const { now } = yield* Timers
+        const { now } = yield* MonotonicClock
         const running: Array<CallRole> = []
         // As the scheduler asks before it chooses.
         const permits = () => phase() === "closed" || (now() >= circuit().openUntil && !circuit().trialRunning)

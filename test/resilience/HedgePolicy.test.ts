@@ -5,7 +5,7 @@ import { TestClock } from "effect/testing"
 import { Pool } from "../../src/domain/Pool.ts"
 import type { PoolEntry } from "../../src/registry/Registry.ts"
 import { HedgePolicy } from "../../src/resilience/HedgePolicy.ts"
-import { Timers } from "../../src/resilience/Timers.ts"
+import { layerTime } from "../Time.ts"
 
 const poolWith = (hedge: object | undefined, name = "p"): PoolEntry => ({
   name,
@@ -14,7 +14,7 @@ const poolWith = (hedge: object | undefined, name = "p"): PoolEntry => ({
 })
 
 const run = <A, E>(test: (policy: HedgePolicy["Service"]) => Effect.Effect<A, E>) =>
-  Effect.flatMap(HedgePolicy, test).pipe(Effect.provide(Layer.provide(HedgePolicy.layer, Timers.layer)))
+  Effect.flatMap(HedgePolicy, test).pipe(Effect.provide(Layer.provide(HedgePolicy.layer, layerTime)))
 
 const observe = (
   { observed }: HedgePolicy["Service"],

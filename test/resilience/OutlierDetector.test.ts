@@ -2,9 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { type BackendState, Registry } from "../../src/registry/Registry.ts"
 import { OutlierDetector } from "../../src/resilience/OutlierDetector.ts"
-import { Timers } from "../../src/resilience/Timers.ts"
+import { layerTime } from "../Time.ts"
 
 /** What a backend does in a second: it has so many requests, ends some, and begins as many answers, so late. */
 interface Work {
@@ -87,10 +88,10 @@ class Scene {
 }
 
 const watching = <A, E>(members: Readonly<Record<string, Pooled>>, test: (scene: Scene) => Effect.Effect<A, E>) => {
-  const services = Layer.mergeAll(Timers.layer, Registry.layerMemory(configOf(members)))
+  const services = Layer.mergeAll(layerTime, Registry.layerMemory(configOf(members)))
   return Effect.gen(function* () {
     const { backends } = (yield* Registry).current()
-    const { now } = yield* Timers
+    const { now } = yield* MonotonicClock
     return yield* test(new Scene(new Map([...backends].map(([name, { state }]) => [name, state])), now))
   }).pipe(Effect.provide(OutlierDetector.layer.pipe(Layer.provideMerge(services))))
 }

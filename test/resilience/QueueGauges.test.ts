@@ -4,8 +4,8 @@ import { TestClock } from "effect/testing"
 import { Registry } from "../../src/registry/Registry.ts"
 import { Admission } from "../../src/resilience/Admission.ts"
 import { layerQueueGauges } from "../../src/resilience/QueueGauges.ts"
-import { Timers } from "../../src/resilience/Timers.ts"
 import { configOf } from "../registry/Fixtures.ts"
+import { layerTime } from "../Time.ts"
 import { layerMetrics, shown } from "../telemetry/TestMetrics.ts"
 import { FakeRequests, Slots } from "./FakeRequests.ts"
 
@@ -14,7 +14,7 @@ const pools = (...names: ReadonlyArray<string>) => configOf({ pools: names.map((
 it.effect("a pool shows how many wait for it, as long as it exists", () =>
   Effect.gen(function* () {
     const services = Layer.mergeAll(Registry.layerMemory(yield* pools("p", "q")), layerMetrics, Admission.layer)
-    const layer = layerQueueGauges.pipe(Layer.provideMerge(services), Layer.provide(Timers.layer))
+    const layer = layerQueueGauges.pipe(Layer.provideMerge(services), Layer.provide(layerTime))
     const program = Effect.gen(function* () {
       const requests = new FakeRequests(yield* Admission, { pool: "p", maxConcurrent: 1 })
       const registry = yield* Registry

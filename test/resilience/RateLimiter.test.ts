@@ -3,13 +3,14 @@ import { Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import type { ApiKey } from "../../src/domain/ApiKey.ts"
 import { RateLimitExceeded } from "../../src/domain/Errors.ts"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { type KeyUse, RateLimiter } from "../../src/resilience/RateLimiter.ts"
-import { Timers } from "../../src/resilience/Timers.ts"
 import { configOf, must } from "../registry/Fixtures.ts"
 import { fc } from "../registry/Properties.ts"
+import { layerTime } from "../Time.ts"
 import { forAll } from "./Programs.ts"
 
-const layer = RateLimiter.layer.pipe(Layer.provideMerge(Timers.layer))
+const layer = RateLimiter.layer.pipe(Layer.provideMerge(layerTime))
 
 const withLimiter = <A>(use: (limiter: RateLimiter["Service"]) => Effect.Effect<A>) =>
   Effect.flatMap(RateLimiter, use).pipe(Effect.provide(layer))
@@ -321,7 +322,7 @@ describe("a key", () => {
       layer,
       Effect.fnUntraced(function* ({ concurrent, requestsPerMinute, steps }) {
         const limiter = yield* RateLimiter
-        const { now } = yield* Timers
+        const { now } = yield* MonotonicClock
         const key = yield* keyWith({ concurrent, requestsPerMinute })
         const atWork: Array<KeyUse> = []
         const granted: Array<number> = []

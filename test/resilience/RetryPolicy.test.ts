@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { RetryPolicy, TryAgain } from "../../src/resilience/RetryPolicy.ts"
-import { Timers } from "../../src/resilience/Timers.ts"
 import { lone, poolOf, snapshotOf } from "../registry/Fixtures.ts"
+import { layerTime } from "../Time.ts"
 
-const layer = RetryPolicy.layer.pipe(Layer.provideMerge(Timers.layer))
+const layer = RetryPolicy.layer.pipe(Layer.provideMerge(layerTime))
 
 const poolWith = (retry: object) => Effect.map(lone({}, { retry }), ({ pool }) => pool)
 
@@ -96,11 +97,11 @@ describe("the attempts of one request", () => {
   /** Fails on and on; when each attempt began, in virtual milliseconds. */
   const attemptsOf = Effect.fnUntraced(function* (retry: object, elsewhere: (attempt: number) => boolean) {
     const policy = yield* RetryPolicy
-    const timers = yield* Timers
+    const clock = yield* MonotonicClock
     const pool = yield* poolWith(retry)
     const began: Array<number> = []
     const attempt = Effect.suspend(() => {
-      began.push(timers.now())
+      began.push(clock.now())
       return Effect.fail(new TryAgain(elsewhere(began.length), undefined))
     })
     const fiber = yield* Effect.forkChild(Effect.exit(Effect.retry(attempt, policy.schedule(pool))))

@@ -1,16 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Logger } from "effect"
+import { Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { isShortage, remedyFor } from "../../src/domain/Shortage.ts"
 import { lacksDescriptors, makeTellShortage } from "../../src/telemetry/Shortages.ts"
 
-const logged = <A>(use: Effect.Effect<A>) =>
+const logged = <A>(use: Effect.Effect<A, never, MonotonicClock>) =>
   Effect.gen(function* () {
     const lines: Array<ReadonlyArray<unknown>> = []
     const logger = Logger.make(({ message }) => {
       lines.push(Array.isArray(message) ? message : [message])
     })
-    yield* Effect.provide(use, Logger.layer([logger]))
+    yield* Effect.provide(use, Layer.merge(Logger.layer([logger]), MonotonicClock.layer))
     return lines
   })
 

@@ -1,6 +1,7 @@
 /** A line from the real transport to a backend of the test's making. */
 import { Effect, Layer, type Scope } from "effect"
 import type { Chunks } from "../../src/domain/Bytes.ts"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { Registry } from "../../src/registry/Registry.ts"
 import { layerUndici } from "../../src/transport/UndiciTransport.ts"
 import {
@@ -65,7 +66,10 @@ export const onLine = <A, E>(
         send: (more, started = () => {}) => transport.send(request(more), started)
       })
     })
-    return yield* Effect.provide(program, layerUndici.pipe(Layer.provideMerge(Registry.layerMemory(config))))
+    return yield* Effect.provide(
+      program,
+      layerUndici.pipe(Layer.provideMerge(Layer.merge(Registry.layerMemory(config), MonotonicClock.layer)))
+    )
   }).pipe(Effect.scoped)
 
 export const ok = (body: string, headers = "") =>

@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, type Scope, Stream } from "effect"
 import { BackendAdapter } from "../../src/backend/BackendAdapter.ts"
 import type { Chunks } from "../../src/domain/Bytes.ts"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { Registry } from "../../src/registry/Registry.ts"
 import { layerUndici } from "../../src/transport/UndiciTransport.ts"
 import { BodyEnd, RequestBodyFailed, UpstreamFailed, UpstreamTransport } from "../../src/transport/UpstreamTransport.ts"
@@ -319,7 +320,9 @@ describe("a connection", () => {
       const config = yield* configFor(origin.url, {})
       const peer = yield* Effect.scoped(
         Effect.gen(function* () {
-          const context = yield* Layer.build(layerUndici.pipe(Layer.provideMerge(Registry.layerMemory(config))))
+          const context = yield* Layer.build(
+            layerUndici.pipe(Layer.provideMerge(Layer.merge(Registry.layerMemory(config), MonotonicClock.layer)))
+          )
           const sending = Effect.gen(function* () {
             const { backends, pools } = (yield* Registry).current()
             const [backend, pool] = [backends.get("a"), pools.get("p")]

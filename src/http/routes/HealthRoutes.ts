@@ -1,9 +1,9 @@
 /** Whether the gateway lives, whether it is ready, and how its backends are. */
 import { Effect } from "effect"
 import type { HealthStatus } from "../../domain/Health.ts"
+import type { MonotonicClock } from "../../domain/MonotonicClock.ts"
 import { version } from "../../domain/Version.ts"
 import { type BackendEntry, type Snapshot, statusOf } from "../../registry/Registry.ts"
-import type { Timers } from "../../resilience/Timers.ts"
 import { json } from "../Responses.ts"
 
 import type { BuiltinRoute } from "./BuiltinRoutes.ts"
@@ -11,7 +11,7 @@ import type { BuiltinRoute } from "./BuiltinRoutes.ts"
 export interface HealthServices {
   /** Whether the end has begun: from that moment on nothing calls itself ready. */
   readonly isDraining: () => boolean
-  readonly timers: Timers["Service"]
+  readonly clock: MonotonicClock["Service"]
   readonly startedAt: number
 }
 
@@ -44,18 +44,19 @@ export const healthRoutes = (services: HealthServices): ReadonlyMap<string, Buil
   ])
 }
 
-const readiness = ({ backends }: Snapshot, { timers, isDraining }: HealthServices) => {
+const readiness = ({ backends }: Snapshot, { clock, isDraining }: HealthServices) => {
+  const now = clock.now()
   const all = [...backends.values()]
-  const healthy = all.filter((backend) => serving.has(statusOf(backend, timers.now()))).length
+  const healthy = all.filter((backend) => serving.has(statusOf(backend, now))).length
   if (isDraining()) return json({ status: "not_ready", reason: "shutting_down" }, 503)
   if (healthy === 0) return json({ status: "not_ready", reason: "no_healthy_backend", healthy, total: all.length }, 503)
   return json({ status: "ready", healthy, total: all.length })
 }
 
 /** No address and no secret is in it: it can be read without a key. */
-const describe = (snapshot: Snapshot, { timers, isDraining, startedAt }: HealthServices) => {
+const describe = (snapshot: Snapshot, { clock, isDraining, startedAt }: HealthServices) => {
   const { backends, config, pools } = snapshot
-  const now = timers.now()
+  const now = clock.now()
   return {
     status: isDraining() ? "stopping" : "ok",
     version,

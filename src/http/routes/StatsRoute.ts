@@ -1,24 +1,24 @@
 /** `/stats`: what is known of each backend, for those with the admin token. */
 import { Effect } from "effect"
 import { type EngineLoad, freshLoad } from "../../domain/Health.ts"
+import type { MonotonicClock } from "../../domain/MonotonicClock.ts"
 import { type BackendEntry, type Snapshot, statusOf } from "../../registry/Registry.ts"
 import type { Admission } from "../../resilience/Admission.ts"
-import type { Timers } from "../../resilience/Timers.ts"
 import { json } from "../Responses.ts"
 import type { BuiltinRoute } from "./BuiltinRoutes.ts"
 
 export interface StatsServices {
   readonly admission: Pick<Admission["Service"], "active" | "depth">
-  readonly timers: Pick<Timers["Service"], "now">
+  readonly clock: MonotonicClock["Service"]
 }
 
-export const statsRoute = (services: StatsServices): BuiltinRoute => ({
+export const statsRoute = ({ admission, clock }: StatsServices): BuiltinRoute => ({
   route: "/stats",
   access: "admin",
-  methods: { GET: ({ snapshot }) => Effect.sync(() => json(stats(snapshot, services))) }
+  methods: { GET: ({ snapshot }) => Effect.sync(() => json(stats(snapshot, admission, clock.now()))) }
 })
 
-const stats = ({ backends, pools }: Snapshot, { admission, timers }: StatsServices) => ({
+const stats = ({ backends, pools }: Snapshot, admission: StatsServices["admission"], now: number) => ({
   active_requests: sum([...pools.keys()].map(admission.active)),
   queue_depth: sum([...pools.keys()].map(admission.depth)),
   pools: [...pools.values()].map(({ config, members, name }) => ({
@@ -28,7 +28,7 @@ const stats = ({ backends, pools }: Snapshot, { admission, timers }: StatsServic
     active: admission.active(name),
     queued: admission.depth(name)
   })),
-  backends: [...backends.values()].map((backend) => describe(backend, timers.now()))
+  backends: [...backends.values()].map((backend) => describe(backend, now))
 })
 
 const describe = (backend: BackendEntry, now: number) => {

@@ -4,6 +4,7 @@ import { type IncomingMessage, type OutgoingHttpHeaders, ServerResponse } from "
 import type { Duplex } from "node:stream"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
+import type { MonotonicClock } from "../../domain/MonotonicClock.ts"
 import type { ProxyResponse, Tunnel } from "../../proxy/Proxy.ts"
 import type { Timed, Timers } from "../../resilience/Timers.ts"
 import type { Incoming } from "../Incoming.ts"
@@ -68,12 +69,17 @@ const done = Effect.succeed(switched)
 /** Milliseconds that a client is given to close its side after ours. */
 const closeMillis = 2000
 
+export interface HangUpServices {
+  readonly clock: MonotonicClock["Service"]
+  readonly timers: Timers["Service"]
+}
+
 /** The request is over, and the connection with it: nothing else closes it. */
-export const hangUp = (socket: Duplex, timers: Timers["Service"]): void => {
+export const hangUp = (socket: Duplex, { clock, timers }: HangUpServices): void => {
   if (socket.destroyed) return
   const timed: Timed = { dueAt: Number.POSITIVE_INFINITY, expire: () => socket.destroy() }
   const startClock = () => {
-    timed.dueAt = timers.now() + closeMillis
+    timed.dueAt = clock.now() + closeMillis
   }
   timers.add(timed)
   if (socket.writableFinished) startClock()

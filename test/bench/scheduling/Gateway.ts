@@ -8,11 +8,11 @@ import type { StrategyName } from "../../../src/domain/Pool.ts"
 import { type BackendEntry, Registry } from "../../../src/registry/Registry.ts"
 import { type CallRole, CircuitBreaker } from "../../../src/resilience/CircuitBreaker.ts"
 import { OutlierDetector } from "../../../src/resilience/OutlierDetector.ts"
-import { Timers } from "../../../src/resilience/Timers.ts"
 import { Router } from "../../../src/routing/Router.ts"
 import { hashText } from "../../../src/scheduler/Hashing.ts"
 import { Lease, type PickRequest, Scheduler } from "../../../src/scheduler/Scheduler.ts"
 import { Metrics } from "../../../src/telemetry/Telemetry.ts"
+import { layerTime } from "../../Time.ts"
 import type { Engine, Job } from "./Engine.ts"
 import type { Dispatcher } from "./Simulation.ts"
 import { VirtualClock } from "./VirtualClock.ts"
@@ -44,7 +44,7 @@ export const makeGateway = (
 ): Effect.Effect<Dispatcher> => {
   const clock = new VirtualClock()
   const layer = Layer.mergeAll(Router.layer, Scheduler.layer, CircuitBreaker.layer, OutlierDetector.layer).pipe(
-    Layer.provideMerge(Layer.mergeAll(Timers.layer, Metrics.layer, Registry.layerMemory(configOf(strategy, weights))))
+    Layer.provideMerge(Layer.mergeAll(layerTime, Metrics.layer, Registry.layerMemory(configOf(strategy, weights))))
   )
   return Effect.gen(function* () {
     const services = {

@@ -30,8 +30,7 @@ interface Asked {
 }
 
 const ask = Effect.fnUntraced(function* (path: string, shown: Snapshot, { draining = false, now = 0 }: Asked = {}) {
-  const timers = { now: () => now, add: () => {}, remove: () => {} }
-  const route = healthRoutes({ timers, startedAt: 0, isDraining: () => draining }).get(path)
+  const route = healthRoutes({ clock: { now: () => now }, startedAt: 0, isDraining: () => draining }).get(path)
   assert.isDefined(route)
   assert.strictEqual(route.access, "public")
   const response = yield* answerOf(route, { path }, shown)

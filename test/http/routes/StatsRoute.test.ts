@@ -8,7 +8,7 @@ const stats = Effect.fnUntraced(function* (now: number) {
   const shown = snapshot({ backends: [{ name: "a", url: "http://10.0.0.1:8000", adapter: "vllm" }] })
   occupy(backendOf(shown, "a"), 2)
   backendOf(shown, "a").state.reported({ running: 3, waiting: 1, kvCacheUsage: 0.5 }, 1000)
-  const route = statsRoute({ admission: { active: () => 0, depth: () => 0 }, timers: { now: () => now } })
+  const route = statsRoute({ admission: { active: () => 0, depth: () => 0 }, clock: { now: () => now } })
   return yield* jsonOf(route, "/stats", shown)
 })
 

@@ -5,9 +5,11 @@ import { duplexPair } from "node:stream"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
+import { MonotonicClock } from "../../../src/domain/MonotonicClock.ts"
 import { hangUp, takeUpgrades, watchLeaving } from "../../../src/http/server/Upgrades.ts"
 import { mayUpgrade, refuseWebSocket } from "../../../src/http/server/WebSocketHead.ts"
 import { Timers } from "../../../src/resilience/Timers.ts"
+import { layerTime } from "../../Time.ts"
 
 const offer: Readonly<Record<string, string>> = {
   connection: "keep-alive, Upgrade",
@@ -80,10 +82,10 @@ describe("a connection that was handed over", () => {
 
   it.effect("is closed 2 s after its last byte, where its client does not close it", () =>
     Effect.gen(function* () {
-      const timers = yield* Timers
+      const services = { clock: yield* MonotonicClock, timers: yield* Timers }
       const [ours, theirs] = duplexPair()
       theirs.resume()
-      hangUp(ours, timers)
+      hangUp(ours, services)
       yield* TestClock.adjust("10 seconds")
       assert.isFalse(ours.destroyed)
       ours.end("the last")
@@ -92,19 +94,19 @@ describe("a connection that was handed over", () => {
       assert.isFalse(ours.destroyed)
       yield* TestClock.adjust("200 millis")
       assert.isTrue(ours.destroyed)
-    }).pipe(Effect.provide(Timers.layer))
+    }).pipe(Effect.provide(layerTime))
   )
 
   it.effect("is closed at once where its client closes it", () =>
     Effect.gen(function* () {
       const [ours, theirs] = duplexPair()
-      hangUp(ours, yield* Timers)
+      hangUp(ours, { clock: yield* MonotonicClock, timers: yield* Timers })
       ours.end()
       theirs.resume()
       theirs.end("what nobody reads")
       yield* turn
       yield* turn
       assert.isTrue(ours.destroyed)
-    }).pipe(Effect.provide(Timers.layer))
+    }).pipe(Effect.provide(layerTime))
   )
 })
