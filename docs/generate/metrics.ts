@@ -33,8 +33,6 @@ const meanings: Readonly<Record<string, string>> = {
   to: "the phase that a circuit is in now"
 }
 
-/** More than any family has labels; what is too much is not used. */
-
 /** One backend in one pool, so that each gauge has a series; nothing listens at that port. */
 const configuration = {
   listeners: [{ port: 0 }],

@@ -8,7 +8,7 @@ import { type ModelInfo, standingOf } from "../domain/Health.ts"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { type BackendEntry, type BackendState, type HealthChange, Registry } from "../registry/Registry.ts"
 import { makeLogQueue } from "../telemetry/Telemetry.ts"
-import { BodyEnd, type UpstreamResponse, UpstreamTransport } from "../transport/UpstreamTransport.ts"
+import { type UpstreamResponse, UpstreamTransport } from "../transport/UpstreamTransport.ts"
 import { parseProbe } from "./ProbeJson.ts"
 
 export class HealthProber extends Context.Service<
@@ -35,7 +35,7 @@ export class HealthProber extends Context.Service<
           const member = { backend: target, weight: 1, priority: 0, capacity: 1, timeouts: probeTimeouts(backend) }
           const response = yield* transport.send(adapters.prepare(member, backend.client, outgoing), () => {})
           if (kind === "health") backend.state.probeAsksForRest = asksForRest(response)
-          return yield* readAnswer(response).pipe(Effect.ensuring(Effect.sync(response.cancel)))
+          return yield* readAnswer(response)
         },
         (effect, backend) =>
           effect.pipe(
@@ -234,20 +234,12 @@ const byId = (models: ReadonlyArray<ModelInfo>): ReadonlyMap<string, ModelInfo> 
 const maxAnswerBytes = 4 * 1024 * 1024
 
 const readAnswer = Effect.fnUntraced(function* (response: UpstreamResponse) {
-  const chunks: Array<Uint8Array> = []
   let size = 0
-  while (size <= maxAnswerBytes) {
-    const read = yield* response.read
-    if (read instanceof BodyEnd) {
-      if (read.failure !== undefined) return yield* read.failure
-      break
-    }
-    for (const piece of read) {
-      chunks.push(piece)
-      size += piece.length
-    }
+  const isEnough = ({ length }: Uint8Array) => {
+    size += length
+    return size > maxAnswerBytes
   }
-  const bytes = Buffer.concat(chunks)
+  const bytes = Buffer.concat(yield* Stream.runCollect(Stream.takeUntil(response.stream, isEnough)))
   const answer: ProbeAnswer = { status: response.status, body: parseProbe(bytes) ?? bytes.toString("utf8") }
   return answer
 })

@@ -2,7 +2,8 @@
 import { Effect } from "effect"
 import type { Chunks } from "../domain/Bytes.ts"
 import type { StreamedError } from "../protocol/StreamedError.ts"
-import { BodyEnd, type BodySink, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
+import { bodyByReading } from "../transport/Body.ts"
+import { BodyEnd, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
 
 /** What was a stream is given up; what is judged, retried or passed on is `response`. */
 export class ErrorInStream {
@@ -10,27 +11,17 @@ export class ErrorInStream {
   constructor(stream: UpstreamResponse, error: StreamedError) {
     const { "content-encoding": _coding, "content-length": _length, ...headers } = stream.headers
     let body: Buffer | undefined = Buffer.from(error.body, "utf8")
-    const take = () => {
+    const read = Effect.sync((): Chunks | BodyEnd => {
       const piece = body
       body = undefined
-      return piece
-    }
+      return piece === undefined ? ended : [piece]
+    })
     stream.cancel()
     this.response = {
       status: error.status,
       headers: { ...headers, "content-type": "application/json", "content-length": String(body.length) },
-      read: Effect.sync((): Chunks | BodyEnd => {
-        const piece = take()
-        return piece === undefined ? ended : [piece]
-      }),
-      wake: () => {},
-      pipe: (sink: BodySink) =>
-        Effect.sync(() => {
-          const piece = take()
-          if (piece !== undefined) sink.write(piece)
-          return ended
-        }),
-      cancel: () => {}
+      ...bodyByReading(read, () => {}),
+      wake: () => {}
     }
   }
 }

@@ -4,7 +4,7 @@ import type { Transform } from "node:stream"
 import { createBrotliDecompress, createInflateRaw, createUnzip, createZstdDecompress } from "node:zlib"
 import { Effect } from "effect"
 import { type Chunks, joined } from "../domain/Bytes.ts"
-import { pipeByReading } from "./Pipe.ts"
+import { bodyByReading } from "./Body.ts"
 import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "./UpstreamTransport.ts"
 
 /** By the first byte of what is to be decoded. */
@@ -42,10 +42,8 @@ export const decodeContent = (response: UpstreamResponse): UpstreamResponse => {
   return {
     status: response.status,
     headers,
-    read: body.read,
-    wake: response.wake,
-    pipe: pipeByReading(body.read),
-    cancel: body.cancel
+    ...bodyByReading(body.read, body.cancel),
+    wake: response.wake
   }
 }
 

@@ -4,6 +4,7 @@ import { Effect, Exit } from "effect"
 import type { NonEmptyArray } from "effect/Array"
 import type { Dispatcher } from "undici"
 import { type Chunks, joined } from "../domain/Bytes.ts"
+import { streamByReading } from "./Body.ts"
 import { givenUpBefore, hadServed } from "./StaleConnection.ts"
 import { toExchangeFailed } from "./TransportFailure.ts"
 import {
@@ -11,6 +12,7 @@ import {
   type BodySink,
   type ExchangeFailed,
   UpstreamFailed,
+  type UpstreamHeaders,
   type UpstreamResponse
 } from "./UpstreamTransport.ts"
 
@@ -121,11 +123,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
     this.#hasHead = true
     // Of most answers all is there at once. Told after this turn, the reader finds the whole of it and need not wait thrice.
-    void thisTurn.then(() =>
-      this.#onHead(
-        Exit.succeed({ status, headers, read: this.read, pipe: this.pipe, wake: this.wake, cancel: this.cancel })
-      )
-    )
+    void thisTurn.then(() => this.#onHead(Exit.succeed(new Answer(this, status, headers))))
   }
 
   /** The backend has switched protocols; undici has nothing more to do with the connection. */
@@ -143,9 +141,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
     this.#hasHead = true
     this.#socket = socket
-    this.#onHead(
-      Exit.succeed({ status, headers, read: this.read, pipe: this.pipe, wake: this.wake, cancel: this.cancel, socket })
-    )
+    this.#onHead(Exit.succeed(new Answer(this, status, headers, socket)))
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
@@ -228,6 +224,32 @@ export class Exchange implements Dispatcher.DispatchHandler {
     waiter?.(Effect.succeed(end))
     this.#flush()
     this.#piped?.(Effect.succeed(end))
+  }
+}
+
+/** What is told of an exchange when its head is there. */
+class Answer implements UpstreamResponse {
+  readonly status: number
+  readonly headers: UpstreamHeaders
+  readonly socket: Duplex | undefined
+  readonly read: UpstreamResponse["read"]
+  readonly pipe: UpstreamResponse["pipe"]
+  readonly wake: () => void
+  readonly cancel: () => void
+
+  constructor(exchange: Exchange, status: number, headers: UpstreamHeaders, socket?: Duplex) {
+    this.status = status
+    this.headers = headers
+    this.socket = socket
+    this.read = exchange.read
+    this.pipe = exchange.pipe
+    this.wake = exchange.wake
+    this.cancel = exchange.cancel
+  }
+
+  /** Made when it is asked for: that takes 0.4 µs, and few do. */
+  get stream(): UpstreamResponse["stream"] {
+    return streamByReading(this.read, this.cancel)
   }
 }
 

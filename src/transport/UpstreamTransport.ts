@@ -91,13 +91,23 @@ export interface UpstreamResponse {
   readonly status: number
   /** Names in lower case. */
   readonly headers: UpstreamHeaders
-  /** The next pieces of the body, or its end, again and again once it is reached. For one fiber at a time. */
+  /**
+   * What was not read yet of the body, with back-pressure. Where it is over, however it ended, the rest is given up. The
+   * form for everything but the way that every request takes: for that there are `read` and `pipe`.
+   */
+  readonly stream: Stream.Stream<Uint8Array, ExchangeFailed>
+  /**
+   * The next pieces of the body, or its end, again and again once it is reached. For one fiber at a time. How an answer
+   * begins is read by this, before it is known who gets the rest: a short answer costs 0.6 µs, by `stream` 8 µs; and a
+   * stream whose reader has gone is over.
+   */
   readonly read: Effect.Effect<Chunks | BodyEnd>
   /** A `read` that waits ends at once, with a piece of no bytes. Harmless at any time. */
   readonly wake: () => void
   /**
    * Hands over all that was not read yet, as it comes, and ends with the body. What came in together is one piece. The
-   * fiber sleeps meanwhile: to be woken for each piece would cost as much as everything else that is done for it.
+   * fiber sleeps meanwhile: to wake it for each piece costs some 5 µs in the running program (1.2 µs in a loop of nothing
+   * else), which is as much as everything else that is done for a piece.
    */
   readonly pipe: (sink: BodySink) => Effect.Effect<BodyEnd>
   /** Gives up what was not read. Harmless at any time, and needed where a body is not read to its end. */

@@ -3,7 +3,7 @@
 import { Effect, Layer } from "effect"
 import type { Chunks } from "../../src/domain/Bytes.ts"
 import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
-import { pipeByReading } from "../../src/transport/Pipe.ts"
+import { bodyByReading } from "../../src/transport/Body.ts"
 import {
   BodyEnd,
   UpstreamFailed,
@@ -74,10 +74,8 @@ export class ScriptedBackends {
           return {
             status: reply === "stall" ? 200 : reply.status,
             headers: {},
-            read: reading,
-            wake: () => {},
-            pipe: pipeByReading(reading),
-            cancel: release
+            ...bodyByReading(reading, release),
+            wake: () => {}
           }
         })
       })

@@ -6,7 +6,7 @@
 import type { Duplex } from "node:stream"
 import { Clock, Deferred, Duration, Effect, Layer } from "effect"
 import { type Chunks, Pieces } from "../../src/domain/Bytes.ts"
-import { pipeByReading } from "../../src/transport/Pipe.ts"
+import { bodyByReading } from "../../src/transport/Body.ts"
 import {
   type Abort,
   BodyEnd,
@@ -130,10 +130,8 @@ export class Exchange {
     const head = {
       status: step.status,
       headers: step.headers,
-      read,
+      ...bodyByReading(read, this.cancel),
       wake: () => this.#wake(),
-      pipe: pipeByReading(read),
-      cancel: this.cancel,
       socket: step.socket
     }
     const give = Effect.sync(() => {

@@ -14,8 +14,8 @@ import {
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import type { Chunks } from "../../src/domain/Bytes.ts"
+import { bodyByReading } from "../../src/transport/Body.ts"
 import { decodeContent } from "../../src/transport/ContentDecoding.ts"
-import { pipeByReading } from "../../src/transport/Pipe.ts"
 import {
   BodyEnd,
   UpstreamFailed,
@@ -39,12 +39,10 @@ const responseOf = (encoding: string, pieces: ReadonlyArray<Uint8Array>, end = i
   const response: UpstreamResponse = {
     status: 200,
     headers: { "content-encoding": encoding, "content-length": "7", "content-type": "text/plain", ...more },
-    read,
-    pipe: pipeByReading(read),
-    wake: () => {},
-    cancel: () => {
+    ...bodyByReading(read, () => {
       seen.cancelled++
-    }
+    }),
+    wake: () => {}
   }
   return { response, seen }
 }
@@ -153,10 +151,8 @@ for (const { as, compress, flush, name, stream } of codings) {
         const response: UpstreamResponse = {
           status: 200,
           headers: { "content-encoding": as },
-          read,
-          pipe: pipeByReading(read),
-          wake: () => {},
-          cancel: () => {}
+          ...bodyByReading(read, () => {}),
+          wake: () => {}
         }
         const decoded = decodeContent(response)
         const gather = Effect.fnUntraced(function* (length: number) {
@@ -286,12 +282,10 @@ for (const { as, compress, flush, name, stream } of codings) {
         const waits = yield* Deferred.make<void>()
         const { response } = responseOf(as, split(compress(text), [5, 50, 100]))
         let asked = 0
-        const stalling: UpstreamResponse = {
-          ...response,
-          read: Effect.suspend(() =>
-            asked++ === 1 ? Effect.andThen(Deferred.succeed(waits, undefined), Effect.never) : response.read
-          )
-        }
+        const read = Effect.suspend(() =>
+          asked++ === 1 ? Effect.andThen(Deferred.succeed(waits, undefined), Effect.never) : response.read
+        )
+        const stalling: UpstreamResponse = { ...response, ...bodyByReading(read, response.cancel) }
         const decoded = decodeContent(stalling)
         const reader = yield* Effect.forkChild(readAll(decoded), { startImmediately: true })
         yield* Deferred.await(waits)

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber } from "effect"
+import { Deferred, Effect, Exit, Fiber, Stream } from "effect"
 import { Exchange } from "../../src/transport/Exchange.ts"
 import { noteUse } from "../../src/transport/StaleConnection.ts"
 import {
@@ -114,6 +114,81 @@ describe("a body", () => {
       const end = yield* exchange.read
       assert.instanceOf(end, BodyEnd)
       if (end instanceof BodyEnd) assert.deepInclude(end.failure, { kind: "reset", detail: "ECONNRESET" })
+    })
+  )
+})
+
+describe("a body as a stream", () => {
+  /** One whose head has been given. */
+  const answered = Effect.gen(function* () {
+    const { controller, exchange, heads } = begun()
+    yield* Effect.promise(() => Promise.resolve())
+    const [head = Exit.die("no head")] = heads
+    return { controller, exchange, response: yield* Effect.orDie(head) }
+  })
+  const reset = Object.assign(new Error("x"), { code: "ECONNRESET" })
+
+  it.effect("is all that was not read yet, then its end", () =>
+    Effect.gen(function* () {
+      const { controller, exchange, response } = yield* answered
+      exchange.onResponseData(controller, bytes(1))
+      yield* response.read
+      exchange.onResponseData(controller, bytes(2))
+      exchange.onResponseData(controller, bytes(3))
+      const reading = yield* Effect.forkChild(Stream.runCollect(response.stream), { startImmediately: true })
+      exchange.onResponseData(controller, bytes(4))
+      exchange.onResponseEnd()
+      assert.deepStrictEqual(yield* Fiber.join(reading), [bytes(2), bytes(3), bytes(4)])
+    })
+  )
+
+  it.effect("that breaks off gives what has come, then fails with the reason", () =>
+    Effect.gen(function* () {
+      const { controller, exchange, response } = yield* answered
+      exchange.onResponseData(controller, bytes(5))
+      exchange.onResponseError(controller, reset)
+      const seen: Array<Uint8Array> = []
+      const failure = yield* Effect.flip(
+        Stream.runForEach(response.stream, (piece) => Effect.sync(() => seen.push(piece)))
+      )
+      assert.deepStrictEqual(seen, [bytes(5)])
+      assert.deepInclude(failure, { kind: "reset", detail: "ECONNRESET" })
+    })
+  )
+
+  it.effect("of which only the beginning is wanted gives up the rest", () =>
+    Effect.gen(function* () {
+      const { controller, exchange, response } = yield* answered
+      exchange.onResponseData(controller, bytes(5))
+      assert.deepStrictEqual(yield* Stream.runCollect(Stream.take(response.stream, 1)), [bytes(5)])
+      assert.isTrue(controller.aborted)
+    })
+  )
+
+  it.effect("whose reader is interrupted gives up the rest", () =>
+    Effect.gen(function* () {
+      const { controller, response } = yield* answered
+      const reading = yield* Effect.forkChild(Stream.runDrain(response.stream), { startImmediately: true })
+      assert.isFalse(controller.aborted)
+      yield* Fiber.interrupt(reading)
+      assert.isTrue(controller.aborted)
+    })
+  )
+
+  it.effect("stops the socket at 64 KiB while its reader is busy", () =>
+    Effect.gen(function* () {
+      const { controller, exchange, response } = yield* answered
+      const goOn = yield* Deferred.make<void>()
+      const reading = yield* Effect.forkChild(
+        Stream.runForEach(response.stream, () => Deferred.await(goOn)),
+        { startImmediately: true }
+      )
+      for (let i = 0; i < 5; i++) exchange.onResponseData(controller, bytes(16 * 1024))
+      yield* Effect.yieldNow
+      assert.isTrue(controller.paused)
+      yield* Deferred.succeed(goOn, undefined)
+      exchange.onResponseEnd()
+      yield* Fiber.join(reading)
     })
   )
 })
