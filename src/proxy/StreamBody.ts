@@ -1,6 +1,7 @@
 /** A body on its way to a client: what comes is seen as it goes by, and the next of it awaited. */
 import { Effect } from "effect"
 import type { StreamEnd } from "../protocol/StreamError.ts"
+import { pipeStream } from "../transport/Body.ts"
 import type { BodySink, ExchangeFailed } from "../transport/UpstreamTransport.ts"
 import { cutDocument, type UpstreamAnswer } from "./UpstreamAnswer.ts"
 
@@ -16,7 +17,8 @@ export const plainBody =
       for (const piece of held) sink.write(piece)
       attempt.awaitPiece(streams)
       const observe = balance && ((piece: Uint8Array) => balance.push(piece))
-      return Effect.flatMap(response.pipe(observedSink(answer, sink, observe)), (end) => {
+      const pipe = attempt.isByPath ? pipeStream(response.stream) : response.pipe
+      return Effect.flatMap(pipe(observedSink(answer, sink, observe)), (end) => {
         attempt.atEase()
         const failure = end.failure ?? (balance?.isWhole === false ? cutDocument : undefined)
         if (failure === undefined) {
