@@ -1,6 +1,6 @@
 /** Reading a body that must be a JSON object: at once where it is short, else in slices between which others get their turn. */
 import { isUtf8 } from "node:buffer"
-import { Effect, type Semaphore } from "effect"
+import { Effect, Result, type Semaphore } from "effect"
 import { asBuffer } from "../domain/Bytes.ts"
 import { InvalidJson, InvalidRequest } from "../domain/Errors.ts"
 import { fields } from "./BodyNames.ts"
@@ -16,9 +16,10 @@ export const sliceBytes = 131_072
 export const isLong = (body: Uint8Array): boolean => body.length > sliceBytes
 
 /** Reads all of it at once. */
-export const readBodyAtOnce = (body: Uint8Array): BodyOutline | BodyError => {
-  const reading = begin(body)
-  if (!(reading instanceof Reading)) return reading
+export const readBodyAtOnce = (body: Uint8Array): Result.Result<BodyOutline, BodyError> => {
+  const begun = begin(body)
+  if (Result.isFailure(begun)) return Result.fail(begun.failure)
+  const reading = begun.success
   reading.readTo(reading.length)
   return reading.result()
 }
@@ -28,25 +29,24 @@ export const readBodyAtOnce = (body: Uint8Array): BodyOutline | BodyError => {
  * turn of the event loop.
  */
 export const readBodyInSlices = (body: Uint8Array, turns: Semaphore.Semaphore): Effect.Effect<BodyOutline, BodyError> =>
-  Effect.suspend(() => {
-    const reading = begin(body)
-    if (!(reading instanceof Reading)) return Effect.fail(reading)
-    const slice = turns.withPermit(
-      Effect.suspend(() => Effect.as(Effect.yieldNow, reading.readTo(reading.at + sliceBytes)))
-    )
-    const goOn: Effect.Effect<BodyOutline, BodyError> = Effect.flatMap(slice, (isMore) => {
-      if (isMore) return goOn
-      const result = reading.result()
-      return result instanceof BodyOutline ? Effect.succeed(result) : Effect.fail(result)
-    })
-    return goOn
-  })
+  Effect.flatMap(
+    Effect.suspend(() => Effect.fromResult(begin(body))),
+    (reading) => {
+      const slice = turns.withPermit(
+        Effect.suspend(() => Effect.as(Effect.yieldNow, reading.readTo(reading.at + sliceBytes)))
+      )
+      const goOn: Effect.Effect<BodyOutline, BodyError> = Effect.flatMap(slice, (isMore) =>
+        isMore ? goOn : Effect.fromResult(reading.result())
+      )
+      return goOn
+    }
+  )
 
-const begin = (body: Uint8Array): Reading | BodyError => {
+const begin = (body: Uint8Array): Result.Result<Reading, InvalidJson> => {
   const bytes = withoutMark(asBuffer(body))
   return isOtherEncoding(bytes)
-    ? new InvalidJson({ message: "The body must be JSON in UTF-8; this one is in UTF-16 or UTF-32." })
-    : new Reading(bytes)
+    ? Result.fail(new InvalidJson({ message: "The body must be JSON in UTF-8; this one is in UTF-16 or UTF-32." }))
+    : Result.succeed(new Reading(bytes))
 }
 
 /** Some programs of Windows write a byte order mark in front of what is UTF-8 anyway; engines refuse it. */
@@ -93,7 +93,12 @@ class Reading {
     return this.#isUtf8 && this.#scanner.run(until) && until < this.#bytes.length
   }
 
-  result(): BodyOutline | BodyError {
+  result(): Result.Result<BodyOutline, BodyError> {
+    const problem = this.#problem()
+    return problem === undefined ? Result.succeed(this.#outline) : Result.fail(problem)
+  }
+
+  #problem(): BodyError | undefined {
     if (!this.#isUtf8) return new InvalidJson({ message: "The body is not valid UTF-8." })
     if (this.#scanner.isTooDeep) {
       return new InvalidRequest({ message: `The body's JSON is nested deeper than ${maxDepth} levels.` })
@@ -104,7 +109,7 @@ class Reading {
     if (!this.#outline.isObject) return new InvalidRequest({ message: "The body must be a JSON object." })
     return this.#outline.repeats("model")
       ? new InvalidRequest({ message: "The body names its model more than once.", param: "model" })
-      : this.#outline
+      : undefined
   }
 }
 

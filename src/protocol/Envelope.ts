@@ -1,5 +1,5 @@
 /** The few fields of a request that routing needs, read once. The bytes themselves travel on untouched. */
-import { Effect, type Semaphore } from "effect"
+import { Effect, Result, type Semaphore } from "effect"
 import { InvalidRequest, ModelRequired } from "../domain/Errors.ts"
 import { BodyOutline, type Kind } from "./BodyOutline.ts"
 import { type BodyError, readBodyAtOnce, readBodyInSlices } from "./BodyReading.ts"
@@ -34,7 +34,8 @@ export interface Addressed {
   readonly defaultModel: string | undefined
 }
 
-type Outcome = Envelope | undefined | EnvelopeError
+/** `undefined`: no model is named, and none has to be. */
+type Outcome = Result.Result<Envelope | undefined, EnvelopeError>
 
 /**
  * Reads a body at once. `undefined`: it names no model and need not name one, so the request goes by path. What only the
@@ -48,11 +49,8 @@ export const readLongEnvelope = (
   addressed: Addressed,
   body: Uint8Array,
   turns: Semaphore.Semaphore
-): Effect.Effect<Outcome> =>
-  Effect.match(readBodyInSlices(body, turns), {
-    onFailure: (error) => envelopeOf(addressed, error),
-    onSuccess: (outline) => envelopeOf(addressed, outline)
-  })
+): Effect.Effect<Envelope | undefined, EnvelopeError> =>
+  Effect.flatMap(Effect.result(readBodyInSlices(body, turns)), (read) => Effect.fromResult(envelopeOf(addressed, read)))
 
 /** The same for a body that is not read: its path alone can name a model. */
 export const unreadEnvelope = ({ path }: Addressed): Envelope | undefined => {
@@ -71,22 +69,29 @@ export const formEnvelope = ({ endpoint, path }: Addressed, model: string): Enve
 
 const noBytes = Buffer.alloc(0)
 
-const envelopeOf = (addressed: Addressed, read: BodyOutline | BodyError): Outcome => {
+const envelopeOf = (addressed: Addressed, read: Result.Result<BodyOutline, BodyError>): Outcome => {
   const { endpoint, path } = addressed
   const isRequired = endpoint?.requiresModel === true
-  if (!(read instanceof BodyOutline)) {
+  if (Result.isFailure(read)) {
     // A body that names two models is no body without a model.
-    return isRequired || read.param === "model" ? read : unreadEnvelope(addressed)
+    const isRefused = isRequired || read.failure.param === "model"
+    return isRefused ? Result.fail(read.failure) : Result.succeed(unreadEnvelope(addressed))
   }
-  const wrong = isRequired ? wrongMember(endpoint, read) : undefined
-  if (wrong !== undefined) return wrong
-  const named = namedIn(endpoint, read)
-  if (named instanceof InvalidRequest) return named
+  const outline = read.success
+  const wrong = isRequired ? wrongMember(endpoint, outline) : undefined
+  if (wrong !== undefined) return Result.fail(wrong)
+  const naming = namedIn(endpoint, outline)
+  if (Result.isFailure(naming)) return Result.fail(naming.failure)
+  const named = naming.success
   const deployment = deploymentIn(path)
-  if (deployment !== undefined) return addressedEnvelope(deployment, read, endpoint, named?.written)
-  if (named !== undefined) return { ...named, model: named.written, other: undefined, ...restOf(endpoint, read) }
-  return isRequired ? defaultEnvelope(addressed, read) : undefined
+  if (deployment !== undefined) return Result.succeed(addressedEnvelope(deployment, outline, endpoint, named?.written))
+  if (named !== undefined) {
+    return Result.succeed({ ...named, model: named.written, other: undefined, ...restOf(endpoint, outline) })
+  }
+  return isRequired ? defaultEnvelope(addressed, outline) : nothingNamed
 }
+
+const nothingNamed: Outcome = Result.succeed(undefined)
 
 /** Of a request whose path names the model. */
 const addressedEnvelope = (
@@ -102,15 +107,18 @@ const addressedEnvelope = (
   ...restOf(endpoint, outline)
 })
 
-const defaultEnvelope = ({ defaultModel, endpoint }: Addressed, outline: BodyOutline): Envelope | EnvelopeError => {
+const defaultEnvelope = ({ defaultModel, endpoint }: Addressed, outline: BodyOutline): Outcome => {
   if (defaultModel === undefined) {
-    return new ModelRequired({ message: "The request must name a model.", param: "model" })
+    return Result.fail(new ModelRequired({ message: "The request must name a model.", param: "model" }))
   }
   // In an object without a member no member can be put in front of others.
-  const full = outline.isEmpty ? readBodyAtOnce(Buffer.from(JSON.stringify({ model: defaultModel }))) : outline
-  if (!(full instanceof BodyOutline)) return full
+  const full = outline.isEmpty
+    ? readBodyAtOnce(Buffer.from(JSON.stringify({ model: defaultModel })))
+    : Result.succeed(outline)
   const written = outline.isEmpty ? defaultModel : undefined
-  return { model: defaultModel, member: "model", written, other: undefined, ...restOf(endpoint, full) }
+  return Result.map(full, (read) => {
+    return { model: defaultModel, member: "model", written, other: undefined, ...restOf(endpoint, read) }
+  })
 }
 
 const restOf = (endpoint: Endpoint | undefined, outline: BodyOutline) => ({
@@ -129,23 +137,24 @@ interface Named {
 const maxModelChars = 65_536
 
 /** The model that a body names. Where two members can name it, they must not name two. */
-const namedIn = (endpoint: Endpoint | undefined, outline: BodyOutline): Named | undefined | InvalidRequest => {
+const namedIn = (
+  endpoint: Endpoint | undefined,
+  outline: BodyOutline
+): Result.Result<Named | undefined, InvalidRequest> => {
   let found: Named | undefined
   for (const member of endpoint?.modelMembers ?? onlyModel) {
     const written = outline.text(member, maxModelChars) ?? ""
     if (written === "") continue
     if (written.length > maxModelChars) {
-      return new InvalidRequest({
-        message: `The model's name is longer than ${maxModelChars} characters.`,
-        param: member
-      })
+      const message = `The model's name is longer than ${maxModelChars} characters.`
+      return Result.fail(new InvalidRequest({ message, param: member }))
     }
     if (outline.repeats(member) || (found !== undefined && found.written !== written)) {
-      return new InvalidRequest({ message: "The body names its model more than once.", param: member })
+      return Result.fail(new InvalidRequest({ message: "The body names its model more than once.", param: member }))
     }
     found ??= { member, written }
   }
-  return found
+  return Result.succeed(found)
 }
 
 const onlyModel = ["model"] as const

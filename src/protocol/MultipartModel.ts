@@ -3,6 +3,7 @@
  * part that is looked for: the files beside it may be of any size.
  */
 import { isUtf8 } from "node:buffer"
+import { Result } from "effect"
 
 /** What the part says, and the bytes of the upload in which it says so: from the first to the one behind the last. */
 export interface ModelPart {
@@ -111,11 +112,12 @@ export class MultipartModel {
     const head = this.#rest.toString("utf8", 0, end)
     // The line break in front of an empty part's delimiter may be the one that ends its head.
     this.#take(end + lineBreak.length)
-    const name = nameOf(head)
-    if (name instanceof BadMultipart) {
-      this.#problem = name
+    const named = nameOf(head)
+    if (Result.isFailure(named)) {
+      this.#problem = named.failure
       return false
     }
+    const name = named.success
     if (name === "model") this.#take(lineBreak.length)
     this.#phase = name === "model" ? "name" : "delimiter"
     return true
@@ -151,12 +153,12 @@ const disposition = /^content-disposition[ \t]*:(.*(?:\r\n[ \t].*)*)$/gim
 const nameParameter = /;\s*name(\*?)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))/gi
 
 /** The field that a part is for. What servers could read in different ways is refused: one of them checks a key's models. */
-const nameOf = (head: string): string | BadMultipart | undefined => {
+const nameOf = (head: string): Result.Result<string | undefined, BadMultipart> => {
   const dispositions = [...head.matchAll(disposition)]
   const names = dispositions.flatMap(([, value = ""]) => [...value.matchAll(nameParameter)])
   if (dispositions.length > 1 || names.length > 1 || names.some(([, extended]) => extended === "*")) {
-    return new BadMultipart("One of the upload's parts does not say clearly what field it is for.")
+    return Result.fail(new BadMultipart("One of the upload's parts does not say clearly what field it is for."))
   }
   const [name] = names
-  return name === undefined ? undefined : (name[2]?.replace(/\\(.)/g, "$1") ?? name[3])
+  return Result.succeed(name === undefined ? undefined : (name[2]?.replace(/\\(.)/g, "$1") ?? name[3]))
 }

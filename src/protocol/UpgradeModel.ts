@@ -1,5 +1,6 @@
 /** The model that an upgrade names in its target: it has no body that could name one. */
 
+import { Result } from "effect"
 import { InvalidRequest } from "../domain/Errors.ts"
 import { deploymentIn, withDeployment } from "./Endpoint.ts"
 
@@ -13,12 +14,12 @@ interface Target {
 const names = new Set(["model", "deployment"])
 
 /** `undefined` where none is named. Engines do not agree on which of two counts, so two are one too many. */
-export const modelOfUpgrade = ({ path, query }: Target): string | undefined | InvalidRequest => {
+export const modelOfUpgrade = ({ path, query }: Target): Result.Result<string | undefined, InvalidRequest> => {
   const inQuery = [...new URLSearchParams(query)].flatMap(([name, value]) => (names.has(name) ? [value] : []))
   const named = [deploymentIn(path) ?? [], inQuery].flat()
   return named.length > 1
-    ? new InvalidRequest({ message: "The request names its model more than once.", param: "model" })
-    : named[0] || undefined
+    ? Result.fail(new InvalidRequest({ message: "The request names its model more than once.", param: "model" }))
+    : Result.succeed(named[0] || undefined)
 }
 
 /** The same target with another model; every byte but the name is as it was. */

@@ -113,16 +113,16 @@ export const makePlanner = Effect.gen(function* () {
     const { payload, report } = request
     payload.envelope = envelope
     const timeout = readTimeout(request.header("x-weir-timeout"))
-    if (timeout instanceof InvalidRequest) return Result.fail(timeout)
-    const model = request.upgrade === undefined ? envelope?.model : modelOfUpgrade(request)
-    if (model instanceof InvalidRequest) return Result.fail(model)
+    if (Result.isFailure(timeout)) return Result.fail(timeout.failure)
+    const named = request.upgrade === undefined ? Result.succeed(envelope?.model) : modelOfUpgrade(request)
+    if (Result.isFailure(named)) return Result.fail(named.failure)
+    const model = named.success
     report.model = model?.slice(0, maxNotedCharacters)
     const route = router.route(routeRequest(request, model))
-    return "candidates" in route ? planOn(request, model, report.receivedAt + timeout, route) : Result.fail(route)
+    return "candidates" in route
+      ? planOn(request, model, report.receivedAt + timeout.success, route)
+      : Result.fail(route)
   }
-
-  const planOf = (request: ProxyRequest, read: ReturnType<typeof readEnvelope>): Planned =>
-    read === undefined || "model" in read ? planWith(request, read) : Result.fail(read)
 
   const plan: Planner["plan"] = (request) => {
     const { endpoint, path, payload, snapshot, upgrade } = request
@@ -131,8 +131,10 @@ export const makePlanner = Effect.gen(function* () {
     if (payload.form !== undefined) return planWith(request, formEnvelope(addressed, payload.form.model))
     const body = payload.body ?? (endpoint?.requiresModel === true ? emptyBody : undefined)
     if (!(body instanceof Uint8Array)) return planWith(request, unreadEnvelope(addressed))
-    if (!isLong(body)) return planOf(request, readEnvelope(addressed, body))
-    return Effect.flatMap(readLongEnvelope(addressed, body, turns), (read) => Effect.fromResult(planOf(request, read)))
+    if (!isLong(body)) return Result.flatMap(readEnvelope(addressed, body), (read) => planWith(request, read))
+    return Effect.flatMap(readLongEnvelope(addressed, body, turns), (read) =>
+      Effect.fromResult(planWith(request, read))
+    )
   }
 
   const planner: Planner = { plan, fallback, hasFallback }
@@ -155,13 +157,15 @@ const routeRequest = (request: ProxyRequest, model: string | undefined): RouteRe
 const decodeSpan = Schema.decodeUnknownOption(Span)
 
 /** Milliseconds; `Infinity` where the client sets no deadline. */
-const readTimeout = (header: string | undefined): number | InvalidRequest => {
-  if (header === undefined) return Number.POSITIVE_INFINITY
+const readTimeout = (header: string | undefined): Result.Result<number, InvalidRequest> => {
+  if (header === undefined) return noTimeout
   const span = decodeSpan(header)
   return span._tag === "Some" && Duration.toMillis(span.value) > 0
-    ? Duration.toMillis(span.value)
-    : new InvalidRequest({ message: "X-Weir-Timeout must be a duration such as 500ms, 30s or 5m." })
+    ? Result.succeed(Duration.toMillis(span.value))
+    : Result.fail(new InvalidRequest({ message: "X-Weir-Timeout must be a duration such as 500ms, 30s or 5m." }))
 }
+
+const noTimeout = Result.succeed(Number.POSITIVE_INFINITY)
 
 const noTools = ({ outline }: Envelope): ToolsNotSupported =>
   new ToolsNotSupported({

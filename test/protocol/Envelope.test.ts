@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Result } from "effect"
 import * as fc from "fast-check"
 import { Pieces } from "../../src/domain/Bytes.ts"
 import { edited, setMember } from "../../src/protocol/BodyEdit.ts"
@@ -25,14 +26,12 @@ const read = (body: Uint8Array | string, endpoint: Endpoint) =>
 
 const accepted = (body: Uint8Array | string, endpoint = chat): Envelope => {
   const result = read(body, endpoint)
-  if (result === undefined || !("model" in result)) assert.fail(`refused: ${result?.code} ${result?.message}`)
-  return result
+  return Result.getOrUndefined(result) ?? assert.fail(`not accepted: ${String(result)}`)
 }
 
 const refused = (body: Uint8Array | string, endpoint = chat): EnvelopeError => {
   const result = read(body, endpoint)
-  if (result === undefined || "model" in result) assert.fail(`accepted: ${JSON.stringify(result)}`)
-  return result
+  return Result.isFailure(result) ? result.failure : assert.fail(`accepted: ${JSON.stringify(result.success)}`)
 }
 
 describe("a body that cannot be read", () => {
@@ -252,9 +251,9 @@ describe("any bytes at all", () => {
       noise,
       (body) => {
         const result = read(body, chat)
-        if (result === undefined || !("model" in result)) return assert.strictEqual(result?.status, 400)
+        if (Result.isFailure(result)) return assert.strictEqual(result.failure.status, 400)
         const parsed: unknown = JSON.parse(Buffer.from(body).toString("utf8"))
-        assert.strictEqual(Object.getOwnPropertyDescriptor(parsed, "model")?.value, result.model)
+        assert.strictEqual(Object.getOwnPropertyDescriptor(parsed, "model")?.value, result.success?.model)
       },
       1000
     )
@@ -276,15 +275,16 @@ describe("a body that need not name a model", () => {
     '{"model":["a"]}',
     '{"a":{"model":"b"}}'
   ])("%j names none, and is not read for anything else", (body) => {
-    for (const addressed of [unknown, optional]) assert.isUndefined(readEnvelope(addressed, bytes(body)))
+    for (const addressed of [unknown, optional])
+      assert.deepStrictEqual(readEnvelope(addressed, bytes(body)), Result.succeed(undefined))
   })
 
   it.each(['{"model":"a"}', ' {"stream":"yes","messages":1,"tools":2,"model":"\\u0061"}', '{"model":"b","a":1}'])(
     "%j names one, and the rest is the engine's business",
     (body) => {
       for (const addressed of [unknown, optional]) {
-        const named = readEnvelope(addressed, bytes(body))
-        assert.isTrue(named !== undefined && "model" in named && /^[ab]$/.test(named.model))
+        const named = Result.getOrThrow(readEnvelope(addressed, bytes(body)))
+        assert.match(named?.model ?? "", /^[ab]$/)
       }
     }
   )
@@ -292,7 +292,7 @@ describe("a body that need not name a model", () => {
   it("two models are refused: engines do not agree on which of them counts", () => {
     for (const addressed of [unknown, optional]) {
       const found = readEnvelope(addressed, bytes('{"model":"a","mod\\u0065l":"b"}'))
-      assert.strictEqual(found !== undefined && "code" in found ? found.code : undefined, "invalid_request")
+      assert.strictEqual(Result.isFailure(found) ? found.failure.code : undefined, "invalid_request")
     }
   })
 })
@@ -300,8 +300,8 @@ describe("a body that need not name a model", () => {
 describe("the default model", () => {
   const withDefault = (body: string, path = "/v1/chat/completions") => {
     const found = readEnvelope({ endpoint: at(path), path, defaultModel: "the default" }, bytes(body))
-    if (found === undefined || !("model" in found)) return found?.code
-    const { member, model, outline, written } = found
+    if (Result.isFailure(found)) return found.failure.code
+    const { member, model, outline, written } = found.success ?? assert.fail("no model")
     assert.strictEqual(model, "the default")
     if (member === undefined || written === model) return outline.bytes.toString("utf8")
     return editedText(outline, [setMember(outline, member, model)])
@@ -326,7 +326,7 @@ describe("the default model", () => {
 
   it("does not take the place of one that is named", () => {
     const found = readEnvelope({ endpoint: chat, path: chat.route, defaultModel: "d" }, bytes('{"model":"a"}'))
-    assert.isTrue(found !== undefined && "model" in found && found.model === "a")
+    assert.strictEqual(Result.getOrThrow(found)?.model, "a")
   })
 })
 

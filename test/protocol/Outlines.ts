@@ -1,13 +1,12 @@
 /** Bodies that were read, for tests of what is made of them. */
+import { Result } from "effect"
 import { Pieces } from "../../src/domain/Bytes.ts"
 import { type Edit, edited } from "../../src/protocol/BodyEdit.ts"
-import { BodyOutline } from "../../src/protocol/BodyOutline.ts"
+import type { BodyOutline } from "../../src/protocol/BodyOutline.ts"
 import { readBodyAtOnce } from "../../src/protocol/BodyReading.ts"
 
 export const outlineOf = (body: object | string): BodyOutline => {
-  const read = readBodyAtOnce(Buffer.from(typeof body === "string" ? body : JSON.stringify(body)))
-  if (!(read instanceof BodyOutline)) throw new Error(read.message)
-  return read
+  return Result.getOrThrow(readBodyAtOnce(Buffer.from(typeof body === "string" ? body : JSON.stringify(body))))
 }
 
 /** What edits make of a body. */

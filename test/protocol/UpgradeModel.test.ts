@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Result } from "effect"
 import { InvalidRequest } from "../../src/domain/Errors.ts"
 import { modelOfUpgrade, withUpgradeModel } from "../../src/protocol/UpgradeModel.ts"
 
@@ -16,7 +17,7 @@ describe("the model of an upgrade", () => {
     ["/openai/realtime", "?api-version=1&deployment=gpt-4o", "gpt-4o"],
     [azure, "?api-version=1", "gpt 4o"]
   ])("is named once, in the query or by the deployment: %s%s", (path, query, model) => {
-    assert.strictEqual(modelOfUpgrade({ path, query }), model)
+    assert.deepStrictEqual(modelOfUpgrade({ path, query }), Result.succeed(model))
   })
 
   it.each([
@@ -26,7 +27,8 @@ describe("the model of an upgrade", () => {
     [realtime, "?model=a&deployment=b"],
     [azure, "?model=gpt-4o"]
   ])("is refused where it is named twice: %s%s", (path, query) => {
-    assert.instanceOf(modelOfUpgrade({ path, query }), InvalidRequest)
+    const refused = modelOfUpgrade({ path, query })
+    assert.instanceOf(Result.isFailure(refused) ? refused.failure : undefined, InvalidRequest)
   })
 
   it.each([
