@@ -119,9 +119,7 @@ export const makePlanner = Effect.gen(function* () {
     const model = named.success
     report.model = model?.slice(0, maxNotedCharacters)
     const route = router.route(routeRequest(request, model))
-    return "candidates" in route
-      ? planOn(request, model, report.receivedAt + timeout.success, route)
-      : Result.fail(route)
+    return Result.flatMap(route, (way) => planOn(request, model, report.receivedAt + timeout.success, way))
   }
 
   const plan: Planner["plan"] = (request) => {

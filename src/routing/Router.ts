@@ -1,5 +1,5 @@
 /** From a listener, a path and a model to the pool and the candidates that may serve the request. */
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Result } from "effect"
 import { memoize } from "effect/Function"
 import { type ApiKey, allows, isLimited } from "../domain/ApiKey.ts"
 import {
@@ -54,7 +54,7 @@ export class Router extends Context.Service<
   Router,
   {
     /** Where a request goes: the pool, and those of its members that may serve it. */
-    readonly route: (request: RouteRequest) => Route | GatewayError
+    readonly route: (request: RouteRequest) => Result.Result<Route, GatewayError>
     /** Another way for a request whose way led to nothing: the next model of its rule, then the fallback backend. */
     readonly fallback: (request: RouteRequest, before: Route) => Route | undefined
     /** What clients of a listener (with a key) can ask for, each name once. */
@@ -80,8 +80,7 @@ export class Router extends Context.Service<
           const routing = routingOf(snapshot)
           const poolOf = (path: string) => routing.poolByPath(listener, path)
           return listModels(snapshot, listener, key, presence, poolOf, (path, model) => {
-            const found = route(table, routing, { snapshot, listener, key, path, model, now: 0 })
-            return "candidates" in found ? found : undefined
+            return Result.getOrUndefined(route(table, routing, { snapshot, listener, key, path, model, now: 0 }))
           })
         }
       })
@@ -93,23 +92,26 @@ export class Router extends Context.Service<
  * A path route decides before a model rule, and a model rule before the listener's own pool. Where none of the
  * candidates has the model: the rule's fallbacks in their order, then the backend of last resort.
  */
-const route = (table: CandidateTable, routing: RoutingTable, request: RouteRequest): Route | GatewayError => {
+const route = (
+  table: CandidateTable,
+  routing: RoutingTable,
+  request: RouteRequest
+): Result.Result<Route, GatewayError> => {
   const { key, model, other } = request
-  if (key !== undefined && other !== undefined && !allows(key.models, other)) return modelNotAllowed(other)
+  if (key !== undefined && other !== undefined && !allows(key.models, other)) return Result.fail(modelNotAllowed(other))
   if (key !== undefined && !(model === undefined ? !isLimited(key.models) : allows(key.models, model))) {
-    return modelNotAllowed(model)
+    return Result.fail(modelNotAllowed(model))
   }
   const rule = ruleFor(routing, model)
   const fallbacks = rule?.fallbacks ?? []
   const own = routeTo(table, routing, request, model, rule, fallbacks)
-  if (own instanceof PoolNotAllowed) return own
-  if (own !== undefined) return own
-  const instead = firstOf(table, routing, request, fallbacks)
-  if (instead !== undefined) return instead
+  if (Result.isFailure(own)) return Result.fail(own.failure)
+  const found = own.success ?? firstOf(table, routing, request, fallbacks)
+  if (found !== undefined) return Result.succeed(found)
   const last = routing.lastResort(poolFor(routing, request, rule))
-  if (last === undefined) return notFound(routing, request, rule)
-  if (key !== undefined && !allows(key.pools, last.name)) return poolNotAllowed()
-  return lastRoute(last, makeCandidates(last.members), model)
+  if (last === undefined) return Result.fail(notFound(routing, request, rule))
+  if (key !== undefined && !allows(key.pools, last.name)) return Result.fail(poolNotAllowed())
+  return Result.succeed(lastRoute(last, makeCandidates(last.members), model))
 }
 
 const lastRoute = (pool: PoolEntry, candidates: Candidates, model: string | undefined): Route => ({
@@ -151,7 +153,7 @@ const firstOf = (
 ): Route | undefined => {
   for (const [index, model] of models.entries()) {
     const found = routeTo(table, routing, request, model, ruleFor(routing, model), models.slice(index + 1))
-    if (found !== undefined && !(found instanceof PoolNotAllowed)) return found
+    if (Result.isSuccess(found) && found.success !== undefined) return found.success
   }
   return undefined
 }
@@ -170,6 +172,7 @@ const poolFor = (
   return routing.poolOfRule(rule, base)
 }
 
+/** `undefined`: nothing serves it. */
 const routeTo = (
   table: CandidateTable,
   routing: RoutingTable,
@@ -177,19 +180,21 @@ const routeTo = (
   model: string | undefined,
   rule: ModelRule | undefined,
   fallbacks: ReadonlyArray<string>
-): Route | PoolNotAllowed | undefined => {
+): Result.Result<Route | undefined, PoolNotAllowed> => {
   const { key } = request
   const pool = poolFor(routing, request, rule)
-  if (pool === undefined) return undefined
-  if (key !== undefined && !allows(key.pools, pool.name)) return poolNotAllowed()
+  if (pool === undefined) return nowhere
+  if (key !== undefined && !allows(key.pools, pool.name)) return Result.fail(poolNotAllowed())
   const upstream = model === undefined ? undefined : upstreamOf(rule, model)
   const candidates = table.forModel(pool, upstream, rule?.instances)
   // A pool without a backend to ask is another trouble than a model that no backend has.
   const isDeserted = pool.members.every(({ backend }) => !backend.config.enabled)
   return candidates.all.length > 0 || isDeserted
-    ? { pool, candidates, model: upstream, rule, fallbacks, isLast: false }
-    : undefined
+    ? Result.succeed({ pool, candidates, model: upstream, rule, fallbacks, isLast: false })
+    : nowhere
 }
+
+const nowhere = Result.succeed(undefined)
 
 /** The name that backends have a model under. */
 const upstreamOf = (rule: ModelRule | undefined, model: string): string =>

@@ -1,5 +1,6 @@
 /** Watches a gateway while it works, and knows by itself what it may do: who is eligible, who was asked, who is to blame. */
 
+import { Result } from "effect"
 import type { Backend } from "../../src/domain/Backend.ts"
 import type { BackendState, Member } from "../../src/registry/Registry.ts"
 import type { Candidates } from "../../src/routing/Router.ts"
@@ -98,12 +99,12 @@ export class Oracle {
     })
     spy(router, "route", (request) => {
       const routed = route(request)
-      if ("candidates" in routed) {
+      if (Result.isSuccess(routed)) {
+        const { candidates, pool } = routed.success
         const trail = this.#arriving
-        trail.candidates = routed.candidates
-        trail.retries = routed.pool.config.retry.attempts
-        if (request.model !== sharedModel && request.model !== undefined)
-          this.#byCandidates.set(routed.candidates, trail)
+        trail.candidates = candidates
+        trail.retries = pool.config.retry.attempts
+        if (request.model !== sharedModel && request.model !== undefined) this.#byCandidates.set(candidates, trail)
       }
       return routed
     })

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Schema } from "effect"
+import { Result, Schema } from "effect"
 import * as fc from "fast-check"
 import { ApiKey, allows } from "../../src/domain/ApiKey.ts"
 import { holdsFor } from "../Property.ts"
@@ -10,7 +10,9 @@ const keyWith = Schema.decodeUnknownSync(ApiKey)
 const routed = (fleet: Fleet, model: string | undefined, key?: object) => {
   const asked = key === undefined ? undefined : keyWith({ name: "k", key: "secret", ...key })
   const { listener, snapshot } = fleet
-  return fleet.router.route({ snapshot, listener, key: asked, path: "/v1/chat/completions", model, now: fleet.now })
+  return Result.merge(
+    fleet.router.route({ snapshot, listener, key: asked, path: "/v1/chat/completions", model, now: fleet.now })
+  )
 }
 
 const outcome = (...parameters: Parameters<typeof routed>): string => {

@@ -1,6 +1,6 @@
 /** Which pool, which backends and which model: paths before rules, rules before the listener's own pool. */
 import { assert, describe, it } from "@effect/vitest"
-import { Schema } from "effect"
+import { Result, Schema } from "effect"
 import * as fc from "fast-check"
 import { ApiKey } from "../../src/domain/ApiKey.ts"
 import { BackendState, LoadColumns } from "../../src/registry/Registry.ts"
@@ -21,14 +21,16 @@ const routed = (
   model: string | undefined,
   { key, path = "/v1/chat/completions" }: Asked = {}
 ) =>
-  router.route({
-    snapshot,
-    listener: snapshot.config.listeners[0],
-    key: key === undefined ? undefined : keyWith({ name: "k", key: "secret", ...key }),
-    path,
-    model,
-    now: 0
-  })
+  Result.merge(
+    router.route({
+      snapshot,
+      listener: snapshot.config.listeners[0],
+      key: key === undefined ? undefined : keyWith({ name: "k", key: "secret", ...key }),
+      path,
+      model,
+      now: 0
+    })
+  )
 
 const told = ({ candidates, model, pool }: Route): string =>
   `${pool.name}: ${candidates.all.map(({ backend }) => backend.name).join(" ")} as ${model}`

@@ -1,6 +1,6 @@
 /** Pools of backends for the tests of choosing: described as a configuration describes them. */
 import { assert } from "@effect/vitest"
-import { Effect, Layer, Schema } from "effect"
+import { Effect, Layer, Result, Schema } from "effect"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import type { HealthStatus } from "../../src/domain/Health.ts"
 import type { Listener } from "../../src/domain/Listener.ts"
@@ -90,14 +90,16 @@ export class Fleet {
   }
 
   route(model: string | undefined) {
-    return this.router.route({
-      snapshot: this.snapshot,
-      listener: this.listener,
-      key: undefined,
-      path: "/",
-      model,
-      now: this.now
-    })
+    return Result.merge(
+      this.router.route({
+        snapshot: this.snapshot,
+        listener: this.listener,
+        key: undefined,
+        path: "/",
+        model,
+        now: this.now
+      })
+    )
   }
 
   request(

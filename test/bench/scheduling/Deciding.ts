@@ -1,5 +1,5 @@
 /** What a decision costs: `Scheduler.pick` and the release of its lease, on the real clock. */
-import { Effect, Random as EffectRandom, Layer } from "effect"
+import { Effect, Random as EffectRandom, Layer, Result } from "effect"
 import { StrategyName } from "../../../src/domain/Pool.ts"
 import { Registry } from "../../../src/registry/Registry.ts"
 import { Router } from "../../../src/routing/Router.ts"
@@ -58,8 +58,7 @@ const costOf = (strategy: StrategyName, count: number): Effect.Effect<number> =>
       model: undefined,
       now: 0
     })
-    if (!("candidates" in routed)) return yield* Effect.die(routed)
-    const { candidates, pool } = routed
+    const { candidates, pool } = Result.getOrThrow(routed)
     const bodies = strategy === "prefix_aware" ? someBodies(random) : []
     const model = hashText("some-model")
     let turn = 0

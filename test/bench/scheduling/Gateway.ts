@@ -2,7 +2,7 @@
  * The gateway's own services as a dispatcher: the real registry, scheduler, circuit breaker and outlier detector, told of
  * everything that the proxy and the prober would tell them, on the clock of the simulation.
  */
-import { Clock, Effect, Layer, Random, Schema } from "effect"
+import { Clock, Effect, Layer, Random, Result, Schema } from "effect"
 import { GatewayConfig } from "../../../src/domain/GatewayConfig.ts"
 import type { StrategyName } from "../../../src/domain/Pool.ts"
 import { type BackendEntry, Registry } from "../../../src/registry/Registry.ts"
@@ -95,8 +95,8 @@ class Gateway implements Dispatcher {
       model: undefined,
       now: 0
     })
-    if (!("candidates" in routed)) throw new Error(routed.message)
-    this.#route = { pool: routed.pool, candidates: routed.candidates }
+    const { candidates, pool } = Result.getOrThrow(routed)
+    this.#route = { pool, candidates }
   }
 
   place(job: Job, now: number, tried: ReadonlyArray<number>): number | undefined {
