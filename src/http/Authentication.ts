@@ -1,7 +1,7 @@
 /** Which client asks: keys of clients, and the token of the admin API. */
 
 import { timingSafeEqual } from "node:crypto"
-import { Redacted } from "effect"
+import { Redacted, Result } from "effect"
 import { type ApiKey, digestOfSecret } from "../domain/ApiKey.ts"
 import { InvalidApiKey } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
@@ -31,19 +31,21 @@ export const asksForKey = (snapshot: Snapshot, listener: Listener): boolean => l
  * Whose key it is. Keys are looked up by their SHA-256, so how long it takes tells nothing about how near a guess was:
  * the digest of a wrong key is as far from every known one as any other.
  */
-export const authenticate = (snapshot: Snapshot, header: Header): ApiKey | InvalidApiKey =>
-  firstKnown(header, (credential) => snapshot.keys.get(digestOfSecret(credential))) ?? refusal(header, "API key")
+export const authenticate = (snapshot: Snapshot, header: Header): Result.Result<ApiKey, InvalidApiKey> => {
+  const key = firstKnown(header, (credential) => snapshot.keys.get(digestOfSecret(credential)))
+  return key === undefined ? Result.fail(refusal(header, "API key")) : Result.succeed(key)
+}
 
 const sameDigest = (a: string, b: string): boolean =>
   timingSafeEqual(Buffer.from(a, "latin1"), Buffer.from(b, "latin1"))
 
 /** The admin token; without one the admin API is open, which only loopback may be. */
-export const authenticateAdmin = ({ config }: Snapshot, header: Header): InvalidApiKey | undefined => {
+export const authenticateAdmin = ({ config }: Snapshot, header: Header): Result.Result<void, InvalidApiKey> => {
   const { token } = config.admin
-  if (token === undefined) return undefined
+  if (token === undefined) return Result.void
   const expected = digestOfSecret(Redacted.value(token))
   const isToken = (credential: string) => sameDigest(digestOfSecret(credential), expected) || undefined
-  return firstKnown(header, isToken) === true ? undefined : refusal(header, "admin token")
+  return firstKnown(header, isToken) === true ? Result.void : Result.fail(refusal(header, "admin token"))
 }
 
 /** Says what is wrong with the form of what was sent, and how it must be sent; never what was sent. */

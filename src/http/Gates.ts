@@ -1,6 +1,7 @@
 /** What every request passes before anything is done for it, in this order: head, browser, address limit, key. */
+import { Result } from "effect"
 import type { ApiKey } from "../domain/ApiKey.ts"
-import { type GatewayError, InvalidApiKey } from "../domain/Errors.ts"
+import type { GatewayError } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { Snapshot } from "../registry/Registry.ts"
 import type { RateLimiter } from "../resilience/RateLimiter.ts"
@@ -23,11 +24,12 @@ export interface Arrival {
   readonly open: boolean
 }
 
-export type GateOutcome =
-  | { readonly _tag: "Refused"; readonly error: GatewayError }
-  /** A browser asks what a page may ask: answered without anything else. */
-  | { readonly _tag: "Preflight" }
-  | Admitted
+export type GateOutcome = Result.Result<Preflight | Admitted, GatewayError>
+
+/** A browser asks what a page may ask: answered without anything else. */
+export interface Preflight {
+  readonly _tag: "Preflight"
+}
 
 export interface Admitted {
   readonly _tag: "Admitted"
@@ -58,22 +60,21 @@ export const makeGates = ({ clientAddress, limiter, metrics }: GateServices) => 
       refuseLargeHead(incoming, snapshot.config.limits.maxHeaderBytes) ??
       refuseHead(incoming) ??
       refuseBrowser(incoming, listener, open)
-    if (refused !== undefined) return refusal(refused)
+    if (refused !== undefined) return Result.fail(refused)
     if (isPreflight(incoming)) return preflight
     const access = accessOf(incoming, listener, own)
     const address = clientAddress.of(incoming, listener)
-    if (access === "public") return { _tag: "Admitted", key: undefined, address }
+    if (access === "public") return Result.succeed(admit(undefined, address))
     const limited = limiter.takeAddress(listener, address)
     if (limited !== undefined) {
       metrics.rateLimited({ listener: listener.name, scope: "ip" })(1)
-      return refusal(limited)
+      return Result.fail(limited)
     }
     if (access === "admin") {
-      const denied = authenticateAdmin(snapshot, incoming.header)
-      return denied === undefined ? { _tag: "Admitted", key: undefined, address } : refusal(denied)
+      return Result.map(authenticateAdmin(snapshot, incoming.header), () => admit(undefined, address))
     }
-    const key = open ? undefined : authenticate(snapshot, incoming.header)
-    return key instanceof InvalidApiKey ? refusal(key) : { _tag: "Admitted", key, address }
+    if (open) return Result.succeed(admit(undefined, address))
+    return Result.map(authenticate(snapshot, incoming.header), (key) => admit(key, address))
   }
 }
 
@@ -83,6 +84,6 @@ const accessOf = (incoming: Incoming, listener: Listener, own: BuiltinRoute | un
   return access === "public" && isForeignApp(incoming, listener) ? "client" : access
 }
 
-const refusal = (error: GatewayError): GateOutcome => ({ _tag: "Refused", error })
+const admit = (key: ApiKey | undefined, address: string): Admitted => ({ _tag: "Admitted", key, address })
 
-const preflight: GateOutcome = { _tag: "Preflight" }
+const preflight: GateOutcome = Result.succeed({ _tag: "Preflight" })

@@ -5,7 +5,7 @@
  * Paths are looked up in a table instead of an `HttpRouter`: what is gated through must keep its path byte for byte,
  * with any method, and a router that merges slashes and decodes segments decides on another path than it forwards.
  */
-import { Context, Duration, Effect, Exit, Scope } from "effect"
+import { Context, Duration, Effect, Exit, Result, Scope } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { type GatewayError, ShuttingDown } from "../domain/Errors.ts"
@@ -158,17 +158,18 @@ export const makeRequestHandler = (
     late: boolean
   ): Effect.Effect<Response, GatewayError> => {
     const { incoming, listener, own, snapshot } = arrival
-    if (gated._tag === "Refused") return Effect.fail(gated.error)
-    if (gated._tag === "Preflight") {
+    if (Result.isFailure(gated)) return Effect.fail(gated.failure)
+    const passed = gated.success
+    if (passed._tag === "Preflight") {
       const headers = { ...preflightHeaders(incoming), ...headersOfAll(arrival) }
       return Effect.succeed(HttpServerResponse.empty({ headers }))
     }
     if (own !== undefined) {
-      const answered = answerOwn(own, { incoming, snapshot, listener, key: gated.key })
+      const answered = answerOwn(own, { incoming, snapshot, listener, key: passed.key })
       return Effect.map(answered, HttpServerResponse.setHeaders(headersOfAll(arrival)))
     }
     if (late) return Effect.fail(stopping())
-    return answerProxied(arrival, gated, record)
+    return answerProxied(arrival, passed, record)
   }
 
   return Effect.contextWith((context: Context.Context<HttpServerRequest.HttpServerRequest | Scope.Scope>) => {
@@ -181,7 +182,7 @@ export const makeRequestHandler = (
     const report = new RequestReport(incoming.receivedAt)
     const payload = new HeldBody(bodies)
     const gated = runGates(arrival)
-    const key = gated._tag === "Admitted" ? gated.key : undefined
+    const key = Result.isSuccess(gated) && gated.success._tag === "Admitted" ? gated.success.key : undefined
     if (own === undefined && tracing.enabled) {
       report.span = beginSpan(tracing, incoming, listener, () => isTrusted(arrival, key))
     }

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
+import { Result } from "effect"
 import * as fc from "fast-check"
 import { asksForKey, authenticate, authenticateAdmin } from "../../src/http/Authentication.ts"
 import { holdsFor } from "../Property.ts"
@@ -19,7 +20,7 @@ const keyed = snapshot({
 
 const whose = (headers: Headers) => {
   const key = authenticate(keyed, (name) => headers[name])
-  return "code" in key ? `${key.status} ${key.code}` : key.name
+  return Result.isFailure(key) ? `${key.failure.status} ${key.failure.code}` : key.success.name
 }
 
 describe("a client's key", () => {
@@ -62,8 +63,8 @@ describe("a client's key", () => {
     holdsFor(fc.string({ unit: "binary", minLength: 8, maxLength: 40 }), (secret) => {
       for (const headers of [{ authorization: `Bearer ${secret}` }, { "x-api-key": secret }]) {
         const refused = authenticate(keyed, (name) => Object.entries(headers).find(([each]) => each === name)?.[1])
-        if (!("code" in refused)) assert.fail(`let in: ${refused.name}`)
-        assert.notInclude(refused.message, secret)
+        if (Result.isSuccess(refused)) assert.fail(`let in: ${refused.success.name}`)
+        assert.notInclude(refused.failure.message, secret)
       }
     })
   })
@@ -90,10 +91,12 @@ const forms: ReadonlyArray<readonly [string, Headers, RegExp]> = [
 describe("a refusal", () => {
   const client = (headers: Headers) => {
     const refused = authenticate(keyed, (name) => headers[name])
-    return "code" in refused ? refused.message : assert.fail("let in")
+    return Result.isFailure(refused) ? refused.failure.message : assert.fail("let in")
   }
-  const admin = (headers: Headers) =>
-    authenticateAdmin(keyed, (name) => headers[name])?.message ?? assert.fail("let in")
+  const admin = (headers: Headers) => {
+    const refused = authenticateAdmin(keyed, (name) => headers[name])
+    return Result.isFailure(refused) ? refused.failure.message : assert.fail("let in")
+  }
 
   it.each(forms)("says what is wrong and how it must be sent, and no word of what was sent: %s", (_, headers, what) => {
     for (const [message, secret] of [
@@ -124,7 +127,10 @@ describe("the choice whether a key is asked for", () => {
 })
 
 describe("the admin surface", () => {
-  const refusal = (headers: Headers, of = keyed) => authenticateAdmin(of, (name) => headers[name])?.code ?? "open"
+  const refusal = (headers: Headers, of = keyed) => {
+    const entered = authenticateAdmin(of, (name) => headers[name])
+    return Result.isFailure(entered) ? entered.failure.code : "open"
+  }
 
   it("opens to its token, however it is sent, and to nothing else", () => {
     assert.strictEqual(refusal({ authorization: "Bearer admin-secret" }), "open")
