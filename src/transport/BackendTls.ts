@@ -1,7 +1,7 @@
 /** What TLS with one backend needs beyond what this machine trusts anyway. Certificates are verified in any case. */
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
-import { Option } from "effect"
+import { Option, Result } from "effect"
 import type { BackendTls } from "../domain/Backend.ts"
 import { lacksDescriptors } from "../telemetry/Shortages.ts"
 import { lackOfDescriptors } from "./TransportFailure.ts"
@@ -19,13 +19,13 @@ export interface TlsMaterial {
   readonly fingerprint: string
 }
 
-const nothing: TlsMaterial = { options: {}, fingerprint: "" }
+const nothing = Result.succeed<TlsMaterial>({ options: {}, fingerprint: "" })
 
 /** Reads the files, every time it is called. */
-export const readTls = (tls: BackendTls | undefined): TlsMaterial | UpstreamFailed => {
+export const readTls = (tls: BackendTls | undefined): Result.Result<TlsMaterial, UpstreamFailed> => {
   if (tls === undefined) return nothing
   const texts = Option.all({ ca: read(tls.ca), cert: read(tls.cert), key: read(tls.key) })
-  if (Option.isNone(texts)) return lacksDescriptors() ? lackOfDescriptors : unreadable
+  if (Option.isNone(texts)) return Result.fail(lacksDescriptors() ? lackOfDescriptors : unreadable)
   const { ca, cert, key } = texts.value
   const options = {
     ...(ca !== undefined && { ca }),
@@ -33,7 +33,8 @@ export const readTls = (tls: BackendTls | undefined): TlsMaterial | UpstreamFail
     ...(key !== undefined && { key }),
     ...(tls.serverName !== undefined && { servername: tls.serverName })
   }
-  return { options, fingerprint: createHash("sha256").update(JSON.stringify(options)).digest("base64") }
+  const fingerprint = createHash("sha256").update(JSON.stringify(options)).digest("base64")
+  return Result.succeed({ options, fingerprint })
 }
 
 const unreadable = new UpstreamFailed({ kind: "tls", detail: "a file of its tls cannot be read" })

@@ -2,14 +2,14 @@
  * The ways to key backends that exist now, each with its connections. One that the configuration has no use for any
  * more ends gracefully: what runs on it goes on to its end, and then its connections close.
  */
-import { Duration, Redacted } from "effect"
+import { Duration, Redacted, Result } from "effect"
 import type { Dispatcher } from "undici"
 import type { Backend } from "../domain/Backend.ts"
 import { type ClientSettings, defaultClient } from "../domain/Pool.ts"
 import { defaultTimeouts } from "../domain/Settings.ts"
 import type { Snapshot } from "../registry/Registry.ts"
 import { readTls, type TlsMaterial } from "./BackendTls.ts"
-import { UpstreamFailed, type UpstreamRequest } from "./UpstreamTransport.ts"
+import type { UpstreamFailed, UpstreamRequest } from "./UpstreamTransport.ts"
 
 /** Who is reached, and what makes a difference for a connection. */
 type PoolKey = Pick<UpstreamRequest, "backend" | "client" | "connectTimeout" | "upgrade">
@@ -38,18 +38,20 @@ export class ConnectionPools {
   }
 
   /** To be dispatched on synchronously: what is not used may be closed right after. */
-  get(key: PoolKey): ConnectionPool | UpstreamFailed {
+  get(key: PoolKey): Result.Result<ConnectionPool, UpstreamFailed> {
     const { backend, client, connectTimeout } = key
-    const tunnelled = needsTunnel(key)
-    const known = tunnelled ? undefined : this.#known.get(backend)?.get(client)?.get(connectTimeout)
-    if (known !== undefined) return known
-    const tls = readTls(backend.tls)
-    if (tls instanceof UpstreamFailed) return tls
+    const known = needsTunnel(key) ? undefined : this.#known.get(backend)?.get(client)?.get(connectTimeout)
+    if (known !== undefined) return Result.succeed(known)
+    return Result.map(readTls(backend.tls), (tls) => this.#poolFor(key, tls))
+  }
+
+  #poolFor(key: PoolKey, tls: TlsMaterial): ConnectionPool {
+    const { backend, client, connectTimeout } = key
     const id = idOf(key, tls)
     const pool = this.#pools.get(id) ?? this.#open(key, tls)
     if (this.#exists(backend)) {
       this.#pools.set(id, pool)
-      if (tunnelled) return pool
+      if (needsTunnel(key)) return pool
       const ofBackend = this.#known.get(backend) ?? new WeakMap<ClientSettings, Map<number, ConnectionPool>>()
       const ofClient = ofBackend.get(client) ?? new Map<number, ConnectionPool>()
       this.#known.set(backend, ofBackend.set(client, ofClient.set(connectTimeout, pool)))
@@ -126,8 +128,9 @@ const idsOf = ({ backends, pools }: Snapshot): ReadonlySet<string> => {
   const clients = new Set([defaultClient, ...[...pools.values()].map(({ config }) => config.client)])
   const ids = new Set<string>()
   for (const { client, config: backend, probing } of backends.values()) {
-    const tls = readTls(backend.tls)
-    if (tls instanceof UpstreamFailed) continue
+    const read = readTls(backend.tls)
+    if (Result.isFailure(read)) continue
+    const tls = read.success
     for (const url of addressesOf(backend)) {
       ids.add(idOf({ backend: { ...backend, url }, client, connectTimeout: probing.timeout }, tls))
     }

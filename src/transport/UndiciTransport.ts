@@ -1,7 +1,7 @@
 /** The transport that really connects: one pool of connections for each backend and way to reach it. */
 
 import { Readable } from "node:stream"
-import { Duration, Effect, Exit, Layer, Random, Stream } from "effect"
+import { Duration, Effect, Exit, Layer, Random, Result, Stream } from "effect"
 import { type buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from "undici"
 import { Pieces, slicesOf } from "../domain/Bytes.ts"
 import { type EgressPolicy, makeEgressPolicy, makeProxyPolicy } from "../domain/EgressPolicy.ts"
@@ -20,7 +20,6 @@ import {
   type ExchangeFailed,
   isAtHand,
   type UpstreamBody,
-  UpstreamFailed,
   type UpstreamRequest,
   type UpstreamResponse,
   UpstreamTransport
@@ -64,8 +63,8 @@ export const layerUndici = Layer.effect(
         const exchange = new Exchange(headReader(request.readable, resume), repeatable)
         started(exchange.abort)
         const line = lines.get(request)
-        if (line instanceof UpstreamFailed) return resume(Exit.fail(line))
-        const { dispatcher, host, origin, proxied } = line
+        if (Result.isFailure(line)) return resume(Exit.fail(line.failure))
+        const { dispatcher, host, origin, proxied } = line.success
         // Behind a proxy nobody here resolves the name; what it says by itself is looked at each time.
         const reason = proxied ? policies.backends().refuseHost(host) : undefined
         if (reason !== undefined) return resume(Exit.fail(refused(reason)))
