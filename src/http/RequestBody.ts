@@ -1,5 +1,5 @@
 /** Reading a body: up to the limit, not from a client that lets us wait, and not more of them at once than fit. */
-import { Effect, Stream } from "effect"
+import { Effect, Result, Stream } from "effect"
 import { Pieces } from "../domain/Bytes.ts"
 import { InvalidRequest, QueueFull, RequestTimeout, RequestTooLarge } from "../domain/Errors.ts"
 import type { MonotonicClock } from "../domain/MonotonicClock.ts"
@@ -111,7 +111,10 @@ interface Read {
 }
 
 /** What follows from a piece: more is wanted, or no more, or the request is refused. */
-type Look = (piece: Uint8Array) => "more" | "enough" | BodyError
+type Look = (piece: Uint8Array) => Result.Result<"more" | "enough", BodyError>
+
+const more = Result.succeed("more" as const)
+const enough = Result.succeed("enough" as const)
 
 /**
  * As much of a body as `look` wants, in memory. Own code around Node's events instead of `request.arrayBuffer`, which has
@@ -141,8 +144,8 @@ const read = (
       pieces.push(piece)
       timed.dueAt = clock.now() + patience
       const next = look(piece)
-      if (next === "more") return
-      if (next !== "enough") return refuse(next)
+      if (Result.isFailure(next)) return refuse(next.failure)
+      if (next.success === "more") return
       message.pause()
       stop()
       resume(Effect.succeed({ pieces, isWhole: false }))
@@ -178,7 +181,7 @@ export const readBody = (
     const refused = announcedTooLarge(incoming, "maxBodyBytes", limit)
     if (refused !== undefined) return Effect.fail(refused)
     staysListened(incoming)
-    const look: Look = () => (held.size > limit ? tooLarge("maxBodyBytes", limit) : "more")
+    const look: Look = () => (held.size > limit ? Result.fail(tooLarge("maxBodyBytes", limit)) : more)
     return Effect.flatMap(read(incoming, bounds, services, held, look), ({ pieces }) => joined(pieces, held.size))
   })
 
@@ -261,10 +264,10 @@ export const readUpload = (
     const announced = Number(incoming.header("content-length") ?? Number.POSITIVE_INFINITY)
     const look: Look = (piece) => {
       reader.push(piece)
-      if (reader.problem !== undefined) return badUpload(reader.problem)
-      if (held.size >= bounds.limit) return "enough"
+      if (reader.problem !== undefined) return Result.fail(badUpload(reader.problem))
+      if (held.size >= bounds.limit) return enough
       // What is nearly there is waited for: held whole, it can be sent again.
-      return reader.found === undefined || announced - held.size <= formTailBytes ? "more" : "enough"
+      return reader.found === undefined || announced - held.size <= formTailBytes ? more : enough
     }
     return Effect.gen(function* () {
       const { isWhole, pieces } = yield* read(incoming, bounds, services, held, look)
