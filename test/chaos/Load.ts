@@ -107,8 +107,8 @@ export const tally = (reasons: ReadonlyArray<string>): Readonly<Record<string, n
   return counts
 }
 
-/** One line of figures for whoever reads the output. */
-export const figures = (what: string, tries: ReadonlyArray<Try>, failed: number): string => {
+/** One line of numbers for the reader of the output. */
+export const summaryOf = (what: string, tries: ReadonlyArray<Try>, failed: number): string => {
   const sorted = tries.map(({ millis }) => millis).toSorted((a, b) => a - b)
   const at = (share: number) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0)
   const began = Math.min(...tries.map(({ sentAt }) => sentAt))

@@ -5,7 +5,7 @@ import { Duration, Effect, Fiber } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
 import { ask } from "../e2e/Ask.ts"
 import { eventually, type Gateway, serve } from "../e2e/Program.ts"
-import { failureOf, figures, load, tally } from "./Load.ts"
+import { failureOf, load, summaryOf, tally } from "./Load.ts"
 
 const requests = 10_000
 const clients = 64
@@ -92,7 +92,7 @@ it.live(
       const tries = yield* Fiber.join(running)
       const failures = tries.map(failureOf).filter((reason) => reason !== undefined)
       const applied = yield* counted(gateway, "applied")
-      process.stdout.write(figures(`reload: ${clients} clients, ${applied} reloads`, tries, failures.length))
+      process.stdout.write(summaryOf(`reload: ${clients} clients, ${applied} reloads`, tries, failures.length))
       assert.deepStrictEqual(tally(failures), {})
       assert.isAtLeast(tries.length, requests)
       assert.isAtLeast(applied, reloads)

@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
 import { type Gateway, serve } from "../e2e/Program.ts"
-import { failureOf, figures, load, tally } from "./Load.ts"
+import { failureOf, load, summaryOf, tally } from "./Load.ts"
 
 const freePort = Effect.callback<number>((resume) => {
   const server = net.createServer()
@@ -61,7 +61,7 @@ describe("a second process with reusePort that takes over from the first", () =>
           const tries = yield* Fiber.join(running)
           const failures = tries.map(failureOf).filter((reason) => reason !== undefined)
           const what = `warm restart: ${restarts} restarts, ${clients} clients ${kind}`
-          process.stdout.write(figures(what, tries, failures.length))
+          process.stdout.write(summaryOf(what, tries, failures.length))
           if (failures.length > lost) assert.deepStrictEqual(tally(failures), {})
         }),
       180_000

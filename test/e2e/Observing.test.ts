@@ -124,7 +124,7 @@ describe("/metrics", () => {
 })
 
 describe("secrets", () => {
-  it.live("are in no log line, no answer and no figure", () =>
+  it.live("are in no log line, no answer and no metric", () =>
     Effect.gen(function* () {
       const { gateway, url } = yield* setUp()
       const answers = yield* Effect.all([

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
 import { Agent, request } from "undici"
 import { Simulator } from "../../src/sim/Simulator.ts"
-import { failureOf, figures, load, tally } from "../chaos/Load.ts"
+import { failureOf, load, summaryOf, tally } from "../chaos/Load.ts"
 import { ask, chat, errorOf, untilReadyz } from "./Ask.ts"
 import { eventually, serve } from "./Program.ts"
 
@@ -68,7 +68,7 @@ describe("a stop under the load of 64 clients", () => {
       const opened = tries.filter(({ connectedAt = Number.POSITIVE_INFINITY }) => connectedAt < stoppedAt)
       const failures = opened.map(failureOf).filter((reason) => reason !== undefined)
       const what = `stop: 64 clients, ended with 0 after ${Math.round(took)} ms, ${tries.length - opened.length} on later connections`
-      process.stdout.write(figures(what, opened, failures.length))
+      process.stdout.write(summaryOf(what, opened, failures.length))
       assert.deepStrictEqual(tally(failures), {})
       // Clients are told on the connections that they have, with an answer.
       const last = opened.filter(({ headers }) => headers["connection"] === "close")

@@ -29,7 +29,7 @@ export const setUp = Effect.fnUntraced(function* ({ answer, listener, more, seco
 })
 
 /** A value of the gateway's own metrics; 0 where it is not there. */
-export const figure = (gateway: Gateway, series: string): Effect.Effect<number> =>
+export const metric = (gateway: Gateway, series: string): Effect.Effect<number> =>
   Effect.map(ask(`${gateway.url}/metrics`), ({ text }) => {
     const line = text.split("\n").find((each) => each.startsWith(`${series} `))
     return line === undefined ? 0 : Number(line.slice(series.length + 1))
@@ -37,4 +37,4 @@ export const figure = (gateway: Gateway, series: string): Effect.Effect<number> 
 
 /** Resident memory, in MiB. */
 export const memory = (gateway: Gateway): Effect.Effect<number> =>
-  Effect.map(figure(gateway, "process_resident_memory_bytes"), (bytes) => bytes / 1024 / 1024)
+  Effect.map(metric(gateway, "process_resident_memory_bytes"), (bytes) => bytes / 1024 / 1024)

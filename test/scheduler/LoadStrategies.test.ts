@@ -54,12 +54,12 @@ describe("least_loaded", () => {
     })
   )
 
-  it.effect.each([{ figure: "kvCacheUsage" }, { figure: "gpuUsage" }])(
-    "counts all up to twice where $figure is nearly full",
-    ({ figure }) =>
+  it.effect.each([{ metric: "kvCacheUsage" }, { metric: "gpuUsage" }])(
+    "counts all up to twice where $metric is nearly full",
+    ({ metric }) =>
       withFleet(fleet("least_loaded", 1, 1), (on) => {
         const tell = (share: number) => {
-          on.state("a").reported({ ...load(1), [figure]: share }, on.now)
+          on.state("a").reported({ ...load(1), [metric]: share }, on.now)
           on.state("b").reported(load(2), on.now)
         }
         tell(0.8)
