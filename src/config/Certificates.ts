@@ -2,7 +2,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto"
 import { Effect, Option, Result } from "effect"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
-import type { Issue } from "./Decoding.ts"
+import type { Issue } from "../domain/Issue.ts"
 import type { FileTexts } from "./FileText.ts"
 
 type At = Issue["at"]

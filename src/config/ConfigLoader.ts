@@ -6,24 +6,24 @@
  */
 
 import { parseEnv } from "node:util"
-import { Context, Effect, Layer, Option, Path, Redacted, Result } from "effect"
+import { Context, Effect, Layer, Option, Path, Result } from "effect"
+import { checkSettings, settle } from "../domain/ConfigChecks.ts"
+import type { ConfigInvalid } from "../domain/ConfigInvalid.ts"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
-import type { Listener } from "../domain/Listener.ts"
-import { checkAdminToken } from "./AdminToken.ts"
+import { formatPath, type Issue } from "../domain/Issue.ts"
 import { certificateFiles, checkCertificates } from "./Certificates.ts"
-import { type ConfigInvalid, configInvalid, formatPath } from "./ConfigInvalid.ts"
-import { checkReferences } from "./CrossReferences.ts"
-import { decodeConfig, type Issue } from "./Decoding.ts"
+import { configInvalid } from "./ConfigInvalid.ts"
+import { decodeConfig } from "./Decoding.ts"
 import { checkResolution } from "./DnsCheck.ts"
 import { type Overrides, overlay } from "./EnvironmentOverlay.ts"
 import { type FileTexts, fileTexts, type Unreadable } from "./FileText.ts"
 import { HungFiles } from "./HungFiles.ts"
 import { type Environment, interpolate } from "./Interpolation.ts"
-import { checkSafety } from "./SafetyChecks.ts"
-import { checkAvailable } from "./Unavailable.ts"
+import { checkRawReferences } from "./RawReferences.ts"
 import { parseSource, type YamlSource } from "./YamlSource.ts"
 
-export { ConfigInvalid, configInvalid, formatProblem, type Problem } from "./ConfigInvalid.ts"
+export { ConfigInvalid, formatProblem, type Problem } from "../domain/ConfigInvalid.ts"
+export { configInvalid } from "./ConfigInvalid.ts"
 export type { Overrides } from "./EnvironmentOverlay.ts"
 export { FileHangs, HungFiles } from "./HungFiles.ts"
 export { configJsonSchema } from "./JsonSchema.ts"
@@ -138,14 +138,8 @@ export const validate = Effect.fnUntraced(function* (
   const decoded = Result.map(yield* decodeConfig(laid.value), settle)
   yield* Effect.yieldNow
   const isReused = laid.originOf(["admin", "token"]) === "WEIR_API_KEY"
-  const found = Result.isFailure(decoded)
-    ? decoded.failure
-    : [
-        ...checkSafety(decoded.success),
-        ...checkAdminToken(decoded.success, isReused),
-        ...checkAvailable(decoded.success)
-      ]
-  const issues = [...found, ...checkReferences(laid.value)]
+  const found = Result.isFailure(decoded) ? decoded.failure : checkSettings(decoded.success, isReused)
+  const issues = [...found, ...checkRawReferences(laid.value)]
   if (early.length === 0 && issues.length === 0 && Result.isSuccess(decoded)) return decoded.success
   // What a missing variable leaves behind is no second problem.
   const problems = [
@@ -158,17 +152,3 @@ export const validate = Effect.fnUntraced(function* (
   })
   return yield* configInvalid(name, problems)
 })
-
-/** What follows from the rest: a lone pool needs no mention, and an empty token is none. */
-const settle = (config: GatewayConfig): GatewayConfig => {
-  const only = config.pools.length === 1 ? config.pools[0]?.name : undefined
-  const withPool = (listener: Listener): Listener =>
-    listener.pool === undefined && only !== undefined ? { ...listener, pool: only } : listener
-  const [first, ...rest] = config.listeners
-  const { token, ...admin } = config.admin
-  return {
-    ...config,
-    listeners: [withPool(first), ...rest.map(withPool)],
-    admin: token === undefined || Redacted.value(token) === "" ? admin : { ...admin, token }
-  }
-}

@@ -2,13 +2,9 @@
 
 import type { Result, SchemaAST } from "effect"
 import { Effect, Schema, SchemaIssue } from "effect"
-import { closest, distance } from "fastest-levenshtein"
 import { GatewayConfig } from "../domain/GatewayConfig.ts"
-
-export interface Issue {
-  readonly at: ReadonlyArray<PropertyKey>
-  readonly message: string
-}
+import type { Issue } from "../domain/Issue.ts"
+import { suggestion } from "../domain/Suggestion.ts"
 
 const decode = Schema.decodeUnknownEffect(GatewayConfig, { errors: "all", onExcessProperty: "error" })
 
@@ -47,12 +43,4 @@ const suggestKey = (key: string, parent: SchemaAST.AST | undefined): string => {
   const known = parent?._tag === "Objects" ? parent.propertySignatures.map(({ name }) => String(name)) : []
   const nearest = suggestion(key, known)
   return `unknown key${nearest === undefined ? "" : `; did you mean ${nearest}?`} (known: ${known.join(", ")})`
-}
-
-/** The known word that `word` is most likely a slip of, if any is near enough. */
-export const suggestion = (word: string, known: ReadonlyArray<string>): string | undefined => {
-  if (known.length === 0) return undefined
-  const nearest = closest(word.toLowerCase(), known)
-  const near = Math.min(word.length - 1, Math.max(2, Math.floor(word.length / 2)))
-  return distance(word.toLowerCase(), nearest.toLowerCase()) <= near ? nearest : undefined
 }

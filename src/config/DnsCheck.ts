@@ -7,7 +7,7 @@ import { isIP } from "node:net"
 import { Effect } from "effect"
 import { makeEgressPolicy } from "../domain/EgressPolicy.ts"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
-import type { Issue } from "./Decoding.ts"
+import type { Issue } from "../domain/Issue.ts"
 
 /** A start does not wait for a name server that is away. */
 const lookupTimeout = "1 second"

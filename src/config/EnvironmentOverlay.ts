@@ -3,8 +3,8 @@
  * so both go through the same validation, and a problem is reported under the name of the variable that caused it.
  */
 import { Result, Schema } from "effect"
+import type { Issue } from "../domain/Issue.ts"
 import { Name } from "../domain/Names.ts"
-import type { Issue } from "./Decoding.ts"
 import type { Environment } from "./Interpolation.ts"
 
 /** Options of the command line that a configuration also has; they win over the environment. */

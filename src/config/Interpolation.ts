@@ -1,5 +1,5 @@
 /** `${NAME}` and `${NAME:-default}` in the strings of a configuration, replaced from the environment. */
-import type { Issue } from "./Decoding.ts"
+import type { Issue } from "../domain/Issue.ts"
 
 export type Environment = Readonly<Record<string, string | undefined>>
 

@@ -22,3 +22,11 @@ const loosely: ReadonlyArray<(path: string) => string> = [
   (path) => withoutParameters(decoded(path.replace(/;[^/]*/g, ""))),
   (path) => withoutParameters(decoded(decoded(path)))
 ]
+
+const azureV1 = "/openai/v1"
+
+/** `/openai/v1` is Azure's name for `/v1`: one path, so that nothing that is said of one can be got around by the other. */
+export const canonicalPath = (path: string): string =>
+  path.startsWith(azureV1) && (path.length === azureV1.length || path[azureV1.length] === "/")
+    ? path.slice("/openai".length)
+    : path

@@ -125,13 +125,7 @@ const ollamaLists = new Set(["/api/tags", "/api/ps"])
 /** Whether errors are Ollama's at a path: where it is asked for inference, and where its models are listed. */
 export const speaksOllama = (path: string): boolean => ollamaLists.has(path) || byPath.get(path)?.dialect === "ollama"
 
-const azureV1 = "/openai/v1"
-
-/** `/openai/v1` is Azure's name for `/v1`: one path, so that nothing that is said of one can be got around by the other. */
-export const canonicalPath = (path: string): string =>
-  path.startsWith(azureV1) && (path.length === azureV1.length || path[azureV1.length] === "/")
-    ? path.slice("/openai".length)
-    : path
+export { canonicalPath } from "../domain/PathSpelling.ts"
 
 const deployments = "/openai/deployments/"
 

@@ -97,7 +97,10 @@ describe("WEIR_API_KEY", () => {
       ])
       assert.deepStrictEqual(yield* problems({ admin: { token: key.key } }, env), [`admin.token: ${same("default")}`])
       const digested = { keys: [{ name: "digested", sha256: sha256(key.key) }] }
-      assert.deepStrictEqual(yield* problems(digested, env), [`WEIR_API_KEY: ${same("digested")}`])
+      assert.deepStrictEqual(yield* problems(digested, env), [
+        `WEIR_API_KEY: ${same("digested")}`,
+        "WEIR_API_KEY: duplicate key (the same as in entry 0)"
+      ])
     })
   )
 

@@ -1,8 +1,8 @@
 /** Admin tokens that guard nothing: blank ones, ones that no request can carry, and ones that clients have. */
 import { Redacted } from "effect"
-import { digestOfKey, digestOfSecret } from "../domain/ApiKey.ts"
-import type { GatewayConfig } from "../domain/GatewayConfig.ts"
-import type { Issue } from "./Decoding.ts"
+import { digestOfKey, digestOfSecret } from "./ApiKey.ts"
+import type { GatewayConfig } from "./GatewayConfig.ts"
+import type { Issue } from "./Issue.ts"
 
 /** `isReused`: the token is WEIR_API_KEY, which opens both surfaces on purpose where no other token is given. */
 export const checkAdminToken = ({ admin, keys }: GatewayConfig, isReused: boolean): ReadonlyArray<Issue> => {

@@ -1,6 +1,6 @@
 /** Keys of the contract whose feature this version does not have: said at the start, never ignored in silence. */
-import type { GatewayConfig } from "../domain/GatewayConfig.ts"
-import type { Issue } from "./Decoding.ts"
+import type { GatewayConfig } from "./GatewayConfig.ts"
+import type { Issue } from "./Issue.ts"
 
 /** An issue for each setting that would have no effect. */
 export const checkAvailable = (config: GatewayConfig): ReadonlyArray<Issue> => {

@@ -2,6 +2,17 @@
  * The names in a configuration, read from data that may be wrong in other ways: so a dangling reference is found in
  * the same pass as a weight that is out of range. What is missing or of the wrong type is left out; decoding says so.
  */
+import { digestOfSecret } from "../domain/ApiKey.ts"
+import { checkReferences } from "../domain/CrossReferences.ts"
+import type { Issue } from "../domain/Issue.ts"
+import { addressOf, type ReferenceIndex } from "../domain/ReferenceIndex.ts"
+
+/** Every duplicate, every dangling reference and every idle rule in plain data, whatever else may be wrong with it. */
+export const checkRawReferences = (value: unknown): ReadonlyArray<Issue> => [
+  ...checkReferences(rawIndexOf(value)),
+  ...idleRules(value)
+]
+
 type Tree = Record<string, unknown>
 
 const isTree = (value: unknown): value is Tree => typeof value === "object" && value !== null && !Array.isArray(value)
@@ -16,13 +27,15 @@ const texts = (value: unknown): ReadonlyArray<string | undefined> => (Array.isAr
 const members = (value: unknown): ReadonlyArray<string | undefined> | undefined =>
   Array.isArray(value) ? value.map((item: unknown) => text(isTree(item) ? item["name"] : item)) : undefined
 
-const address = (listener: Tree): string | undefined => {
-  const host = text(listener["host"]) ?? "127.0.0.1"
-  const port = Number(listener["port"] ?? 8000)
-  return port === 0 ? undefined : `${host}:${port}`
+const address = (listener: Tree): string | undefined =>
+  addressOf(text(listener["host"]) ?? "127.0.0.1", Number(listener["port"] ?? 8000))
+
+const digest = (key: Tree): string | undefined => {
+  const secret = text(key["key"])
+  return secret === undefined ? text(key["sha256"])?.toLowerCase() : digestOfSecret(secret)
 }
 
-export const referenceIndexOf = (value: unknown) => {
+export const rawIndexOf = (value: unknown): ReferenceIndex => {
   const root = isTree(value) ? value : {}
   return {
     backends: trees(root["backends"]).map((backend) => text(backend["name"])),
@@ -36,18 +49,22 @@ export const referenceIndexOf = (value: unknown) => {
     })),
     models: trees(root["models"]).map((rule) => ({
       match: text(rule["match"]),
-      /** Whether it says nothing of the models that it matches. */
-      isIdle: "match" in rule && Object.keys(rule).length === 1,
       pool: text(rule["pool"]),
       backends: texts(rule["backends"])
     })),
     fallbackBackend: text(root["fallbackBackend"]),
     keys: trees(root["keys"]).map((key) => ({
       name: text(key["name"]),
-      secret: text(key["key"]) ?? text(key["sha256"]),
+      digest: digest(key),
       pools: texts(key["pools"])
     }))
   }
 }
 
-export type ReferenceIndex = ReturnType<typeof referenceIndexOf>
+/** Rules that say nothing of the models that they match: once decoded, one that says a default looks the same. */
+const idleRules = (value: unknown): ReadonlyArray<Issue> =>
+  trees(isTree(value) ? value["models"] : []).flatMap((rule, m) =>
+    "match" in rule && Object.keys(rule).length === 1 ? [{ at: ["models", m], message: idleRule }] : []
+  )
+
+const idleRule = "a rule needs a pool, backends, or something else to do with the models that it matches"

@@ -1,9 +1,9 @@
 /** What a start is refused for although the configuration is well-formed: doors that would stand open by mistake. */
 import { Redacted } from "effect"
-import { makeEgressPolicy, makeProxyPolicy } from "../domain/EgressPolicy.ts"
-import type { GatewayConfig } from "../domain/GatewayConfig.ts"
-import { isLoopbackHost } from "../domain/Loopback.ts"
-import type { Issue } from "./Decoding.ts"
+import { makeEgressPolicy, makeProxyPolicy } from "./EgressPolicy.ts"
+import type { GatewayConfig } from "./GatewayConfig.ts"
+import type { Issue } from "./Issue.ts"
+import { isLoopbackHost } from "./Loopback.ts"
 
 /** Open listeners and admin surfaces beyond loopback, and backends at addresses that none may have. */
 export const checkSafety = (config: GatewayConfig): ReadonlyArray<Issue> => [
