@@ -142,7 +142,7 @@ export class HealthProber extends Context.Service<
 
       const probed = new Map<string, Probed>()
       const fibers = yield* FiberMap.make<string>()
-      const follow = Effect.fnUntraced(function* (backend: BackendEntry) {
+      const watchOver = Effect.fnUntraced(function* (backend: BackendEntry) {
         const { name, state } = backend
         const asked = probeSettings(backend)
         const known = probed.get(name)
@@ -159,18 +159,15 @@ export class HealthProber extends Context.Service<
         probed.set(name, { state, asked, wake })
         yield* FiberMap.run(fibers, name, watch(name, wake))
       })
-      yield* registry.changes.pipe(
-        Stream.runForEach(({ backends }) =>
-          Effect.gen(function* () {
-            for (const name of probed.keys()) {
-              if (backends.has(name)) continue
-              probed.delete(name)
-              yield* FiberMap.remove(fibers, name)
-            }
-            yield* Effect.forEach(backends.values(), follow, { discard: true })
-          })
-        ),
-        Effect.forkScoped
+      yield* registry.follow(
+        Effect.fnUntraced(function* ({ backends }) {
+          for (const name of probed.keys()) {
+            if (backends.has(name)) continue
+            probed.delete(name)
+            yield* FiberMap.remove(fibers, name)
+          }
+          yield* Effect.forEach(backends.values(), watchOver, { discard: true })
+        })
       )
 
       return HealthProber.of({ probe })

@@ -1,5 +1,5 @@
 /** Figures of backends that are read when somebody asks, for every backend that exists at that time. */
-import { Effect, Layer, Stream } from "effect"
+import { Effect, Layer } from "effect"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import type { CircuitPhase } from "./BackendState.ts"
@@ -47,18 +47,15 @@ export const layerBackendGauges = Layer.effectDiscard(
         gauge("weir_circuitbreaker_state", "0 closed, 1 half open, 2 open", ({ state }) => phases[state.circuit.phase])
       ]
     }
-    yield* registry.changes.pipe(
-      Stream.runForEach(({ backends }) =>
-        Effect.sync(() => {
-          for (const [name, ends] of observed) {
-            if (backends.has(name)) continue
-            for (const end of ends) end()
-            observed.delete(name)
-          }
-          for (const name of backends.keys()) if (!observed.has(name)) observed.set(name, observe(name))
-        })
-      ),
-      Effect.forkScoped
+    yield* registry.follow(({ backends }) =>
+      Effect.sync(() => {
+        for (const [name, ends] of observed) {
+          if (backends.has(name)) continue
+          for (const end of ends) end()
+          observed.delete(name)
+        }
+        for (const name of backends.keys()) if (!observed.has(name)) observed.set(name, observe(name))
+      })
     )
   })
 )

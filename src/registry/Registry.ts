@@ -2,28 +2,39 @@
  * What exists now and in what state: one immutable snapshot, swapped atomically, whose backends carry their live
  * state from one snapshot to the next.
  */
-import { Context, Effect, Layer, type Scope, Semaphore, type Stream, SubscriptionRef } from "effect"
+import { Context, Effect, Layer, Result, type Scope, Semaphore } from "effect"
 import type { Backend } from "../domain/Backend.ts"
+import type { ConfigInvalid } from "../domain/ConfigInvalid.ts"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import { BackendState } from "./BackendState.ts"
-import type { ChangeRefused, PreparedChange } from "./Change.ts"
+import { abortAll, type ChangeRefused, commitAll, type Follow, type Prepare, prepareAll } from "./Change.ts"
 import { LoadColumns } from "./LoadColumns.ts"
-import { RegistryStore } from "./RegistryStore.ts"
+import { RegistryStore, type StoreFailed } from "./RegistryStore.ts"
 import { share } from "./Sharing.ts"
 import { makeSnapshot, type Snapshot } from "./Snapshot.ts"
+import { validated } from "./Validation.ts"
 
 export { BackendState, type Circuit, type CircuitPhase, type Fault } from "./BackendState.ts"
 export { statusOf } from "./BackendStatus.ts"
-export { ChangeRefused, type PreparedChange } from "./Change.ts"
+export { ChangeRefused, derived, type Follow, type Prepare, type PreparedChange } from "./Change.ts"
 export type { HealthChange } from "./HealthMachine.ts"
 export { LatencyTrack } from "./LatencyTrack.ts"
 export { LoadColumns } from "./LoadColumns.ts"
-export { RegistryStore } from "./RegistryStore.ts"
+export { RegistryStore, StoreFailed } from "./RegistryStore.ts"
 export { SlidingWindow } from "./SlidingWindow.ts"
 export { type BackendEntry, type Member, type PoolEntry, type Snapshot, toMember } from "./Snapshot.ts"
 
-/** Makes ready for a configuration, or says why that cannot be. */
-export type Prepare = (next: GatewayConfig) => Effect.Effect<PreparedChange, ChangeRefused>
+/** What a configuration in force is to become, or why there is nothing to become of it. */
+export type Edit<E> = (config: GatewayConfig) => Effect.Effect<GatewayConfig, E> | Result.Result<GatewayConfig, E>
+
+/** What was in force and what is now; the same one where nothing was different. */
+export interface Changed {
+  readonly before: Snapshot
+  readonly snapshot: Snapshot
+}
+
+/** Why a change was not made; nothing is different then. */
+export type NotChanged = ChangeRefused | StoreFailed
 
 export class Registry extends Context.Service<
   Registry,
@@ -32,90 +43,101 @@ export class Registry extends Context.Service<
     readonly current: () => Snapshot
     /** Grows whenever a backend's models change: what was derived from them is stale then. */
     readonly modelsVersion: () => number
-    /** To be called by whoever changed a backend's models. */
+    /** To be called by whatever changed a backend's models. */
     readonly modelsChanged: () => void
     /**
-     * Swaps in a validated configuration, all of it or nothing: first everybody who takes part in changes makes ready,
-     * then the store has it, then it is in force. Requests under way keep what they began with. Where nothing is
-     * different the snapshot stays as it is.
+     * Edits the configuration in force: reads it, edits it, validates and applies the outcome under one lock, so that
+     * two edits at once are both kept. All of it or nothing: the parts that take part make ready, then the store has it,
+     * then it is in force. Requests under way keep what they began with. An interruption before the parts are asked
+     * leaves everything as it is; after that the change is made. `edit` must not ask for another change.
      */
-    readonly apply: (config: GatewayConfig) => Effect.Effect<Snapshot, ChangeRefused>
-    /** To be asked before each change, until the scope closes. */
+    readonly modify: <E = never>(edit: Edit<E>) => Effect.Effect<Changed, E | ConfigInvalid | NotChanged>
+    /** The same for a configuration that its maker has validated, as the loader does. */
+    readonly replace: <E = never>(edit: Edit<E>) => Effect.Effect<Changed, E | NotChanged>
+    /** Puts a validated configuration in the place of whatever is in force. */
+    readonly apply: (config: GatewayConfig) => Effect.Effect<Snapshot, NotChanged>
+    /**
+     * Runs `follow` with the snapshot in force, then with each later one as soon as it is, until the scope closes; also
+     * where a change came to nothing, since files that the configuration names may be others now. A change is done when
+     * all have followed. It runs with the services of this call, whatever asks for the change.
+     */
+    readonly follow: (follow: Follow) => Effect.Effect<void, never, Scope.Scope>
+    /** To be asked before each change, until the scope closes: for what may have to refuse one. */
     readonly participate: (prepare: Prepare) => Effect.Effect<void, never, Scope.Scope>
-    /** The snapshot of this moment, then each later one. */
-    readonly changes: Stream.Stream<Snapshot>
   }
 >()("weir/registry/Registry") {
   /** Starts from a validated configuration; the store is the caller's choice. */
-  static readonly layerNoDeps = (config: GatewayConfig) =>
-    Layer.effect(
-      Registry,
-      Effect.gen(function* () {
-        const store = yield* RegistryStore
-        const oneAtATime = yield* Semaphore.make(1)
-        yield* store.save(config)
-        const columns = new LoadColumns()
-        const ref = yield* SubscriptionRef.make(makeSnapshot(config, 1, ({ name }) => new BackendState(name, columns)))
-        // Mutable on purpose: read on every request, written when discovery finds something new.
-        let modelsVersion = 0
+  static readonly layerNoDeps = (config: GatewayConfig) => Layer.effect(Registry, makeRegistry(config))
 
-        const participants = new Set<Prepare>()
-
-        const swap = Effect.fnUntraced(function* (next: GatewayConfig) {
-          yield* store.save(next)
-          return yield* SubscriptionRef.modify(ref, (before) => {
-            const snapshot = makeSnapshot(next, before.version + 1, (backend) => stateFrom(before, backend, columns))
-            return [snapshot, snapshot]
-          }).pipe(Effect.tap(() => Effect.sync(() => modelsVersion++)))
-        })
-
-        const apply = Effect.fn("Registry.apply")(
-          function* (wanted: GatewayConfig) {
-            const before = SubscriptionRef.getUnsafe(ref)
-            const next = share(before.config, wanted)
-            const ready = yield* prepareAll(participants, next)
-            const snapshot = next === before.config ? before : yield* swap(next)
-            yield* Effect.forEach(ready, ({ commit }) => commit(snapshot), { discard: true })
-            return snapshot
-          },
-          // Once begun it is done: what the store keeps and what is in force must not part because a client has left.
-          Effect.uninterruptible,
-          oneAtATime.withPermits(1)
-        )
-
-        return Registry.of({
-          current: () => SubscriptionRef.getUnsafe(ref),
-          modelsVersion: () => modelsVersion,
-          modelsChanged: () => {
-            modelsVersion++
-          },
-          apply,
-          participate: (prepare) =>
-            Effect.acquireRelease(
-              Effect.sync(() => participants.add(prepare)),
-              () => Effect.sync(() => participants.delete(prepare))
-            ).pipe(Effect.asVoid),
-          changes: SubscriptionRef.changes(ref)
-        })
-      })
-    )
-
-  /** A registry that keeps nothing beyond the process. */
+  /** A registry that keeps nothing beyond the process, in a store that does not fail. */
   static readonly layerMemory = (config: GatewayConfig) =>
-    this.layerNoDeps(config).pipe(Layer.provide(RegistryStore.layerMemory))
+    this.layerNoDeps(config).pipe(Layer.provide(RegistryStore.layerMemory), Layer.orDie)
 }
 
-/** Where one cannot follow, those who were ready already are told that nothing comes of it. */
-const prepareAll = Effect.fnUntraced(function* (participants: ReadonlySet<Prepare>, next: GatewayConfig) {
-  const ready: Array<PreparedChange> = []
-  for (const prepare of participants) {
-    const prepared = yield* Effect.tapError(prepare(next), () =>
-      Effect.forEach(ready.toReversed(), ({ abort }) => abort, { discard: true })
-    )
-    ready.push(prepared)
-  }
-  return ready
+const makeRegistry = Effect.fnUntraced(function* (first: GatewayConfig) {
+  const store = yield* RegistryStore
+  const oneAtATime = yield* Semaphore.make(1)
+  yield* store.save(first)
+  const columns = new LoadColumns()
+  // Mutable on purpose: read on every request.
+  let current = makeSnapshot(first, 1, ({ name }) => new BackendState(name, columns))
+  let modelsVersion = 0
+  const participants = new Set<Prepare>()
+  const followers = new Set<Follow>()
+
+  const swap = Effect.fnUntraced(function* (next: GatewayConfig) {
+    yield* store.save(next)
+    const before = current
+    current = makeSnapshot(next, before.version + 1, (backend) => stateFrom(before, backend, columns))
+    modelsVersion++
+  })
+
+  /** Once begun it is done: what the store keeps and what is in force must not part because a client has left. */
+  const enforce = Effect.fnUntraced(function* (wanted: GatewayConfig) {
+    const before = current
+    const next = share(before.config, wanted)
+    const ready = yield* prepareAll(participants, next)
+    if (next !== before.config) yield* Effect.onError(swap(next), () => abortAll(ready))
+    yield* commitAll(followers, ready, current)
+    const changed: Changed = { before, snapshot: current }
+    return changed
+  }, Effect.uninterruptible)
+
+  const replace = <E>(edit: Edit<E>) =>
+    Effect.suspend(() => asEffect(edit(current.config))).pipe(Effect.flatMap(enforce), oneAtATime.withPermits(1))
+
+  return Registry.of({
+    current: () => current,
+    modelsVersion: () => modelsVersion,
+    modelsChanged: () => {
+      modelsVersion++
+    },
+    modify: (edit) =>
+      replace((before) => Effect.flatMap(asEffect(edit(before)), (edited) => asEffect(validated(before, edited)))),
+    replace,
+    apply: (config) =>
+      Effect.map(
+        replace(() => Result.succeed(config)),
+        ({ snapshot }) => snapshot
+      ),
+    follow: Effect.fnUntraced(function* (follow) {
+      const services = yield* Effect.context()
+      const own: Follow = (snapshot) => Effect.setContext(follow(snapshot), services)
+      yield* registered(followers, own)
+      yield* Effect.suspend(() => own(current))
+    }, oneAtATime.withPermits(1)),
+    participate: (prepare) => registered(participants, prepare)
+  })
 })
+
+const asEffect = <E>(edited: ReturnType<Edit<E>>): Effect.Effect<GatewayConfig, E> =>
+  Effect.isEffect(edited) ? edited : Effect.fromResult(edited)
+
+const registered = <A>(all: Set<A>, one: A): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => void all.add(one)),
+    () => Effect.sync(() => all.delete(one))
+  )
 
 /** The same name at the same address with the same kind of engine is the same backend, whatever else was changed. */
 const stateFrom = (before: Snapshot, backend: Backend, columns: LoadColumns): BackendState => {

@@ -4,9 +4,9 @@
  * for the next request. A signal, a change of the file and the admin API all come this way; what a change of a file
  * takes away altogether is refused, and a signal applies it.
  */
-import { Context, Effect, Layer, Semaphore } from "effect"
+import { Context, Effect, Layer, Result, Semaphore } from "effect"
 import { type ConfigInvalid, configInvalid, type Loaded } from "../config/ConfigLoader.ts"
-import { Registry, type Snapshot } from "../registry/Registry.ts"
+import { type NotChanged, Registry, type Snapshot } from "../registry/Registry.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import { awaitingRestart, differences } from "./Differences.ts"
 import { lossesOf } from "./Losses.ts"
@@ -43,18 +43,18 @@ export class Reloader extends Context.Service<
         let last = first
 
         const follow = Effect.fnUntraced(function* (trigger: Trigger) {
-          const before = registry.current()
           const loaded = yield* load
           // A file that has gone is no wish to go on with the environment alone.
           if (first.file !== undefined && loaded.file === undefined) return yield* gone(first.file)
           const source = loaded.file ?? "environment"
-          const losses = trigger === "file" ? lossesOf(before.config, last, loaded) : []
-          if (losses.length > 0) return yield* configInvalid(source, losses)
           // In turns, as it was read: what has many backends takes long to compare.
           yield* Effect.yieldNow
-          const snapshot = yield* registry
-            .apply(loaded.config)
-            .pipe(Effect.mapError(({ problems }) => configInvalid(source, problems)))
+          const { before, snapshot } = yield* registry
+            .replace((running) => {
+              const losses = trigger === "file" ? lossesOf(running, last, loaded) : []
+              return losses.length > 0 ? Result.fail(configInvalid(source, losses)) : Result.succeed(loaded.config)
+            })
+            .pipe(Effect.mapError(toInvalid(source)))
           last = loaded
           yield* Effect.yieldNow
           const reloaded: Reloaded = {
@@ -83,6 +83,12 @@ export class Reloader extends Context.Service<
         return Reloader.of({ reload, files: () => last.files })
       })
     )
+}
+
+const toInvalid = (source: string) => (error: ConfigInvalid | NotChanged) => {
+  if (error._tag === "ConfigInvalid") return error
+  const problems = error._tag === "StoreFailed" ? [{ path: "state", message: error.message }] : error.problems
+  return configInvalid(source, problems)
 }
 
 const gone = (file: string) => configInvalid(file, [{ path: file, message: "no such file any more" }])

@@ -1,5 +1,5 @@
 /** How many wait for each pool, read when somebody asks. */
-import { Effect, Layer, Stream } from "effect"
+import { Effect, Layer } from "effect"
 import { Registry } from "../registry/Registry.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import { Admission } from "./Admission.ts"
@@ -10,22 +10,19 @@ export const layerQueueGauges = Layer.effectDiscard(
     const admission = yield* Admission
     const metrics = yield* Metrics
     const observed = new Map<string, () => void>()
-    yield* registry.changes.pipe(
-      Stream.runForEach(({ pools }) =>
-        Effect.sync(() => {
-          for (const [name, end] of observed) {
-            if (pools.has(name)) continue
-            end()
-            observed.delete(name)
-          }
-          for (const pool of pools.keys()) {
-            if (observed.has(pool)) continue
-            const read = () => admission.depth(pool)
-            observed.set(pool, metrics.observe("weir_queue_depth", "Requests waiting for a place", { pool }, read))
-          }
-        })
-      ),
-      Effect.forkScoped
+    yield* registry.follow(({ pools }) =>
+      Effect.sync(() => {
+        for (const [name, end] of observed) {
+          if (pools.has(name)) continue
+          end()
+          observed.delete(name)
+        }
+        for (const pool of pools.keys()) {
+          if (observed.has(pool)) continue
+          const read = () => admission.depth(pool)
+          observed.set(pool, metrics.observe("weir_queue_depth", "Requests waiting for a place", { pool }, read))
+        }
+      })
     )
   })
 )

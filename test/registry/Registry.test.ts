@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Ref, Stream } from "effect"
+import { Deferred, Effect, Fiber, Layer, Ref } from "effect"
 import type { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { ChangeRefused, Registry, RegistryStore } from "../../src/registry/Registry.ts"
 import { backendOf, configOf, occupy } from "./Fixtures.ts"
@@ -85,27 +85,6 @@ describe("a change that is applied", () => {
         assert.isAbove(second, first)
         yield* registry.apply(yield* configOf({ backends: [one, two] }))
         assert.isAbove(registry.modelsVersion(), second)
-      })
-    )
-  )
-
-  it.effect("is told to its listeners: the snapshot of the moment first, then each later one", () =>
-    withRegistry({ backends: [one] }, (registry) =>
-      Effect.gen(function* () {
-        const started = yield* Deferred.make<void>()
-        const seen = yield* registry.changes.pipe(
-          Stream.tap(() => Deferred.succeed(started, undefined)),
-          Stream.take(3),
-          Stream.runCollect,
-          Effect.forkChild
-        )
-        yield* Deferred.await(started)
-        yield* registry.apply(yield* configOf({ backends: [two] }))
-        yield* registry.apply(yield* configOf({}))
-        assert.deepStrictEqual(
-          (yield* Fiber.join(seen)).map(({ backends, version }) => [version, ...backends.keys()]),
-          [[1, "a"], [2, "b"], [3]]
-        )
       })
     )
   )
