@@ -10,7 +10,7 @@ const rooms: Record<string, { readonly faces: ReadonlyArray<string>; readonly kn
   protocol: { faces: ["*"], knows: ["domain"] },
   config: { faces: ["ConfigLoader"], knows: ["domain", "telemetry", "protocol"] },
   registry: { faces: ["Registry", "BackendGauges", "ModelLabels"], knows: ["domain", "telemetry", "protocol"] },
-  reload: { faces: ["Reloader", "Triggers"], knows: ["domain", "telemetry", "config", "registry"] },
+  reload: { faces: ["LogFollower", "Reloader", "Triggers"], knows: ["domain", "telemetry", "config", "registry"] },
   routing: { faces: ["Router"], knows: ["domain", "telemetry", "protocol", "registry"] },
   transport: { faces: ["UpstreamTransport", "UndiciTransport", "Body"], knows: ["domain", "telemetry", "registry"] },
   scheduler: { faces: ["Scheduler"], knows: ["domain", "telemetry", "registry", "routing"] },

@@ -1,5 +1,5 @@
 /** The program: every service as a layer, composed in this one place. */
-import { Effect, Layer } from "effect"
+import { type Effect, Layer } from "effect"
 import { BackendAdapter } from "./backend/BackendAdapter.ts"
 import type { ConfigInvalid, Loaded } from "./config/ConfigLoader.ts"
 import type { GatewayConfig } from "./domain/GatewayConfig.ts"
@@ -10,6 +10,7 @@ import { Proxy } from "./proxy/Proxy.ts"
 import { layerBackendGauges } from "./registry/BackendGauges.ts"
 import { ModelLabels } from "./registry/ModelLabels.ts"
 import { Registry } from "./registry/Registry.ts"
+import { layerLogFollower } from "./reload/LogFollower.ts"
 import { Reloader } from "./reload/Reloader.ts"
 import { Admission } from "./resilience/Admission.ts"
 import { CircuitBreaker } from "./resilience/CircuitBreaker.ts"
@@ -21,7 +22,7 @@ import { RetryPolicy } from "./resilience/RetryPolicy.ts"
 import { Timers } from "./resilience/Timers.ts"
 import { Router } from "./routing/Router.ts"
 import { Scheduler } from "./scheduler/Scheduler.ts"
-import { Exposition, LogSettings, layerProcessFigures, layerStderr, Metrics, Tracing } from "./telemetry/Telemetry.ts"
+import { Exposition, layerProcessFigures, layerStderr, Metrics, Tracing } from "./telemetry/Telemetry.ts"
 import { layerUndici } from "./transport/UndiciTransport.ts"
 import type { UpstreamTransport } from "./transport/UpstreamTransport.ts"
 
@@ -54,27 +55,13 @@ export const layerCore = (
     Layer.provideMerge(Layer.merge(Registry.layerMemory(config), MonotonicClock.layer))
   )
 
-/** Follows what the configuration says of the logs. */
-const layerLogSettings = Layer.effectDiscard(
-  Effect.gen(function* () {
-    const registry = yield* Registry
-    const { change } = yield* LogSettings
-    yield* registry.participate(() =>
-      Effect.succeed({
-        commit: ({ config }) => Effect.sync(() => change(config.telemetry.logs)),
-        abort: Effect.void
-      })
-    )
-  })
-)
-
 /** The whole gateway, serving what was loaded until its scope closes. `load` reads it again. */
 export const layerGateway = (loaded: Loaded, load: Effect.Effect<Loaded, ConfigInvalid>, onListening: OnListening) => {
   const { config } = loaded
   // Built last, so its finaliser runs first: the end begins while everything still stands.
   return layerHttp(onListening).pipe(
     Layer.provideMerge(Reloader.layer(loaded, load)),
-    Layer.provideMerge(Layer.mergeAll(layerBackendGauges, layerQueueGauges, layerLogSettings)),
+    Layer.provideMerge(Layer.mergeAll(layerBackendGauges, layerQueueGauges, layerLogFollower)),
     Layer.provideMerge(layerCore(config, layerUndici)),
     Layer.provideMerge(layerTelemetry(config)),
     Layer.provideMerge(layerStderr(config.telemetry.logs))

@@ -7,6 +7,7 @@ import { Context, Effect, Layer, Schedule } from "effect"
 import { literalName } from "../domain/ModelRule.ts"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { keptForMillis, Metrics } from "../telemetry/Telemetry.ts"
+import { derived } from "./Change.ts"
 import { Registry } from "./Registry.ts"
 import type { BackendEntry, Snapshot } from "./Snapshot.ts"
 
@@ -28,19 +29,10 @@ export class ModelLabels extends Context.Service<
       const metrics = yield* Metrics
       const clock = yield* MonotonicClock
       const listed = new ListedNames()
-      let seen = registry.current()
-      let configured = configuredNames(seen)
-      const follow = (): Snapshot => {
-        const snapshot = registry.current()
-        if (snapshot !== seen) {
-          seen = snapshot
-          configured = configuredNames(snapshot)
-        }
-        return snapshot
-      }
+      const configured = derived(registry.current, configuredNames)
 
       const sweep = Effect.sync(() => {
-        const snapshot = follow()
+        const snapshot = registry.current()
         const now = clock.now()
         const isListed = (name: string) => [...snapshot.backends.values()].some((backend) => lists(backend, name))
         listed.sweep(now, snapshot.config.telemetry.maxModelLabels, isListed)
@@ -50,7 +42,7 @@ export class ModelLabels extends Context.Service<
           if (label === "pool") return snapshot.pools.has(name)
           if (label === "listener") return snapshot.listeners.has(name) || name === "admin"
           if (label === "key") return keys.has(name)
-          return configured.has(name) || listed.isCurrent(name)
+          return configured().has(name) || listed.isCurrent(name)
         })
       })
       yield* Effect.forkScoped(Effect.repeat(sweep, Schedule.spaced("1 minute")))
@@ -58,10 +50,10 @@ export class ModelLabels extends Context.Service<
       return ModelLabels.of({
         of: (backend, model) => {
           if (model === undefined || model.length > maxLabelChars) return "other"
-          const { config } = follow()
-          const known = configured.get(model) ?? listed.get(model)
+          const known = configured().get(model) ?? listed.get(model)
           if (known !== undefined) return known
-          return lists(backend, model) ? listed.admit(model, config.telemetry.maxModelLabels) : "other"
+          if (!lists(backend, model)) return "other"
+          return listed.admit(model, registry.current().config.telemetry.maxModelLabels)
         }
       })
     })

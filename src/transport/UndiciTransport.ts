@@ -6,7 +6,7 @@ import { type buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from "
 import { Pieces, slicesOf } from "../domain/Bytes.ts"
 import { type EgressPolicy, makeEgressPolicy, makeProxyPolicy } from "../domain/EgressPolicy.ts"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
-import { Registry } from "../registry/Registry.ts"
+import { derived, Registry } from "../registry/Registry.ts"
 import { makeTellShortage } from "../telemetry/Shortages.ts"
 import type { TlsMaterial } from "./BackendTls.ts"
 import { Connection, type ConnectionSettings } from "./Connection.ts"
@@ -33,8 +33,8 @@ export const layerUndici = Layer.effect(
   Effect.gen(function* () {
     const registry = yield* Registry
     const policies = {
-      backends: currentPolicy(registry, makeEgressPolicy),
-      proxies: currentPolicy(registry, makeProxyPolicy)
+      backends: derived(registry.current, ({ config }) => makeEgressPolicy(config.security)),
+      proxies: derived(registry.current, ({ config }) => makeProxyPolicy(config.security))
     }
     const random = yield* Random.Random
     const { now } = yield* MonotonicClock
@@ -50,12 +50,7 @@ export const layerUndici = Layer.effect(
       )
     })
     yield* Effect.addFinalizer(() => Effect.promise(() => lines.destroy()))
-    yield* registry.participate(() =>
-      Effect.succeed({
-        commit: (snapshot) => Effect.sync(() => lines.follow(snapshot)),
-        abort: Effect.void
-      })
-    )
+    yield* registry.follow((snapshot) => Effect.sync(() => lines.follow(snapshot)))
 
     const tellShortage = yield* makeTellShortage
     const exchange = (request: UpstreamRequest, started: (abort: Abort) => void, repeatable: boolean) =>
@@ -113,20 +108,6 @@ const headReader = (readable: boolean, tell: HeadReader): HeadReader =>
 interface Policies {
   readonly backends: () => EgressPolicy
   readonly proxies: () => EgressPolicy
-}
-
-/** The policy of the configuration in force, made anew only when that changes. */
-const currentPolicy = (registry: Registry["Service"], make: typeof makeEgressPolicy): (() => EgressPolicy) => {
-  let { security } = registry.current().config
-  let policy = make(security)
-  return () => {
-    const now = registry.current().config.security
-    if (now !== security) {
-      security = now
-      policy = make(now)
-    }
-    return policy
-  }
 }
 
 const makeDispatcher = (

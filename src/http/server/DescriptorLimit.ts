@@ -30,21 +30,21 @@ const maxConnectionsOf = (config: GatewayConfig): number =>
 /** Warns now where the limit is too low for the configuration, and at each change that asks for more. */
 export const holdAgainstLimit = Effect.fnUntraced(function* (registry: Registry["Service"], limit: number | undefined) {
   if (limit === undefined) return
-  const told = (wanted: number) =>
-    wanted + spareDescriptors <= limit
-      ? Effect.void
-      : Effect.logWarning(
-          `the listeners may have ${wanted} connections at once (maxConnections of all together), but this process may ` +
-            `have ${limit} files open: lower listeners[].maxConnections, or raise the limit (ulimit -n, or LimitNOFILE= ` +
-            "in a systemd unit); each request to a backend takes one more",
-          { maxConnections: wanted, fileLimit: limit }
-        )
-  yield* told(maxConnectionsOf(registry.current().config))
-  yield* registry.participate((next) =>
-    Effect.sync(() => {
-      const before = maxConnectionsOf(registry.current().config)
-      const wanted = maxConnectionsOf(next)
-      return { commit: () => (wanted > before ? told(wanted) : Effect.void), abort: Effect.void }
+  let before = 0
+  yield* registry.follow(({ config }) =>
+    Effect.suspend(() => {
+      const wanted = maxConnectionsOf(config)
+      const isMore = wanted > before
+      before = wanted
+      return isMore && wanted + spareDescriptors > limit ? warn(wanted, limit) : Effect.void
     })
   )
 })
+
+const warn = (wanted: number, limit: number) =>
+  Effect.logWarning(
+    `the listeners may have ${wanted} connections at once (maxConnections of all together), but this process may ` +
+      `have ${limit} files open: lower listeners[].maxConnections, or raise the limit (ulimit -n, or LimitNOFILE= ` +
+      "in a systemd unit); each request to a backend takes one more",
+    { maxConnections: wanted, fileLimit: limit }
+  )

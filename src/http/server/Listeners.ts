@@ -5,7 +5,7 @@
 import { type Duration, Effect, Latch, Schedule } from "effect"
 import type { GatewayConfig } from "../../domain/GatewayConfig.ts"
 import type { Listener } from "../../domain/Listener.ts"
-import { ChangeRefused, type PreparedChange, type Registry, type Snapshot } from "../../registry/Registry.ts"
+import { ChangeRefused, derived, type PreparedChange, type Registry, type Snapshot } from "../../registry/Registry.ts"
 import { lacksDescriptors, makeTellShortage } from "../../telemetry/Shortages.ts"
 import { type Binding, bindingsOf } from "./Bindings.ts"
 import { Connections } from "./Connections.ts"
@@ -186,13 +186,11 @@ const maxStallMillis = 60_000
 /** An address that is gone goes on with what it saw last. */
 const makeCurrent = (registry: Registry["Service"], binding: Binding): (() => Current) => {
   let seen: Current = { snapshot: registry.current(), binding }
-  return () => {
-    const snapshot = registry.current()
-    if (snapshot === seen.snapshot) return seen
+  return derived(registry.current, (snapshot) => {
     const now = bindingsOf(snapshot.config).get(binding.key)
     if (now !== undefined) seen = { snapshot, binding: now }
     return seen
-  }
+  })
 }
 
 const tellLost = ({ message, path }: CannotListen) =>
