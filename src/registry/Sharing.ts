@@ -10,10 +10,10 @@ export const share = (before: GatewayConfig, next: GatewayConfig): GatewayConfig
   if (Equal.equals(before, next)) return before
   const [first, ...rest] = next.listeners
   const listener = named(before.listeners)
-  return {
-    ...next,
+  const listeners: GatewayConfig["listeners"] = [listener(first), ...rest.map(listener)]
+  const shared = {
     server: same(before.server, next.server),
-    listeners: [listener(first), ...rest.map(listener)],
+    listeners,
     admin: same(before.admin, next.admin),
     backends: next.backends.map(named(before.backends)),
     pools: next.pools.map(named(before.pools)),
@@ -24,8 +24,13 @@ export const share = (before: GatewayConfig, next: GatewayConfig): GatewayConfig
     telemetry: same(before.telemetry, next.telemetry),
     security: same(before.security, next.security),
     state: same(before.state, next.state)
-  }
+    // A section that is not in here does not compile.
+  } satisfies Record<Exclude<keyof GatewayConfig, Text>, unknown>
+  return { ...next, ...shared }
 }
+
+/** Nothing is kept by the identity of a text. */
+type Text = "defaultModel" | "fallbackBackend"
 
 const same = <A>(before: A, next: A): A => (Equal.equals(before, next) ? before : next)
 

@@ -6,9 +6,8 @@
  */
 import { Context, Effect, Layer, Result, Semaphore } from "effect"
 import { type ConfigInvalid, configInvalid, type Loaded } from "../config/ConfigLoader.ts"
-import { type NotChanged, Registry, type Snapshot } from "../registry/Registry.ts"
+import { awaitingRestart, differences, type NotChanged, Registry, type Snapshot } from "../registry/Registry.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
-import { awaitingRestart, differences } from "./Differences.ts"
 import { lossesOf } from "./Losses.ts"
 
 /** Who asked. */

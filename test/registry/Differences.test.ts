@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { awaitingRestart, differences } from "../../src/reload/Differences.ts"
-import { configOf } from "../registry/Fixtures.ts"
+import { awaitingRestart, differences } from "../../src/registry/Differences.ts"
+import { configOf } from "./Fixtures.ts"
 
 const a = { name: "a", url: "http://127.0.0.1:1" }
 const b = { name: "b", url: "http://127.0.0.1:2" }
@@ -32,6 +32,8 @@ describe("a change is told", () => {
         "key k changed",
         "limits changed"
       ])
+      const named = yield* configOf({ backends: [a, b], keys: [{ name: "k", key: "one" }], defaultModel: "m" })
+      assert.deepStrictEqual(differences(before, named), ["defaultModel changed"])
       const swapped = yield* configOf({ backends: [b, a], keys: [{ name: "k", key: "one" }] })
       assert.deepStrictEqual(differences(before, swapped), ["backends in another order"])
     })

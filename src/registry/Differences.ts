@@ -2,32 +2,34 @@
 import { Equal } from "effect"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 
-const collections = {
-  listeners: "listener",
-  backends: "backend",
-  pools: "pool",
-  keys: "key"
-} as const
-
-const sections = [
-  "server",
-  "admin",
-  "models",
-  "fallbackBackend",
-  "limits",
-  "health",
-  "telemetry",
-  "security",
-  "state"
-] as const
-
 /** One line for each thing that came, went or is different: `backend gpu-1 added`. No value, so no secret, is in it. */
-export const differences = (before: GatewayConfig, after: GatewayConfig): ReadonlyArray<string> => [
-  ...(["listeners", "backends", "pools", "keys"] as const).flatMap((collection) =>
-    named(collections[collection], before[collection], after[collection])
-  ),
-  ...sections.flatMap((section) => (Equal.equals(before[section], after[section]) ? [] : [`${section} changed`]))
-]
+export const differences = (before: GatewayConfig, after: GatewayConfig): ReadonlyArray<string> =>
+  Object.values(comparisons).flatMap((compare) => compare(before, after))
+
+type Compare = (before: GatewayConfig, after: GatewayConfig) => ReadonlyArray<string>
+
+const section =
+  (name: keyof GatewayConfig): Compare =>
+  (before, after) =>
+    Equal.equals(before[name], after[name]) ? [] : [`${name} changed`]
+
+/** What is told, in this order. A section that is not in here does not compile. */
+const comparisons = {
+  listeners: (before, after) => named("listener", before.listeners, after.listeners),
+  backends: (before, after) => named("backend", before.backends, after.backends),
+  pools: (before, after) => named("pool", before.pools, after.pools),
+  keys: (before, after) => named("key", before.keys, after.keys),
+  server: section("server"),
+  admin: section("admin"),
+  models: section("models"),
+  defaultModel: section("defaultModel"),
+  fallbackBackend: section("fallbackBackend"),
+  limits: section("limits"),
+  health: section("health"),
+  telemetry: section("telemetry"),
+  security: section("security"),
+  state: section("state")
+} satisfies Record<keyof GatewayConfig, Compare>
 
 type Named = { readonly name: string }
 
