@@ -1,23 +1,26 @@
 /** The states that a backend can be in, as `/health`, `/stats` and the admin API name them. */
+import { Schema } from "effect"
 
-export type HealthStatus =
+export const HealthStatus = Schema.Literals([
   /** Not probed yet: routable, but not counted as ready. */
-  | "unknown"
-  | "healthy"
+  "unknown",
+  "healthy",
   /** Alive, but at its limit or saturated: routable last. */
-  | "busy"
+  "busy",
   /** Alive, but failing or far slower than its peers: routable last. */
-  | "degraded"
+  "degraded",
   /** Alive, but still loading its model. */
-  | "warming"
+  "warming",
   /** Asked us to stay away until its Retry-After is over. */
-  | "rate_limited"
+  "rate_limited",
   /** Refused the credentials of a probe: a fault of the configuration, not of the engine. */
-  | "misconfigured"
-  | "unhealthy"
+  "misconfigured",
+  "unhealthy",
   /** Finishes what it has and gets nothing new. */
-  | "draining"
-  | "disabled"
+  "draining",
+  "disabled"
+])
+export type HealthStatus = typeof HealthStatus.Type
 
 /** Where in the order of choice a status puts a backend: first, last, or not at all. */
 export type Standing = "first" | "last" | "out"

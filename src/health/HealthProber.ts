@@ -6,7 +6,14 @@ import { Cause, Context, Duration, Effect, Equal, FiberMap, Latch, Layer, Random
 import { BackendAdapter, type ProbeAnswer, type ProbeKind, restFor } from "../backend/BackendAdapter.ts"
 import { type ModelInfo, standingOf } from "../domain/Health.ts"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
-import { type BackendEntry, type BackendState, type HealthChange, Registry } from "../registry/Registry.ts"
+import {
+  type BackendEntry,
+  type BackendState,
+  type Happened,
+  type HealthChange,
+  modelsReason,
+  Registry
+} from "../registry/Registry.ts"
 import { makeLogQueue } from "../telemetry/Telemetry.ts"
 import { type UpstreamResponse, UpstreamTransport } from "../transport/UpstreamTransport.ts"
 import { parseProbe } from "./ProbeJson.ts"
@@ -104,7 +111,10 @@ export class HealthProber extends Context.Service<
       const lookAtModels = (backend: BackendEntry, answer: Asked) => {
         if (backend.models !== undefined || !isAnswer(answer) || answer.status !== 200) return
         const models = adapters.of(backend.config).models(answer)
-        if (models !== undefined && backend.state.setModels(byId(models), clock.now())) registry.modelsChanged()
+        const before = backend.state.models
+        if (models === undefined || !backend.state.setModels(byId(models), clock.now())) return
+        registry.modelsChanged()
+        registry.publish(modelsChange(backend, before))
       }
 
       const lookAtLoad = Effect.fnUntraced(function* (backend: BackendEntry) {
@@ -155,7 +165,10 @@ export class HealthProber extends Context.Service<
         const wake = Latch.makeUnsafe(false)
         // Traffic says that something is wrong.
         state.health.onSuspicion(() => wake.openUnsafe())
-        state.health.onChange((change) => tell({ backend: name, ...change }))
+        state.health.onChange((change) => {
+          tell({ backend: name, ...change })
+          registry.publish({ kind: "health", name, ...change })
+        })
         probed.set(name, { state, asked, wake })
         yield* FiberMap.run(fibers, name, watch(name, wake))
       })
@@ -196,6 +209,11 @@ const isAnswer = (asked: Asked): asked is ProbeAnswer =>
 const logChange = ({ to, ...change }: HealthChange & { readonly backend: string }) => {
   const log = standingOf(to) === "out" ? Effect.logWarning : Effect.logInfo
   return log("backend changed", { ...change, to })
+}
+
+const modelsChange = ({ name, state }: BackendEntry, before: BackendState["models"]): Happened => {
+  const [old, now] = [before ?? new Map<string, ModelInfo>(), state.models ?? new Map<string, ModelInfo>()]
+  return { kind: "models", name, from: old.size, to: now.size, reason: modelsReason(old.keys(), now.keys()) }
 }
 
 const asksForRest = ({ headers, status }: UpstreamResponse): boolean => status === 429 && restFor(headers).isAsked

@@ -2,12 +2,14 @@
  * What exists now and in what state: one immutable snapshot, swapped atomically, whose backends carry their live
  * state from one snapshot to the next.
  */
-import { Context, Effect, Layer, Result, type Scope, Semaphore } from "effect"
+import { Clock, Context, Effect, Layer, Result, type Scope, Semaphore, type Stream } from "effect"
 import type { Backend } from "../domain/Backend.ts"
 import type { ConfigInvalid } from "../domain/ConfigInvalid.ts"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
 import { BackendState } from "./BackendState.ts"
 import { abortAll, type ChangeRefused, commitAll, type Follow, type Prepare, prepareAll } from "./Change.ts"
+import { differences } from "./Differences.ts"
+import { EventHub, type Happened, listed, type RegistryEvent } from "./Events.ts"
 import { LoadColumns } from "./LoadColumns.ts"
 import { RegistryStore, type StoreFailed } from "./RegistryStore.ts"
 import { share } from "./Sharing.ts"
@@ -18,6 +20,7 @@ export { BackendState, type Circuit, type CircuitPhase, type Fault } from "./Bac
 export { statusOf } from "./BackendStatus.ts"
 export { ChangeRefused, derived, type Follow, type Prepare, type PreparedChange } from "./Change.ts"
 export { awaitingRestart, differences } from "./Differences.ts"
+export { type Happened, modelsReason, RegistryEvent } from "./Events.ts"
 export type { HealthChange } from "./HealthMachine.ts"
 export { LatencyTrack } from "./LatencyTrack.ts"
 export { LoadColumns } from "./LoadColumns.ts"
@@ -65,6 +68,10 @@ export class Registry extends Context.Service<
     readonly follow: (follow: Follow) => Effect.Effect<void, never, Scope.Scope>
     /** To be asked before each change, until the scope closes: for what may have to refuse one. */
     readonly participate: (prepare: Prepare) => Effect.Effect<void, never, Scope.Scope>
+    /** What changes from now on, until the registry is gone. A slow subscriber loses the oldest, and is told. */
+    readonly events: Stream.Stream<RegistryEvent>
+    /** Tells subscribers of {@link events}. Plain and synchronous, and next to nothing where there are none. */
+    readonly publish: (happened: Happened) => void
   }
 >()("weir/registry/Registry") {
   /** Starts from a validated configuration; the store is the caller's choice. */
@@ -85,6 +92,8 @@ const makeRegistry = Effect.fnUntraced(function* (first: GatewayConfig) {
   let modelsVersion = 0
   const participants = new Set<Prepare>()
   const followers = new Set<Follow>()
+  const hub = new EventHub(yield* Clock.Clock)
+  yield* Effect.addFinalizer(() => hub.end)
 
   const swap = Effect.fnUntraced(function* (next: GatewayConfig) {
     yield* store.save(next)
@@ -100,6 +109,7 @@ const makeRegistry = Effect.fnUntraced(function* (first: GatewayConfig) {
     const ready = yield* prepareAll(participants, next)
     if (next !== before.config) yield* Effect.onError(swap(next), () => abortAll(ready))
     yield* commitAll(followers, ready, current)
+    if (current !== before && hub.isHeard) hub.publish(configurationChange(before, current))
     const changed: Changed = { before, snapshot: current }
     return changed
   }, Effect.uninterruptible)
@@ -127,8 +137,18 @@ const makeRegistry = Effect.fnUntraced(function* (first: GatewayConfig) {
       yield* registered(followers, own)
       yield* Effect.suspend(() => own(current))
     }, oneAtATime.withPermits(1)),
-    participate: (prepare) => registered(participants, prepare)
+    participate: (prepare) => registered(participants, prepare),
+    events: hub.events,
+    publish: hub.publish
   })
+})
+
+const configurationChange = (before: Snapshot, after: Snapshot): Happened => ({
+  kind: "configuration",
+  name: "configuration",
+  from: before.version,
+  to: after.version,
+  reason: listed(differences(before.config, after.config))
 })
 
 const asEffect = <E>(edited: ReturnType<Edit<E>>): Effect.Effect<GatewayConfig, E> =>

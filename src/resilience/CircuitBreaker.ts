@@ -82,6 +82,7 @@ export class CircuitBreaker extends Context.Service<
         if (from === to) return
         metrics.circuitChanges({ backend: backend.name, from, to })(1)
         tell({ backend: backend.name, from, to, reason })
+        registry.publish({ kind: "circuit", name: backend.name, from, to, reason })
       }
 
       const halfOpen = (backend: BackendEntry, now: number) => {

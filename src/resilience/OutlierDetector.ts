@@ -49,8 +49,12 @@ export class OutlierDetector extends Context.Service<
         for (const { state } of backends.values()) trackOf(state).tick()
         return [...pools.values()].flatMap(peersOf).flatMap((peers) => lookAt(peers, now))
       }
+      const tell = (name: string) => {
+        registry.publish({ kind: "ejection", name, from: "usual", to: "ejected", reason: ejectionReason })
+        return logEjection(name)
+      }
       yield* Effect.sync(look).pipe(
-        Effect.tap(Effect.forEach(logEjection, { discard: true })),
+        Effect.tap(Effect.forEach(tell, { discard: true })),
         Effect.repeat(Schedule.spaced("1 second")),
         Effect.forkScoped
       )
@@ -59,11 +63,9 @@ export class OutlierDetector extends Context.Service<
   )
 }
 
-const logEjection = (backend: string) =>
-  Effect.logWarning("backend ejected", {
-    backend,
-    reason: "it is far slower than its peers; it is asked last for a while"
-  })
+const ejectionReason = "it is far slower than its peers; it is asked last for a while"
+
+const logEjection = (backend: string) => Effect.logWarning("backend ejected", { backend, reason: ejectionReason })
 
 /** Who can be compared: members of one tier with the same models. Who is alone has no peers. */
 const peersOf = ({ members }: PoolEntry): ReadonlyArray<ReadonlyArray<Member>> => {
