@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Ref } from "effect"
+import { Deferred, Effect, Fiber, Layer, Ref, Result } from "effect"
 import { ConfigInvalid, type Loaded } from "../../src/config/ConfigLoader.ts"
 import { ChangeRefused, Registry } from "../../src/registry/Registry.ts"
 import { Reloader } from "../../src/reload/Reloader.ts"
@@ -194,6 +194,20 @@ describe("a reload", () => {
         assert.strictEqual((yield* Fiber.join(first)).snapshot.version, 2)
         assert.strictEqual((yield* Fiber.join(second)).snapshot.version, 3)
         assert.strictEqual(registry.current().backends.size, 2)
+      })
+    )
+  )
+
+  it.effect("says what is different from what was in force when it came, not when its files were read", () =>
+    scene(({ registry, reloader, say }) =>
+      Effect.gen(function* () {
+        const gate = yield* Deferred.make<void>()
+        yield* say(Effect.andThen(Deferred.await(gate), loadedOf({ backends: [a] })))
+        const reloading = yield* Effect.forkChild(reloader.reload("signal"), { startImmediately: true })
+        const { backends } = yield* configOf({ backends: [a, b] })
+        yield* Effect.orDie(registry.modify((config) => Result.succeed({ ...config, backends })))
+        yield* Deferred.succeed(gate, undefined)
+        assert.deepStrictEqual((yield* Fiber.join(reloading)).changes, ["backend b removed"])
       })
     )
   )
