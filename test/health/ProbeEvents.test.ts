@@ -3,6 +3,7 @@ import { assert, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { BackendAdapter } from "../../src/backend/BackendAdapter.ts"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { HealthProber } from "../../src/health/HealthProber.ts"
 import { Registry, type RegistryEvent } from "../../src/registry/Registry.ts"
 import { configOf } from "../registry/Fixtures.ts"
@@ -33,7 +34,7 @@ it.effect("a backend that lists models, then others, then dies is told of in tha
       const hear = Stream.runForEach(events, (event) => Effect.sync(() => told.push(event)))
       yield* Effect.forkChild(hear, { startImmediately: true })
       yield* probing
-    }).pipe(Effect.provide(Registry.layerMemory(config)))
+    }).pipe(Effect.provide([Registry.layerMemory(config), MonotonicClock.layer]))
     const changes = told.flatMap((event) =>
       event.kind === "dropped" ? [] : [[event.kind, event.name, event.from, event.to, event.reason]]
     )

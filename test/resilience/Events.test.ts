@@ -5,9 +5,9 @@ import { TestClock } from "effect/testing"
 import { Registry } from "../../src/registry/Registry.ts"
 import { CircuitBreaker } from "../../src/resilience/CircuitBreaker.ts"
 import { OutlierDetector } from "../../src/resilience/OutlierDetector.ts"
-import { Timers } from "../../src/resilience/Timers.ts"
 import { backendOf, configOf } from "../registry/Fixtures.ts"
-import { layerMetrics } from "../telemetry/Figures.ts"
+import { layerTime } from "../Time.ts"
+import { layerMetrics } from "../telemetry/TestMetrics.ts"
 
 const backends = ["a", "b", "c", "d"].map((name, index) => ({ name, url: `http://127.0.0.1:${9001 + index}` }))
 const config = configOf({ backends, pools: [{ name: "p", backends: ["a", "b", "c", "d"] }] })
@@ -15,7 +15,7 @@ const config = configOf({ backends, pools: [{ name: "p", backends: ["a", "b", "c
 const layer = Layer.unwrap(
   Effect.map(config, (decoded) =>
     Layer.mergeAll(CircuitBreaker.layer, OutlierDetector.layer).pipe(
-      Layer.provideMerge(Layer.mergeAll(Timers.layer, Registry.layerMemory(decoded), layerMetrics, Logger.layer([])))
+      Layer.provideMerge(Layer.mergeAll(layerTime, Registry.layerMemory(decoded), layerMetrics, Logger.layer([])))
     )
   )
 )
