@@ -2,6 +2,7 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Logger, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { Registry } from "../../src/registry/Registry.ts"
 import { CircuitBreaker } from "../../src/resilience/CircuitBreaker.ts"
 import { OutlierDetector } from "../../src/resilience/OutlierDetector.ts"
@@ -52,7 +53,7 @@ it.effect("a circuit that opens, lets a trial through and closes is told of each
 it.effect("a backend that is ejected is told of, with the reason", () =>
   Effect.gen(function* () {
     const registry = yield* Registry
-    const { now } = yield* Timers
+    const { now } = yield* MonotonicClock
     const seen = yield* collecting(registry, "ejection", 1)
     const { backends: entries } = registry.current()
     for (let second = 0; second < 40; second++) {
