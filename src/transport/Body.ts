@@ -12,12 +12,14 @@ export const bodyByReading = (read: Body["read"], cancel: Body["cancel"]): Body 
 
 /** What is read, as a stream. When that is over, however it ended, what was not read is given up. */
 export const streamByReading = (read: Body["read"], cancel: Body["cancel"]): Body["stream"] => {
-  const pull = Effect.flatMap(read, (read): Pull.Pull<Chunks, ExchangeFailed> => {
-    if (!(read instanceof BodyEnd)) return Effect.succeed(read)
-    return read.failure === undefined ? Cause.done() : Effect.fail(read.failure)
-  })
+  const pull = Effect.filterOrElse(read, isMore, endOf)
   return Stream.ensuring(Stream.fromPull(Effect.succeed(pull)), Effect.sync(cancel))
 }
+
+const endOf = ({ failure }: BodyEnd): Pull.Pull<never, ExchangeFailed> =>
+  failure === undefined ? Cause.done() : Effect.fail(failure)
+
+const isMore = (read: Chunks | BodyEnd): read is Chunks => !(read instanceof BodyEnd)
 
 /** A stream, handed over to a sink: what came in together is one piece. */
 export const pipeStream =
