@@ -9,7 +9,7 @@ import { layer as layerHttp, type OnListening } from "./http/HttpFrontend.ts"
 import { Proxy } from "./proxy/Proxy.ts"
 import { layerBackendGauges } from "./registry/BackendGauges.ts"
 import { ModelLabels } from "./registry/ModelLabels.ts"
-import { Registry } from "./registry/Registry.ts"
+import { Capacity, Registry } from "./registry/Registry.ts"
 import { layerLogFollower } from "./reload/LogFollower.ts"
 import { Reloader } from "./reload/Reloader.ts"
 import { Admission } from "./resilience/Admission.ts"
@@ -52,7 +52,7 @@ export const layerCore = (
       )
     ),
     Layer.provideMerge(Layer.mergeAll(BackendAdapter.layer, Timers.layer, ModelLabels.layer, transport)),
-    Layer.provideMerge(Layer.merge(Registry.layerMemory(config), MonotonicClock.layer))
+    Layer.provideMerge(Layer.mergeAll(Registry.layerMemory(config), Capacity.layer, MonotonicClock.layer))
   )
 
 /** The whole gateway, serving what was loaded until its scope closes. `load` reads it again. */

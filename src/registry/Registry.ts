@@ -18,6 +18,7 @@ import { validated } from "./Validation.ts"
 
 export { BackendState, type Circuit, type CircuitPhase, type Fault } from "./BackendState.ts"
 export { statusOf } from "./BackendStatus.ts"
+export { Capacity, type Claim } from "./Capacity.ts"
 export { ChangeRefused, derived, type Follow, type Prepare, type PreparedChange } from "./Change.ts"
 export { awaitingRestart, differences } from "./Differences.ts"
 export { type Happened, modelsReason, RegistryEvent } from "./Events.ts"

@@ -1,28 +1,33 @@
 /** Which backend gets the next request. Synchronous throughout: between looking and counting nothing can come in. */
 import { Context, Duration, Effect, Layer, Random } from "effect"
+import type { Standing } from "../domain/Health.ts"
 import type { StrategyName } from "../domain/Pool.ts"
-import { type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
+import { Capacity, type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
 import type { Candidates } from "../routing/Router.ts"
 import { AffinityTable, type AffinityTarget } from "./Affinity.ts"
-import {
-  explain,
-  isAskedLast,
-  isOutstanding,
-  isPresent,
-  isUsable,
-  lastResortAmong,
-  type NoLease,
-  type PickRequest,
-  standingNow
-} from "./Eligibility.ts"
+import { Eligibility, isAskedLast, isPresent, type NoLease, type PickRequest, standingNow } from "./Eligibility.ts"
+import type { Exclusion } from "./Exclusions.ts"
 import { Lease } from "./Lease.ts"
 import { makeStrategy } from "./Strategies.ts"
-import type { Strategy } from "./Strategy.ts"
+import type { Choice, Strategy } from "./Strategy.ts"
 
 export { isAskedLast, NoLease, type PickRequest } from "./Eligibility.ts"
+export type { Exclusion } from "./Exclusions.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
 export type { PromptBlocks } from "./PromptBlocks.ts"
 export { type SelectionHints, selectionHintsFor } from "./SelectionHints.ts"
+
+/** A candidate, and what speaks against it or for it. */
+export interface Considered {
+  readonly backend: string
+  /** Lower first. */
+  readonly tier: number
+  readonly standing: Standing
+  /** Why it cannot be given the request; `undefined` where it can. */
+  readonly exclusion: Exclusion | undefined
+  /** What the strategy compares it by, less being better; `undefined` where it does not go by a number. */
+  readonly score: number | undefined
+}
 
 export class Scheduler extends Context.Service<
   Scheduler,
@@ -38,6 +43,8 @@ export class Scheduler extends Context.Service<
     readonly outlook: (request: PickRequest, now: number) => "ready" | NoLease
     /** Whether `pickLastResort` would find one. */
     readonly hasLastResort: (request: PickRequest, now: number) => boolean
+    /** Every candidate as a choice would look at it now, for who wants to know why: off the path of requests. */
+    readonly considered: (request: PickRequest, now: number) => ReadonlyArray<Considered>
   }
 >()("weir/scheduler/Scheduler") {
   static readonly layer = Layer.effect(
@@ -45,6 +52,8 @@ export class Scheduler extends Context.Service<
     Effect.gen(function* () {
       const registry = yield* Registry
       const random = yield* Random.Random
+      const capacity = yield* Capacity
+      const eligibility = new Eligibility(capacity)
       const draw = () => random.nextDoubleUnsafe()
       const isCurrent = ({ config, name }: PoolEntry): boolean => {
         const current = registry.current().pools.get(name)
@@ -56,27 +65,31 @@ export class Scheduler extends Context.Service<
         const known = states.get(pool.name)
         // A request of an older snapshot takes what is there: it must not undo what the newer ones have begun.
         if (known !== undefined && (known.fits(pool) || !isCurrent(pool))) return known
-        const made = new PoolState(pool, draw, known)
+        const made = new PoolState(pool, { capacity, eligibility, random: draw }, known)
         states.set(pool.name, made)
         return made
       }
       return Scheduler.of({
         pick: (request, now) => stateOf(request.pool).pick(request, now),
         pickLastResort: (request, now) => {
-          const member = lastResortAmong(request, now)
-          return (
-            member && new Lease(member, undefined, request.candidates.instances?.get(member.backend.state)?.[0], true)
-          )
+          const member = eligibility.lastResortAmong(request, now)
+          const instance = member && request.candidates.instances?.get(member.backend.state)?.[0]
+          return member && Lease.take(capacity, member, { sticky: undefined, instance, isLastResort: true })
         },
-        hasLastResort: (request, now) => lastResortAmong(request, now) !== undefined,
-        outlook
+        hasLastResort: (request, now) => eligibility.lastResortAmong(request, now) !== undefined,
+        outlook: (request, now) => eligibility.outlook(request, now),
+        considered: (request, now) => stateOf(request.pool).considered(request, now)
       })
     })
   )
 }
 
-const outlook = (request: PickRequest, now: number): "ready" | NoLease =>
-  request.candidates.all.some((member) => isUsable(member, request, now)) ? "ready" : explain(request, now)
+interface PoolServices {
+  readonly capacity: Capacity["Service"]
+  readonly eligibility: Eligibility
+  /** 0 to 1, never 1. */
+  readonly random: () => number
+}
 
 /** What a pool remembers between choices. */
 class PoolState {
@@ -84,11 +97,11 @@ class PoolState {
   readonly #sticky: PoolEntry["config"]["sticky"]
   readonly #strategy: Strategy
   readonly #affinity: AffinityTable
-  readonly #random: () => number
+  readonly #services: PoolServices
 
   /** `before`: the state of the same pool with other settings; its sessions stay, where they are kept as before. */
-  constructor({ config }: PoolEntry, random: () => number, before: PoolState | undefined) {
-    this.#random = random
+  constructor({ config }: PoolEntry, services: PoolServices, before: PoolState | undefined) {
+    this.#services = services
     this.#strategyName = config.strategy
     this.#sticky = config.sticky
     this.#strategy = makeStrategy(config.strategy)
@@ -110,32 +123,68 @@ class PoolState {
     )
   }
 
+  /** Where the last place of a choice is taken by others meanwhile, the next best is chosen. */
   pick(request: PickRequest, now: number): Lease | NoLease {
+    let { tried } = request
+    for (;;) {
+      const remaining = tried === request.tried ? request : { ...request, tried }
+      const picked = this.#pickOnce(remaining, now)
+      if (picked instanceof Lease) return picked
+      if (picked === undefined) return this.#services.eligibility.explain(request, now)
+      tried = [...tried, picked.backend.state]
+    }
+  }
+
+  /** The member itself where its last place is gone; `undefined` where none can be chosen. */
+  #pickOnce(request: PickRequest, now: number): Lease | Member | undefined {
     const { session } = request
     const known = session === undefined ? undefined : this.#affinity.lookup(session, now)
-    const preferred = known === undefined ? undefined : preferredBy(known, request, now)
+    const preferred = known === undefined ? undefined : this.#preferredBy(known, request, now)
     const chosen = preferred ?? this.#choose(request, now)
-    if (chosen === undefined) return explain(request, now)
-    chosen.backend.state.health.credentialTried(now)
-    if (preferred !== undefined) this.#strategy.routed?.(preferred, request.prompt)
+    if (chosen === undefined) return undefined
     const instance =
       preferred !== undefined && request.candidates.instances !== undefined
         ? known?.instance
-        : instanceFor(chosen, request, (place) => this.#affinity.heldUntil(place, now))
-    if (session === undefined) return new Lease(chosen, undefined, instance)
-    const place: AffinityTarget = { backend: chosen.backend.name, instance }
-    this.#affinity.bind(session, place, instance !== undefined || chosen.capacity === 1, now)
-    const stays = known?.backend === place.backend && known.instance === instance
-    return new Lease(chosen, known === undefined ? "miss" : stays ? "hit" : "moved", instance)
+        : instanceFor(chosen, request, (target) => this.#affinity.heldUntil(target, now))
+    const target: AffinityTarget = { backend: chosen.backend.name, instance }
+    const stays = known?.backend === target.backend && known.instance === instance
+    const sticky = session === undefined ? undefined : known === undefined ? "miss" : stays ? "hit" : "moved"
+    const lease = Lease.take(this.#services.capacity, chosen, { sticky, instance, isLastResort: false })
+    if (lease === undefined) return chosen
+    chosen.backend.state.health.credentialTried(now)
+    if (preferred !== undefined) this.#strategy.routed?.(preferred, request.prompt)
+    if (session !== undefined) {
+      this.#affinity.bind(session, target, instance !== undefined || chosen.capacity === 1, now)
+    }
+    return lease
+  }
+
+  considered(request: PickRequest, now: number): ReadonlyArray<Considered> {
+    const { eligibility } = this.#services
+    const choice = this.#choiceOf(request, now, (member) => eligibility.isUsable(member, request, now))
+    return request.candidates.tiers.flatMap((tier, index) =>
+      tier.map((member) => ({
+        backend: member.backend.name,
+        tier: index,
+        standing: standingNow(member, request, now),
+        exclusion: eligibility.exclusionOf(member, request, now),
+        score: this.#strategy.scoreOf?.(member, choice)
+      }))
+    )
+  }
+
+  #choiceOf({ hashKey, prompt }: PickRequest, now: number, usable: Choice["usable"]): Choice {
+    return { now, random: this.#services.random, hashKey, prompt, usable }
   }
 
   /** Tier by tier among those in good standing, then tier by tier among those that are asked last. */
   #choose(request: PickRequest, now: number): Member | undefined {
     const { instances, tiers } = request.candidates
+    const { eligibility } = this.#services
     for (const standing of ["first", "last"] as const) {
       const usable = (member: Member) =>
-        standingNow(member, request, now) === standing && isUsable(member, request, now)
-      const choice = { now, random: this.#random, hashKey: request.hashKey, prompt: request.prompt, usable }
+        standingNow(member, request, now) === standing && eligibility.isUsable(member, request, now)
+      const choice = this.#choiceOf(request, now, usable)
       for (const tier of tiers) {
         const member =
           (instances &&
@@ -146,34 +195,36 @@ class PoolState {
     }
     return undefined
   }
-}
 
-/**
- * The session's backend, if it can take the request and is not far busier than the others of its tier. No session
- * keeps a tier in use that is only there for when the ones before it have nobody left.
- */
-const preferredBy = ({ backend, instance }: AffinityTarget, request: PickRequest, now: number): Member | undefined => {
-  const { candidates, pool } = request
-  const member = candidates.all.find((each) => each.backend.name === backend)
-  if (member === undefined || !isUsable(member, request, now)) return undefined
-  const { instances, tiers } = candidates
-  // The instance may be gone; or the model has instances since then, or has them no more.
-  if (instances !== undefined && instances.get(member.backend.state)?.includes(instance ?? "") !== true)
-    return undefined
-  for (const tier of tiers) {
-    if (!tier.includes(member)) {
-      if (tier.some((other) => isUsable(other, request, now))) return undefined
-      continue
+  /**
+   * The session's backend, if it can take the request and is not far busier than the others of its tier. No session
+   * keeps a tier in use that is only there for when the ones before it have none left.
+   */
+  #preferredBy({ backend, instance }: AffinityTarget, request: PickRequest, now: number): Member | undefined {
+    const { candidates, pool } = request
+    const { eligibility } = this.#services
+    const member = candidates.all.find((each) => each.backend.name === backend)
+    if (member === undefined || !eligibility.isUsable(member, request, now)) return undefined
+    const { instances, tiers } = candidates
+    // The instance may be gone; or the model has instances since then, or has them no more.
+    if (instances !== undefined && instances.get(member.backend.state)?.includes(instance ?? "") !== true)
+      return undefined
+    for (const tier of tiers) {
+      if (!tier.includes(member)) {
+        if (tier.some((other) => eligibility.isUsable(other, request, now))) return undefined
+        continue
+      }
+      // While another session holds the instance, a free one is better.
+      const isTaken = instance !== undefined && member.backend.state.instances.has(instance)
+      const isBetter = (other: Member) => eligibility.isOutstanding(other, request, now)
+      if (isAskedLast(member, request, now) && tier.some(isBetter)) return undefined
+      const isFree = (other: Member) =>
+        instances !== undefined && eligibility.isUsable(other, request, now) && hasFree(other, instances)
+      if (isTaken && tier.some(isFree)) return undefined
+      return isOverloaded(member, tier, pool.config.sticky.maxImbalance, now) ? undefined : member
     }
-    // While somebody else holds the session's instance, a free one is better.
-    const isTaken = instance !== undefined && member.backend.state.instances.has(instance)
-    if (isAskedLast(member, request, now) && tier.some((other) => isOutstanding(other, request, now))) return undefined
-    const isFree = (other: Member) =>
-      instances !== undefined && isUsable(other, request, now) && hasFree(other, instances)
-    if (isTaken && tier.some(isFree)) return undefined
-    return isOverloaded(member, tier, pool.config.sticky.maxImbalance, now) ? undefined : member
+    return undefined
   }
-  return undefined
 }
 
 const hasFree = ({ backend: { state } }: Member, instances: NonNullable<Candidates["instances"]>): boolean =>

@@ -23,6 +23,8 @@ export interface Strategy {
    * configured order; the same array object stands for the same candidates. Must not allocate what lives on.
    */
   readonly choose: (members: ReadonlyArray<Member>, choice: Choice) => Member | undefined
+  /** What it compares members by, less being better, for a strategy that goes by a number; changes nothing. */
+  readonly scoreOf?: (member: Member, choice: Choice) => number
   /** A session's own member got the request, without a choice: for a strategy that learns from what is routed. */
   readonly routed?: (member: Member, prompt: PromptBlocks | undefined) => void
 }

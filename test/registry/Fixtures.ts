@@ -1,7 +1,9 @@
 /** What the tests of several rooms share: configurations as people write them, and the entries that come of them. */
+
 import { Effect } from "effect"
 import { type GatewayConfig, parseGatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { BackendState, type Circuit } from "../../src/registry/BackendState.ts"
+import { inProcess } from "../../src/registry/Capacity.ts"
 import { LoadColumns } from "../../src/registry/LoadColumns.ts"
 import {
   type BackendEntry,
@@ -46,10 +48,12 @@ const noTimeouts = { connect: 0, firstByte: 0, firstByteOfWhole: 0, idle: 0, req
 
 /** A request under way on a backend, until it is released. */
 export const leaseOf = (backend: BackendEntry): Lease =>
-  new Lease(
-    { backend, weight: 1, priority: 0, capacity: Number.POSITIVE_INFINITY, timeouts: noTimeouts },
-    undefined,
-    undefined
+  must(
+    Lease.take(
+      inProcess,
+      { backend, weight: 1, priority: 0, capacity: Number.POSITIVE_INFINITY, timeouts: noTimeouts },
+      { sticky: undefined, instance: undefined, isLastResort: false }
+    )
   )
 
 const held = new WeakMap<BackendState, Array<Lease>>()

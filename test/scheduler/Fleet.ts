@@ -7,6 +7,7 @@ import type { Listener } from "../../src/domain/Listener.ts"
 import type { Circuit } from "../../src/registry/BackendState.ts"
 import {
   BackendState,
+  Capacity,
   LoadColumns,
   type Member,
   type PoolEntry,
@@ -52,8 +53,10 @@ export const configOf = ({ backends, more, pool }: FleetLike): GatewayConfig =>
     ...more
   })
 
-export const layerOf = (fleet: FleetLike) =>
-  Layer.mergeAll(Router.layer, Scheduler.layer).pipe(Layer.provideMerge(Registry.layerMemory(configOf(fleet))))
+export const layerOf = (fleet: FleetLike, capacity = Capacity.layer) =>
+  Layer.mergeAll(Router.layer, Scheduler.layer).pipe(
+    Layer.provideMerge(Layer.merge(Registry.layerMemory(configOf(fleet)), capacity))
+  )
 
 /** A scheduler over a fleet, with what the tests want to do to it. */
 export class Fleet {
@@ -167,10 +170,14 @@ export const withFleet = (fleet: FleetLike, test: (fleet: Fleet) => void) =>
   }).pipe(Effect.provide(layerOf(fleet)))
 
 /** The same for tests that are effects themselves. */
-export const onFleet = <A, E>(fleet: FleetLike, test: (fleet: Fleet) => Effect.Effect<A, E>) =>
+export const onFleet = <A, E>(
+  fleet: FleetLike,
+  test: (fleet: Fleet) => Effect.Effect<A, E>,
+  capacity = Capacity.layer
+) =>
   Effect.gen(function* () {
     return yield* test(new Fleet(yield* Registry, yield* Router, yield* Scheduler))
-  }).pipe(Effect.provide(layerOf(fleet)))
+  }).pipe(Effect.provide(layerOf(fleet, capacity)))
 
 export const named = (...names: ReadonlyArray<string>): FleetLike => ({ backends: names.map((name) => ({ name })) })
 

@@ -1,5 +1,5 @@
 import type { BackendState, LoadColumns, Member } from "../../registry/Registry.ts"
-import { shareSince } from "../SlowStart.ts"
+import { costNow, shareSince } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
 import { RoundRobinCursor } from "./RoundRobinCursor.ts"
 
@@ -18,6 +18,7 @@ export const leastInflight = (): Strategy => {
     return row
   }
   return {
+    scoreOf: (member, { now }) => costNow(member, now),
     choose: (members, { now, usable }) => {
       if (members[0] === undefined) return undefined
       const { columns, slots, weights } = rowOf(members, members[0])

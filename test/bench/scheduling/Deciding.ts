@@ -1,7 +1,7 @@
 /** What a decision costs: `Scheduler.pick` and the release of its lease, on the real clock. */
 import { Effect, Random as EffectRandom, Layer, Result } from "effect"
 import { StrategyName } from "../../../src/domain/Pool.ts"
-import { Registry } from "../../../src/registry/Registry.ts"
+import { Capacity, Registry } from "../../../src/registry/Registry.ts"
 import { Router } from "../../../src/routing/Router.ts"
 import { hashText } from "../../../src/scheduler/Hashing.ts"
 import { promptBlocks } from "../../../src/scheduler/PromptBlocks.ts"
@@ -84,7 +84,7 @@ const layerOf = (strategy: StrategyName, count: number) => {
   const weights = Array.from({ length: count }, () => 1)
   return Layer.fresh(
     Layer.mergeAll(Router.layer, Scheduler.layer).pipe(
-      Layer.provideMerge(Registry.layerMemory(configOf(strategy, weights)))
+      Layer.provideMerge(Layer.merge(Registry.layerMemory(configOf(strategy, weights)), Capacity.layer))
     )
   )
 }

@@ -5,7 +5,7 @@
 import { Clock, Effect, Layer, Random, Result, Schema } from "effect"
 import { GatewayConfig } from "../../../src/domain/GatewayConfig.ts"
 import type { StrategyName } from "../../../src/domain/Pool.ts"
-import { type BackendEntry, Registry } from "../../../src/registry/Registry.ts"
+import { type BackendEntry, Capacity, Registry } from "../../../src/registry/Registry.ts"
 import { type CallRole, CircuitBreaker } from "../../../src/resilience/CircuitBreaker.ts"
 import { OutlierDetector } from "../../../src/resilience/OutlierDetector.ts"
 import { Router } from "../../../src/routing/Router.ts"
@@ -44,7 +44,9 @@ export const makeGateway = (
 ): Effect.Effect<Dispatcher> => {
   const clock = new VirtualClock()
   const layer = Layer.mergeAll(Router.layer, Scheduler.layer, CircuitBreaker.layer, OutlierDetector.layer).pipe(
-    Layer.provideMerge(Layer.mergeAll(layerTime, Metrics.layer, Registry.layerMemory(configOf(strategy, weights))))
+    Layer.provideMerge(
+      Layer.mergeAll(layerTime, Metrics.layer, Registry.layerMemory(configOf(strategy, weights)), Capacity.layer)
+    )
   )
   return Effect.gen(function* () {
     const services = {

@@ -1,0 +1,46 @@
+/**
+ * How much of a backend this process may use now. To look and to take are one synchronous step, so that no count is ever
+ * above its bound. In one process the counts of the registry are exact; with several processes others take part between
+ * a look and a take, so that a take may fail although there seemed to be room.
+ */
+import { Context, Layer } from "effect"
+import type { Member } from "./Snapshot.ts"
+
+/** A place that is taken, until it is given back. */
+export interface Claim {
+  /** To be called once. */
+  readonly release: () => void
+}
+
+export class Capacity extends Context.Service<
+  Capacity,
+  {
+    /** Whether there seems to be a place. */
+    readonly hasRoom: (member: Member) => boolean
+    /** Takes a place and counts it; `undefined` where there is none. */
+    readonly tryTake: (member: Member) => Claim | undefined
+  }
+>()("weir/registry/Capacity") {
+  static readonly layer = Layer.sync(Capacity, () => inProcess)
+}
+
+class LocalClaim implements Claim {
+  readonly #member: Member
+
+  constructor(member: Member) {
+    this.#member = member
+    member.backend.state.inflight++
+  }
+
+  readonly release = (): void => {
+    this.#member.backend.state.inflight--
+  }
+}
+
+const hasRoom = ({ backend: { state }, capacity }: Member): boolean => state.inflight < capacity
+
+/** Of one process: exact, as nothing else counts. */
+export const inProcess: Capacity["Service"] = {
+  hasRoom,
+  tryTake: (member) => (hasRoom(member) ? new LocalClaim(member) : undefined)
+}
