@@ -1,10 +1,10 @@
 /** The data plane: from a request that may come in to the answer of a backend, or to the gateway's own. */
 import { Context, Effect, Layer, Result } from "effect"
-import { type GatewayError, RateLimitExceeded } from "../domain/Errors.ts"
+import type { GatewayError, RateLimitExceeded } from "../domain/Errors.ts"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Admission } from "../resilience/Admission.ts"
 import { CircuitBreaker } from "../resilience/CircuitBreaker.ts"
-import { RateLimiter, type Remaining } from "../resilience/RateLimiter.ts"
+import { RateLimiter } from "../resilience/RateLimiter.ts"
 import { RetryPolicy } from "../resilience/RetryPolicy.ts"
 import { Timers } from "../resilience/Timers.ts"
 import { Router } from "../routing/Router.ts"
@@ -63,11 +63,11 @@ export class Proxy extends Context.Service<
         const { key, listener } = state.request
         if (key === undefined) return undefined
         const taken = limiter.takeKey(key, state.plan.tokenEstimate)
-        if (taken instanceof RateLimitExceeded) {
+        if (Result.isFailure(taken)) {
           metrics.rateLimited({ listener: listener.name, scope: "key" })(1)
-          return taken
+          return taken.failure
         }
-        state.keyUse = taken
+        state.keyUse = taken.success
         return undefined
       }
 
@@ -127,12 +127,9 @@ type Answering = Effect.Effect<ProxyResponse, GatewayError>
 
 /** What is left of a key's limits, in the names of OpenAI's API. */
 const addLimits = ({ keyUse }: RequestState, headers: Record<string, string>): void => {
-  const add = (kind: string, left: Remaining | undefined) => {
-    if (left === undefined) return
-    headers[`x-ratelimit-limit-${kind}`] = String(left.limit)
-    headers[`x-ratelimit-remaining-${kind}`] = String(left.remaining)
-    headers[`x-ratelimit-reset-${kind}`] = `${(left.reset / 1000).toFixed(3)}s`
+  for (const [kind, { limit, remaining, reset }] of keyUse?.remaining() ?? []) {
+    headers[`x-ratelimit-limit-${kind}`] = String(limit)
+    headers[`x-ratelimit-remaining-${kind}`] = String(remaining)
+    headers[`x-ratelimit-reset-${kind}`] = `${(reset / 1000).toFixed(3)}s`
   }
-  add("requests", keyUse?.requests())
-  add("tokens", keyUse?.tokens())
 }

@@ -5,28 +5,23 @@
  * Own code instead of `effect/persistence` RateLimiter, whose memory store keeps every key for ever, and which has
  * neither a refund nor a way to look without taking.
  */
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Result } from "effect"
 import { LRUCache } from "lru-cache"
 import { clientNetwork } from "../domain/Addresses.ts"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { RateLimitExceeded } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
-import { Timers } from "./Timers.ts"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
+import { type AtWork, type Limit, limitsOf, type Remaining } from "./Limits.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
-/** What is left of a limit, as the `x-ratelimit-*` headers tell it. */
-export interface Remaining {
-  readonly limit: number
-  readonly remaining: number
-  /** Milliseconds until nothing of the limit is used any more. */
-  readonly reset: number
-}
+export type { Remaining } from "./Limits.ts"
 
 export interface KeyUse {
-  /** To be called exactly once, with the tokens that were really used, or `undefined` where nobody counted them. */
+  /** To be called exactly once, with the tokens that were really used, or `undefined` where they were not counted. */
   readonly settle: (tokens: number | undefined) => void
-  readonly requests: () => Remaining | undefined
-  readonly tokens: () => Remaining | undefined
+  /** What is left of each limit that clients are told of, by its kind. */
+  readonly remaining: () => ReadonlyArray<readonly [kind: string, left: Remaining]>
 }
 
 /** Addresses that are remembered; those not seen for the longest are forgotten first. */
@@ -38,13 +33,13 @@ export class RateLimiter extends Context.Service<
     /** One request of an address on a listener; all of an IPv6 /64 count as one. `undefined`: it may pass. */
     readonly takeAddress: (listener: Listener, address: string) => RateLimitExceeded | undefined
     /** One request of a key that will use about `tokens`. */
-    readonly takeKey: (key: ApiKey, tokens: number) => KeyUse | RateLimitExceeded
+    readonly takeKey: (key: ApiKey, tokens: number) => Result.Result<KeyUse, RateLimitExceeded>
   }
 >()("weir/resilience/RateLimiter") {
   static readonly layer = Layer.effect(
     RateLimiter,
     Effect.gen(function* () {
-      const { now } = yield* Timers
+      const { now } = yield* MonotonicClock
       const addresses = new LRUCache<string, TokenBucket>({ maxSize: rememberedAddresses, sizeCalculation: () => 1 })
       const keys = new Map<string, KeyBuckets>()
 
@@ -81,60 +76,45 @@ export class RateLimiter extends Context.Service<
 const exceeded = (message: string, waitMillis: number): RateLimitExceeded =>
   new RateLimitExceeded({ message, retryAfter: Math.min(60, Math.max(1, Math.ceil(waitMillis / 1000))) })
 
-/** The buckets of one key. What it has at work outlives a change of its limits. */
+/** The limits of one key. What it has at work outlives a change of them. */
 class KeyBuckets {
-  readonly atWork: { count: number }
-  readonly #limits: ApiKey["limits"]
+  readonly atWork: AtWork
+  readonly #settings: ApiKey["limits"]
+  readonly #limits: ReadonlyArray<Limit>
   readonly #now: () => number
-  readonly #requests: TokenBucket | undefined
-  readonly #tokens: TokenBucket | undefined
 
-  constructor({ limits }: ApiKey, now: () => number, atWork: { count: number }) {
+  constructor(key: ApiKey, now: () => number, atWork: AtWork) {
     this.atWork = atWork
-    this.#limits = limits
+    this.#settings = key.limits
+    this.#limits = limitsOf(key, atWork, now())
     this.#now = now
-    this.#requests = perMinute(limits.requestsPerMinute, now())
-    this.#tokens = perMinute(limits.tokensPerMinute, now())
   }
 
   fits({ limits }: ApiKey): boolean {
     return (
-      limits.requestsPerMinute === this.#limits.requestsPerMinute &&
-      limits.tokensPerMinute === this.#limits.tokensPerMinute &&
-      limits.concurrent === this.#limits.concurrent
+      limits.requestsPerMinute === this.#settings.requestsPerMinute &&
+      limits.tokensPerMinute === this.#settings.tokensPerMinute &&
+      limits.concurrent === this.#settings.concurrent
     )
   }
 
-  take(estimate: number): KeyUse | RateLimitExceeded {
+  take(estimate: number): Result.Result<KeyUse, RateLimitExceeded> {
     const now = this.#now()
-    const { concurrent, requestsPerMinute, tokensPerMinute } = this.#limits
-    if (concurrent !== undefined && this.atWork.count >= concurrent) {
-      return exceeded(`This key may have ${concurrent} requests at once.`, 1000)
-    }
-    if (this.#tokens?.has(estimate, now) === false) {
-      return exceeded(`This key may use ${tokensPerMinute} tokens per minute.`, this.#tokens.waitFor(estimate, now))
-    }
-    if (this.#requests?.take(1, now) === false) {
-      return exceeded(`This key may send ${requestsPerMinute} requests per minute.`, this.#requests.waitFor(1, now))
-    }
-    this.#tokens?.take(estimate, now)
-    this.atWork.count++
-    return {
+    const lacking = this.#limits.find((limit) => !limit.has(estimate, now))
+    if (lacking !== undefined) return Result.fail(exceeded(...lacking.refusal(estimate, now)))
+    for (const limit of this.#limits) limit.take(estimate, now)
+    return Result.succeed({
       settle: (used) => {
-        this.atWork.count--
-        this.#tokens?.settle(estimate - (used ?? estimate), this.#now())
+        const settledAt = this.#now()
+        for (const limit of this.#limits) limit.settle(estimate, used, settledAt)
       },
-      requests: () => this.#remaining(this.#requests),
-      tokens: () => this.#remaining(this.#tokens)
-    }
-  }
-
-  #remaining(bucket: TokenBucket | undefined): Remaining | undefined {
-    if (bucket === undefined) return undefined
-    const now = this.#now()
-    return { limit: bucket.capacity, remaining: Math.max(0, Math.floor(bucket.level(now))), reset: bucket.fullIn(now) }
+      remaining: () => {
+        const asked = this.#now()
+        return this.#limits.flatMap((limit) => {
+          const left = limit.remaining(asked)
+          return left === undefined ? [] : [[limit.kind, left] as const]
+        })
+      }
+    })
   }
 }
-
-const perMinute = (limit: number | undefined, now: number): TokenBucket | undefined =>
-  limit === undefined ? undefined : new TokenBucket(limit, limit / 60, now)

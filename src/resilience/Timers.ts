@@ -17,8 +17,6 @@ const resolution = "20 millis"
 export class Timers extends Context.Service<
   Timers,
   {
-    /** As `MonotonicClock` has it; for `RateLimiter` alone, which does not ask that yet. */
-    readonly now: () => number
     readonly add: (timed: Timed) => void
     readonly remove: (timed: Timed) => void
   }
@@ -49,7 +47,6 @@ export class Timers extends Context.Service<
       )
 
       return Timers.of({
-        now: clock.now,
         add: (timed) => {
           if (watched.size === 0) busy.openUnsafe()
           watched.add(timed)

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Result } from "effect"
 import { TestClock } from "effect/testing"
 import type { ApiKey } from "../../src/domain/ApiKey.ts"
-import { RateLimitExceeded } from "../../src/domain/Errors.ts"
+import type { RateLimitExceeded } from "../../src/domain/Errors.ts"
 import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { type KeyUse, RateLimiter } from "../../src/resilience/RateLimiter.ts"
 import { configOf, must } from "../registry/Fixtures.ts"
@@ -21,15 +21,13 @@ const listenerWith = (rateLimit: object | undefined, name = "public") =>
 const keyWith = (limits: object, name = "team") =>
   Effect.map(configOf({ keys: [{ name, key: `sk-${name}`, limits }] }), ({ keys }): ApiKey => must(keys[0]))
 
-const used = (taken: KeyUse | RateLimitExceeded): KeyUse => {
-  if (taken instanceof RateLimitExceeded) throw new Error(`refused: ${taken.message}`)
-  return taken
-}
+type Taken = Result.Result<KeyUse, RateLimitExceeded>
 
-const refused = (taken: KeyUse | RateLimitExceeded | undefined): RateLimitExceeded => {
-  assert.instanceOf(taken, RateLimitExceeded)
-  return taken
-}
+const used = (taken: Taken): KeyUse => Result.getOrThrow(taken)
+
+const refused = (taken: Taken | undefined): RateLimitExceeded => Result.getOrThrow(Result.flip(must(taken)))
+
+const left = (use: KeyUse, kind: "requests" | "tokens") => new Map(use.remaining()).get(kind)
 
 describe("an address", () => {
   it.effect("may come as often as it likes where the listener has no limit", () =>
@@ -49,7 +47,7 @@ describe("an address", () => {
           Array.from({ length: tries }, () => limiter.takeAddress(listener, "10.0.0.1")).filter((r) => r === undefined)
             .length
         assert.strictEqual(passed(50), 5)
-        assert.deepInclude(refused(limiter.takeAddress(listener, "10.0.0.1")), {
+        assert.deepInclude(must(limiter.takeAddress(listener, "10.0.0.1")), {
           status: 429,
           code: "rate_limit_exceeded",
           retryAfter: 1
@@ -70,7 +68,7 @@ describe("an address", () => {
         assert.isUndefined(limiter.takeAddress(one, "10.0.0.1"))
         assert.isUndefined(limiter.takeAddress(one, "10.0.0.2"))
         assert.isUndefined(limiter.takeAddress(two, "10.0.0.1"))
-        refused(limiter.takeAddress(one, "10.0.0.1"))
+        must(limiter.takeAddress(one, "10.0.0.1"))
       })
     )
   )
@@ -82,7 +80,7 @@ describe("an address", () => {
         for (const host of [":1", ":2", "ffff:0:0:1"]) {
           assert.isUndefined(limiter.takeAddress(one, `2001:db8:0:7:${host}`))
         }
-        refused(limiter.takeAddress(one, "2001:db8:0:7:1:2:3:4"))
+        must(limiter.takeAddress(one, "2001:db8:0:7:1:2:3:4"))
         assert.isUndefined(limiter.takeAddress(one, "2001:db8:0:8::1"))
         assert.isUndefined(limiter.takeAddress(one, "10.0.0.1"))
         assert.isUndefined(limiter.takeAddress(one, "10.0.0.2"))
@@ -118,9 +116,9 @@ describe("an address", () => {
         assert.isUndefined(limiter.takeAddress(listener, "busy"))
         for (let i = 0; i < 250_000; i++) {
           limiter.takeAddress(listener, `10.${i}`)
-          if (i % 30_000 === 0) refused(limiter.takeAddress(listener, "busy"))
+          if (i % 30_000 === 0) must(limiter.takeAddress(listener, "busy"))
         }
-        refused(limiter.takeAddress(listener, "busy"))
+        must(limiter.takeAddress(listener, "busy"))
       })
     )
   )
@@ -155,8 +153,8 @@ describe("a key", () => {
         const key = yield* keyWith({})
         for (let i = 0; i < 1000; i++) {
           const use = used(limiter.takeKey(key, 1_000_000))
-          assert.isUndefined(use.requests())
-          assert.isUndefined(use.tokens())
+          assert.isUndefined(left(use, "requests"))
+          assert.isUndefined(left(use, "tokens"))
         }
       })
     )
@@ -172,7 +170,7 @@ describe("a key", () => {
           { concurrency: "unbounded" }
         )
         assert.lengthOf(
-          taken.filter((one) => !(one instanceof RateLimitExceeded)),
+          taken.filter((one) => Result.isSuccess(one)),
           60
         )
         const late = refused(taken.at(-1))
@@ -180,7 +178,7 @@ describe("a key", () => {
         assert.include(late.message, "60 requests per minute")
         yield* TestClock.adjust("10 seconds")
         let more = 0
-        while (!(limiter.takeKey(key, 0) instanceof RateLimitExceeded)) more++
+        while (Result.isSuccess(limiter.takeKey(key, 0))) more++
         assert.strictEqual(more, 10)
       })
     )
@@ -205,9 +203,9 @@ describe("a key", () => {
       Effect.gen(function* () {
         const key = yield* keyWith({ tokensPerMinute: 1000 })
         const use = used(limiter.takeKey(key, 600))
-        assert.deepInclude(use.tokens(), { limit: 1000, remaining: 400 })
+        assert.deepInclude(left(use, "tokens"), { limit: 1000, remaining: 400 })
         use.settle(100)
-        assert.deepInclude(use.tokens(), { remaining: 900 })
+        assert.deepInclude(left(use, "tokens"), { remaining: 900 })
         used(limiter.takeKey(key, 100)).settle(1500)
         const late = refused(limiter.takeKey(key, 1))
         assert.include(late.message, "1000 tokens per minute")
@@ -224,7 +222,7 @@ describe("a key", () => {
         const key = yield* keyWith({ tokensPerMinute: 1000 })
         const use = used(limiter.takeKey(key, 300))
         use.settle(undefined)
-        assert.deepInclude(use.tokens(), { remaining: 700 })
+        assert.deepInclude(left(use, "tokens"), { remaining: 700 })
       })
     )
   )
@@ -234,7 +232,7 @@ describe("a key", () => {
       Effect.gen(function* () {
         const key = yield* keyWith({ tokensPerMinute: 100 })
         const use = used(limiter.takeKey(key, 5000))
-        assert.deepInclude(use.tokens(), { limit: 100, remaining: 0 })
+        assert.deepInclude(left(use, "tokens"), { limit: 100, remaining: 0 })
         use.settle(150)
         refused(limiter.takeKey(key, 1))
         yield* TestClock.adjust("31 seconds")
@@ -249,10 +247,10 @@ describe("a key", () => {
         const key = yield* keyWith({ requestsPerMinute: 2, tokensPerMinute: 100, concurrent: 5 })
         const use = used(limiter.takeKey(key, 10))
         refused(limiter.takeKey(key, 95))
-        assert.deepInclude(use.requests(), { remaining: 1 })
+        assert.deepInclude(left(use, "requests"), { remaining: 1 })
         used(limiter.takeKey(key, 10))
         refused(limiter.takeKey(key, 10))
-        assert.deepInclude(use.tokens(), { remaining: 80 })
+        assert.deepInclude(left(use, "tokens"), { remaining: 80 })
         use.settle(10)
       })
     )
@@ -263,11 +261,11 @@ describe("a key", () => {
       Effect.gen(function* () {
         const key = yield* keyWith({ requestsPerMinute: 60, tokensPerMinute: 6000 })
         const use = used(limiter.takeKey(key, 1500))
-        assert.deepStrictEqual(use.requests(), { limit: 60, remaining: 59, reset: 1000 })
-        assert.deepStrictEqual(use.tokens(), { limit: 6000, remaining: 4500, reset: 15_000 })
+        assert.deepStrictEqual(left(use, "requests"), { limit: 60, remaining: 59, reset: 1000 })
+        assert.deepStrictEqual(left(use, "tokens"), { limit: 6000, remaining: 4500, reset: 15_000 })
         yield* TestClock.adjust("5 seconds")
-        assert.deepStrictEqual(use.requests(), { limit: 60, remaining: 60, reset: 0 })
-        assert.deepStrictEqual(use.tokens(), { limit: 6000, remaining: 5000, reset: 10_000 })
+        assert.deepStrictEqual(left(use, "requests"), { limit: 60, remaining: 60, reset: 0 })
+        assert.deepStrictEqual(left(use, "tokens"), { limit: 6000, remaining: 5000, reset: 10_000 })
       })
     )
   )
@@ -331,12 +329,12 @@ describe("a key", () => {
           for (const use of atWork.splice(0, settles)) use.settle(undefined)
           for (let i = 0; i < takes; i++) {
             const taken = limiter.takeKey(key, 0)
-            if (taken instanceof RateLimitExceeded) {
-              assert.isAtLeast(taken.retryAfter ?? 0, 1)
-              assert.isAtMost(taken.retryAfter ?? 0, 60)
+            if (Result.isFailure(taken)) {
+              assert.isAtLeast(taken.failure.retryAfter ?? 0, 1)
+              assert.isAtMost(taken.failure.retryAfter ?? 0, 60)
               continue
             }
-            atWork.push(taken)
+            atWork.push(taken.success)
             granted.push(now())
           }
           assert.isAtMost(atWork.length, concurrent)

@@ -1,0 +1,138 @@
+/**
+ * What bounds a key's use, one class a kind: a further kind of limit is one more class, and one more entry in `limitsOf`.
+ * All are asked before any is taken. Times are monotonic milliseconds.
+ */
+import type { ApiKey } from "../domain/ApiKey.ts"
+import { TokenBucket } from "./TokenBucket.ts"
+
+/** What is left of a limit, as the `x-ratelimit-*` headers tell it. */
+export interface Remaining {
+  readonly limit: number
+  readonly remaining: number
+  /** Milliseconds until nothing of the limit is used any more. */
+  readonly reset: number
+}
+
+export interface Limit {
+  /** As the `x-ratelimit-*` headers name it. */
+  readonly kind: string
+  /** Whether a request that will use about `tokens` may be sent; takes nothing. */
+  readonly has: (tokens: number, now: number) => boolean
+  readonly take: (tokens: number, now: number) => void
+  /** The request is over. `used`: the tokens that were counted, `undefined` where they were not. */
+  readonly settle: (tokens: number, used: number | undefined, now: number) => void
+  /** `undefined` where clients are not told. */
+  readonly remaining: (now: number) => Remaining | undefined
+  /** What a client is told that it is refused, and the milliseconds until it may try again. */
+  readonly refusal: (tokens: number, now: number) => readonly [message: string, waitMillis: number]
+}
+
+/** Requests of a key that are under way. Mutable; it outlives a change of the key's limits. */
+export interface AtWork {
+  count: number
+}
+
+/** In the order in which they are asked. */
+export const limitsOf = ({ limits }: ApiKey, atWork: AtWork, now: number): ReadonlyArray<Limit> => [
+  new ConcurrentLimit(limits.concurrent, atWork),
+  ...(limits.tokensPerMinute === undefined ? [] : [new TokensLimit(limits.tokensPerMinute, now)]),
+  ...(limits.requestsPerMinute === undefined ? [] : [new RequestsLimit(limits.requestsPerMinute, now)])
+]
+
+/** Counts where there is no bound, too: one may be configured while requests are under way. */
+class ConcurrentLimit implements Limit {
+  readonly kind = "concurrent"
+  readonly #max: number | undefined
+  readonly #atWork: AtWork
+
+  constructor(max: number | undefined, atWork: AtWork) {
+    this.#max = max
+    this.#atWork = atWork
+  }
+
+  has(): boolean {
+    return this.#max === undefined || this.#atWork.count < this.#max
+  }
+
+  take(): void {
+    this.#atWork.count++
+  }
+
+  settle(): void {
+    this.#atWork.count--
+  }
+
+  remaining(): undefined {
+    return undefined
+  }
+
+  refusal(): readonly [string, number] {
+    return [`This key may have ${this.#max} requests at once.`, 1000]
+  }
+}
+
+class TokensLimit implements Limit {
+  readonly kind = "tokens"
+  readonly #bucket: TokenBucket
+
+  constructor(perMinute: number, now: number) {
+    this.#bucket = new TokenBucket(perMinute, perMinute / 60, now)
+  }
+
+  has(tokens: number, now: number): boolean {
+    return this.#bucket.has(tokens, now)
+  }
+
+  take(tokens: number, now: number): void {
+    this.#bucket.take(tokens, now)
+  }
+
+  settle(tokens: number, used: number | undefined, now: number): void {
+    this.#bucket.settle(tokens - (used ?? tokens), now)
+  }
+
+  remaining(now: number): Remaining {
+    return remainingIn(this.#bucket, now)
+  }
+
+  refusal(tokens: number, now: number): readonly [string, number] {
+    const { capacity } = this.#bucket
+    return [`This key may use ${capacity} tokens per minute.`, this.#bucket.waitFor(tokens, now)]
+  }
+}
+
+class RequestsLimit implements Limit {
+  readonly kind = "requests"
+  readonly #bucket: TokenBucket
+
+  constructor(perMinute: number, now: number) {
+    this.#bucket = new TokenBucket(perMinute, perMinute / 60, now)
+  }
+
+  has(_tokens: number, now: number): boolean {
+    return this.#bucket.has(1, now)
+  }
+
+  take(_tokens: number, now: number): void {
+    this.#bucket.take(1, now)
+  }
+
+  settle(): void {
+    // A request that was sent stays one that was sent.
+  }
+
+  remaining(now: number): Remaining {
+    return remainingIn(this.#bucket, now)
+  }
+
+  refusal(_tokens: number, now: number): readonly [string, number] {
+    const { capacity } = this.#bucket
+    return [`This key may send ${capacity} requests per minute.`, this.#bucket.waitFor(1, now)]
+  }
+}
+
+const remainingIn = (bucket: TokenBucket, now: number): Remaining => ({
+  limit: bucket.capacity,
+  remaining: Math.max(0, Math.floor(bucket.level(now))),
+  reset: bucket.fullIn(now)
+})
