@@ -43,7 +43,7 @@ const configuration = {
 
 const families: Effect.Effect<ReadonlyArray<Family>> = Effect.gen(function* () {
   const config = yield* parseGatewayConfig(configuration)
-  const loaded = { config, file: undefined, files: [], said: [] }
+  const loaded = { config, file: undefined, files: [], looks: new Map(), said: [] }
   const gateway = layerGateway(loaded, Effect.succeed(loaded), () => Effect.void)
   const read = Effect.gen(function* () {
     // Gauges follow the backends and pools that exist, a moment later.

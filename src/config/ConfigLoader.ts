@@ -25,6 +25,7 @@ import { parseSource, type YamlSource } from "./YamlSource.ts"
 export { ConfigInvalid, formatProblem, type Problem } from "../domain/ConfigInvalid.ts"
 export { configInvalid } from "./ConfigInvalid.ts"
 export type { Overrides } from "./EnvironmentOverlay.ts"
+export { absentLook, lookOf } from "./FileText.ts"
 export { FileHangs, HungFiles } from "./HungFiles.ts"
 export { configJsonSchema } from "./JsonSchema.ts"
 export { printYaml, redactConfig } from "./Printer.ts"
@@ -41,6 +42,8 @@ export interface Loaded {
   readonly file: string | undefined
   /** All files whose change is a reason to load again, whether they are there or not. */
   readonly files: ReadonlyArray<string>
+  /** How they looked when they were read, as `lookOf` has it: one that looks different has changed since then. */
+  readonly looks: ReadonlyMap<string, string>
   /** What each file that was read speaks of: the top-level names of its settings, or its variables. */
   readonly said: ReadonlyArray<{ readonly source: string; readonly names: ReadonlyArray<string> }>
 }
@@ -88,7 +91,7 @@ export class ConfigLoader extends Context.Service<
             { source: ".env", names: namesIn(variables) }
           ]
           const files = [...(file === undefined ? [] : [file]), ".env", ...certificateFiles(config)]
-          return { config, file, files, said }
+          return { config, file, files, looks: texts.looks, said }
         })
 
         return ConfigLoader.of({ load })

@@ -16,7 +16,16 @@ export interface FileTexts {
   readonly text: (file: string) => Effect.Effect<string, Unreadable>
   /** Of a file that is read again and again: nothing but a regular file will do. */
   readonly regularText: (file: string) => Effect.Effect<string, Unreadable>
+  /** How each file looked in the moment that it was opened; of pipes and devices there is nothing. */
+  readonly looks: ReadonlyMap<string, string>
 }
+
+/** Of a file that is not there, or is empty. */
+export const absentLook = "absent"
+
+/** What is different when a file has been written to, or another one is in its place. */
+export const lookOf = (dev: bigint, ino: bigint | undefined, size: bigint, mtime: Date | undefined): string =>
+  size === 0n ? absentLook : [dev, ino, size, mtime?.getTime()].join(" ")
 
 /** All files of one load together may take this long. */
 const readTimeoutMillis = 4000
@@ -26,14 +35,21 @@ const maxFileBytes = 16 * 1024 * 1024
 /** Texts for one load, which begins now. */
 export const fileTexts = ({ attempt }: HungFiles["Service"]) =>
   Effect.map(Clock.currentTimeMillis, (begun): FileTexts => {
+    const looks = new Map<string, string>()
     const read = Effect.fnUntraced(function* (file: string, regularOnly: boolean) {
       const left = readTimeoutMillis - ((yield* Clock.currentTimeMillis) - begun)
       const patience: Duration.Input = Math.max(left, 1)
       return yield* attempt(file, patience, (isOver) =>
-        Effect.tryPromise({ try: () => readWhole(file, regularOnly, isOver), catch: unreadable })
-      ).pipe(Effect.catchTag("FileHangs", () => Effect.fail(refused(hangs))))
+        Effect.tryPromise({
+          try: () => readWhole(file, regularOnly, isOver, (look) => looks.set(file, look)),
+          catch: unreadable
+        })
+      ).pipe(
+        Effect.catchTag("FileHangs", () => Effect.fail(refused(hangs))),
+        Effect.tapError(({ isMissing }) => Effect.sync(() => isMissing && looks.set(file, absentLook)))
+      )
     })
-    return { text: (file) => read(file, false), regularText: (file) => read(file, true) }
+    return { text: (file) => read(file, false), regularText: (file) => read(file, true), looks }
   })
 
 const hangs = `does not end within ${readTimeoutMillis / 1000} seconds: is it a pipe that nothing writes to, or does its file system hang?`
@@ -48,12 +64,18 @@ const unreadable = (cause: unknown): Unreadable => {
 const refused = (reason: string) => new Unreadable({ reason, isMissing: false })
 
 /** Opened so that neither a pipe without a writer nor one that is silent holds a thread. */
-const readWhole = async (file: string, regularOnly: boolean, isOver: () => boolean): Promise<string> => {
+const readWhole = async (
+  file: string,
+  regularOnly: boolean,
+  isOver: () => boolean,
+  looked: (look: string) => void
+): Promise<string> => {
   const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0))
   try {
-    const info = await handle.stat()
+    const info = await handle.stat({ bigint: true })
     if (info.isDirectory()) throw refused("is a directory")
     if (regularOnly && !info.isFile()) throw refused("is no regular file")
+    if (info.isFile()) looked(lookOf(info.dev, info.ino, info.size, info.mtime))
     return await readToEnd(handle, info.isFIFO(), isOver)
   } finally {
     await handle.close()

@@ -40,7 +40,7 @@ export const runDemo = Effect.fnUntraced(function* (port: number) {
 
 const run = Effect.fnUntraced(function* (settings: GatewayConfig, urls: ReadonlyArray<string>) {
   let address = ""
-  const loaded: Loaded = { config: settings, file: undefined, files: [], said: [] }
+  const loaded: Loaded = { config: settings, file: undefined, files: [], looks: new Map(), said: [] }
   const gateway = layerGateway(loaded, Effect.succeed(loaded), ({ host, port: bound }) =>
     Effect.sync(() => {
       address = `http://${host}:${bound}`

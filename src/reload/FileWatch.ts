@@ -4,7 +4,7 @@
  * file systems and many container mounts; a look costs a few microseconds.
  */
 import { type Duration, Effect, Equal, FileSystem, Option, Result } from "effect"
-import { HungFiles } from "../config/ConfigLoader.ts"
+import { absentLook, HungFiles, lookOf } from "../config/ConfigLoader.ts"
 
 export interface Pace {
   readonly every: Duration.Input
@@ -17,17 +17,19 @@ export interface Pace {
 /** What each file looks like; of one that gives no answer there is nothing. */
 type Look = ReadonlyMap<string, string>
 
-const absent = "absent"
-
 /** How long a look may take: longer, and the file system hangs. */
 const lookPatience = "4 seconds"
 
-/**
- * Runs `changed` whenever one of the files is different, and calm again. `files` is asked anew each time; one that it
- * names for the first time is no change.
- */
+export interface Watched {
+  /** Asked anew each time; one that is named for the first time is no change. */
+  readonly files: () => ReadonlyArray<string>
+  /** How they looked when they were read: what is written between that and the first look here is a change. */
+  readonly looks: () => ReadonlyMap<string, string>
+}
+
+/** Runs `changed` whenever one of the files is different, and calm again. */
 export const watchFiles = Effect.fnUntraced(function* <R>(
-  files: () => ReadonlyArray<string>,
+  { files, looks }: Watched,
   pace: Pace,
   changed: Effect.Effect<void, never, R>
 ) {
@@ -38,11 +40,10 @@ export const watchFiles = Effect.fnUntraced(function* <R>(
     const info = yield* Effect.result(attempt(file, lookPatience, () => fs.stat(file)))
     if (Result.isFailure(info)) {
       const isGone = info.failure._tag === "PlatformError" && info.failure.reason._tag === "NotFound"
-      return isGone ? absent : undefined
+      return isGone ? absentLook : undefined
     }
     const { dev, ino, mtime, size } = info.success
-    if (Number(size) === 0) return absent
-    return [dev, Option.getOrUndefined(ino), size, Option.getOrUndefined(mtime)?.getTime()].join(" ")
+    return lookOf(dev, Option.getOrUndefined(ino), BigInt(Number(size)), Option.getOrUndefined(mtime))
   })
   const look = Effect.fnUntraced(function* (at: ReadonlyArray<string>) {
     const seen = new Map<string, string>()
@@ -56,7 +57,7 @@ export const watchFiles = Effect.fnUntraced(function* <R>(
   const settled = Effect.fnUntraced(function* (at: ReadonlyArray<string>, first: Look) {
     let seen = first
     for (;;) {
-      const isAbsent = [...seen].some((entry) => entry[1] === absent && isChanged(entry))
+      const isAbsent = [...seen].some((entry) => entry[1] === absentLook && isChanged(entry))
       yield* Effect.sleep(isAbsent ? pace.absent : pace.calm)
       const again = yield* look(at)
       if (Equal.equals(seen, again)) return again
@@ -74,6 +75,8 @@ export const watchFiles = Effect.fnUntraced(function* <R>(
     const fresh = at.filter((file) => !listed.has(file))
     for (const file of fresh) listed.add(file)
     note(yield* look(fresh))
+    const atRead = looks()
+    note(new Map(fresh.flatMap((file) => (known.has(file) ? entryOf(file, atRead) : []))))
     yield* Effect.sleep(pace.every)
     const seen = yield* look(at)
     if (![...seen].some(isChanged)) continue
@@ -84,3 +87,8 @@ export const watchFiles = Effect.fnUntraced(function* <R>(
     if (isNew) yield* changed
   }
 })
+
+const entryOf = (file: string, looks: ReadonlyMap<string, string>): ReadonlyArray<readonly [string, string]> => {
+  const look = looks.get(file)
+  return look === undefined ? [] : [[file, look]]
+}

@@ -28,6 +28,8 @@ export class Reloader extends Context.Service<
     readonly reload: (trigger: Trigger) => Effect.Effect<Reloaded, ConfigInvalid>
     /** The files that were read last: where one of them changes, reading them again is worth it. */
     readonly files: () => ReadonlyArray<string>
+    /** How they looked then; see `Loaded`. */
+    readonly looks: () => ReadonlyMap<string, string>
   }
 >()("weir/reload/Reloader") {
   /** `first` is what the gateway was started with, `load` reads it again. */
@@ -79,7 +81,7 @@ export class Reloader extends Context.Service<
           )
         const count = (result: string) => Effect.sync(() => metrics.configReloads({ result })(1))
 
-        return Reloader.of({ reload, files: () => last.files })
+        return Reloader.of({ reload, files: () => last.files, looks: () => last.looks })
       })
     )
 }

@@ -23,8 +23,8 @@ export const takeHangups = Effect.gen(function* () {
 export const layerTriggers = (hangups: Queue.Dequeue<void>) =>
   Layer.effectDiscard(
     Effect.gen(function* () {
-      const { files, reload } = yield* Reloader
+      const { files, looks, reload } = yield* Reloader
       yield* Effect.forkScoped(Effect.forever(Effect.andThen(Queue.take(hangups), Effect.ignore(reload("signal")))))
-      yield* Effect.forkScoped(watchFiles(files, pace, Effect.ignore(reload("file"))))
+      yield* Effect.forkScoped(watchFiles({ files, looks }, pace, Effect.ignore(reload("file"))))
     })
   )

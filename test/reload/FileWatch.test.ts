@@ -106,20 +106,36 @@ const pace: Pace = { every: "1 second", calm: "3 seconds", absent: "10 seconds" 
 const aWhile = TestClock.adjust("5 seconds")
 
 /** A watch over a file that was there before, and what it has told so far. */
-const watching = Effect.fnUntraced(function* (files: () => ReadonlyArray<string> = () => [file]) {
+const watching = Effect.fnUntraced(function* (
+  files: () => ReadonlyArray<string> = () => [file],
+  looks: ReadonlyMap<string, string> = new Map()
+) {
   const folder = new Folder()
   folder.write(file, "first")
   const seen = { told: 0 }
   const count = Effect.sync(() => {
     seen.told++
   })
-  yield* Effect.forkScoped(Effect.provide(watchFiles(files, pace, count), Layer.merge(folder.layer, HungFiles.layer)), {
-    startImmediately: true
-  })
+  yield* Effect.forkScoped(
+    Effect.provide(watchFiles({ files, looks: () => looks }, pace, count), Layer.merge(folder.layer, HungFiles.layer)),
+    {
+      startImmediately: true
+    }
+  )
   return { folder, seen }
 })
 
 describe("a file that is watched", () => {
+  it.effect("is told when it was written between its reading and the first look at it", () =>
+    Effect.gen(function* () {
+      const { seen } = yield* watching(undefined, new Map([[file, "as it was when it was read"]]))
+      yield* aWhile
+      assert.strictEqual(seen.told, 1)
+      yield* aWhile
+      assert.strictEqual(seen.told, 1)
+    })
+  )
+
   it.effect("is told once when it was written, and not again", () =>
     Effect.gen(function* () {
       const { folder, seen } = yield* watching()
@@ -253,7 +269,11 @@ describe("a file that is watched", () => {
         told++
       })
       yield* Effect.forkScoped(
-        watchFiles(() => [path], { every: "5 millis", calm: "5 millis", absent: "5 seconds" }, count)
+        watchFiles(
+          { files: () => [path], looks: () => new Map() },
+          { every: "5 millis", calm: "5 millis", absent: "5 seconds" },
+          count
+        )
       )
       /** Does it again and again until it was seen: nobody knows when the first look is over. */
       const untilTold = (times: number, change: Effect.Effect<void, PlatformError.PlatformError>) =>

@@ -17,6 +17,7 @@ const loadedOf = (input: unknown) =>
       config,
       file: "weir.yaml",
       files: ["weir.yaml"],
+      looks: new Map(),
       said: [{ source: "weir.yaml", names: typeof input === "object" && input !== null ? Object.keys(input) : [] }]
     })
   )
