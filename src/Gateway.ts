@@ -22,14 +22,14 @@ import { RetryPolicy } from "./resilience/RetryPolicy.ts"
 import { Timers } from "./resilience/Timers.ts"
 import { Router } from "./routing/Router.ts"
 import { Scheduler } from "./scheduler/Scheduler.ts"
-import { Exposition, layerProcessFigures, layerStderr, Metrics, Tracing } from "./telemetry/Telemetry.ts"
+import { Exposition, layerProcessMetrics, layerStderr, Metrics, Tracing } from "./telemetry/Telemetry.ts"
 import { layerUndici } from "./transport/UndiciTransport.ts"
 import type { UpstreamTransport } from "./transport/UpstreamTransport.ts"
 
 const layerTelemetry = (config: GatewayConfig) =>
-  Layer.mergeAll(layerProcessFigures, Exposition.layer(config.telemetry), Tracing.layer(config.telemetry)).pipe(
+  Layer.mergeAll(layerProcessMetrics, Exposition.layer(config.telemetry), Tracing.layer(config.telemetry)).pipe(
     Layer.provideMerge(Metrics.layer),
-    Layer.provideMerge(Exposition.layerFigures)
+    Layer.provideMerge(Exposition.layerRegistry)
   )
 
 /** The data plane and what it decides with, over a transport that may as well be a scripted one. */

@@ -1,4 +1,4 @@
-/** Figures of backends that are read when somebody asks, for every backend that exists at that time. */
+/** Metrics of backends that are read when they are asked for, for every backend that exists at that time. */
 import { Effect, Layer } from "effect"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"

@@ -22,13 +22,13 @@ export interface Circuit {
   trialRunning: boolean
 }
 
-const errorWindow = 60_000
+const errorWindowMillis = 60_000
 
 /** How long it is remembered whose fault failures were. */
-const faultWindow = 30_000
+const faultWindowMillis = 30_000
 
 /** From this share of its own on, a failure of which nothing is known counts: a failing backend is to be found early. */
-const enoughOfItsOwn = 0.2
+const minOwnFaultShare = 0.2
 
 /** Whose fault a failure is, as far as that was found. */
 export type Fault =
@@ -64,9 +64,9 @@ export class BackendState {
   /** Time to the first output of streams. */
   readonly firstToken = new LatencyTrack()
   /** Outcomes of requests and probes over the last minute. */
-  readonly outcomes = new SlidingWindow(errorWindow)
+  readonly outcomes = new SlidingWindow(errorWindowMillis)
   /** Failures whose fault was found: as successes those that were the request's. */
-  readonly #faults = new SlidingWindow(faultWindow)
+  readonly #faults = new SlidingWindow(faultWindowMillis)
 
   /** Of these, how many were given to an instance of a model; only the names that have any. */
   readonly instances = new Map<string, number>()
@@ -173,7 +173,7 @@ export class BackendState {
       case "several":
         return true
       case "unasked":
-        return this.#faults.total(now) === 0 || this.#faults.failureRate(now) >= enoughOfItsOwn
+        return this.#faults.total(now) === 0 || this.#faults.failureRate(now) >= minOwnFaultShare
       case "none":
         return false
     }

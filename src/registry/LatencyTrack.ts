@@ -2,11 +2,11 @@
 
 const smoothing = 0.2
 const steadySmoothing = 0.03
-const kept = 256
+const maxSamples = 256
 
 /** Milliseconds in, milliseconds out. Mutable by design: it is written on every request. */
 export class LatencyTrack {
-  readonly #samples = new Float64Array(kept)
+  readonly #samples = new Float64Array(maxSamples)
   #count = 0
   #average = 0
   #steady = 0
@@ -22,7 +22,7 @@ export class LatencyTrack {
     this.#average = this.#count === 0 ? millis : this.#average + smoothing * (millis - this.#average)
     // While there are few, each has the same say.
     this.#steady += Math.max(steadySmoothing, 1 / (this.#count + 1)) * (millis - this.#steady)
-    this.#samples[this.#count % kept] = millis
+    this.#samples[this.#count % maxSamples] = millis
     this.#count++
     this.#lastAt = now
     this.#told(this.#average)
@@ -49,15 +49,15 @@ export class LatencyTrack {
 
   /** The median of the newest `count` samples, or of as many as there are; 0 without samples. */
   recent(count: number): number {
-    const size = Math.min(count, this.#count, kept)
+    const size = Math.min(count, this.#count, maxSamples)
     const newest = new Float64Array(size)
-    for (let back = 1; back <= size; back++) newest[back - 1] = this.#samples[(this.#count - back) % kept] ?? 0
+    for (let back = 1; back <= size; back++) newest[back - 1] = this.#samples[(this.#count - back) % maxSamples] ?? 0
     return interpolate(newest.toSorted(), (size - 1) / 2)
   }
 
   /** Percentiles (each 0 to 1) of the last 256 samples, by linear interpolation; zeros without samples. */
   percentiles(...shares: ReadonlyArray<number>): ReadonlyArray<number> {
-    const size = Math.min(this.#count, kept)
+    const size = Math.min(this.#count, maxSamples)
     const sorted = this.#samples.slice(0, size).toSorted()
     return shares.map((share) => interpolate(sorted, share * (size - 1)))
   }

@@ -123,10 +123,10 @@ export class CircuitBreaker extends Context.Service<
         const counts = statisticsOf(backend)
         counts.window.record(result === "success", now)
         counts.brokenInARow = result === "broken" ? counts.brokenInARow + 1 : 0
-        if (result !== "success") judge(backend, counts, now)
+        if (result !== "success") openIfFailing(backend, counts, now)
       }
 
-      const judge = (backend: BackendEntry, counts: Statistics, now: number) => {
+      const openIfFailing = (backend: BackendEntry, counts: Statistics, now: number) => {
         const reason = whyOpen(counts, backend, now)
         if (reason !== undefined) turn(backend, "open", reason, now)
       }
@@ -138,7 +138,7 @@ export class CircuitBreaker extends Context.Service<
         const counts = statisticsOf(backend)
         const now = clock.now()
         counts.window.failedAfterAll(now)
-        judge(backend, counts, now)
+        openIfFailing(backend, counts, now)
       }
 
       /** Cooldowns that are over become visible, and good probes close what no traffic came to try. */

@@ -32,11 +32,11 @@ export class OutlierDetector extends Context.Service<
         })
         const allowed = Math.max(1, Math.floor(peers.length * mostOfPeers))
         const typical = typicalOf(peers.map(({ own }) => own))
-        let setBack = peers.filter(({ track }) => track.isEjected(now)).length
+        let ejected = peers.filter(({ track }) => track.isEjected(now)).length
         const found: Array<string> = []
         for (const { member, own, track } of peers) {
-          if (!track.isSlow(own, typical, now) || setBack >= allowed) continue
-          setBack++
+          if (!track.isSlow(own, typical, now) || ejected >= allowed) continue
+          ejected++
           track.eject(now)
           found.push(member.backend.name)
         }

@@ -140,10 +140,10 @@ export class ThroughputTracker {
 
   #expect(speedShare: number, own: ThroughputSample, typical: Typical): void {
     const second = this.#seconds[0]
-    const pace = typical.completionRate.without(own.completionRate)
+    const rate = typical.completionRate.without(own.completionRate)
     const load = typical.load.without(own.load)
-    if (second === undefined || pace === undefined || load === undefined) return
-    const expected = pace * speedShare * Math.min(second.inflight, maxLoadRatio * Math.max(1, load * own.weight))
+    if (second === undefined || rate === undefined || load === undefined) return
+    const expected = rate * speedShare * Math.min(second.inflight, maxLoadRatio * Math.max(1, load * own.weight))
     // In several pools, the most lenient view of it counts.
     second.expected = Math.min(second.expected ?? expected, expected)
   }
@@ -182,8 +182,8 @@ const sumOf = (seconds: ReadonlyArray<Second>, what: "began" | "ended" | "expect
 export const typicalOf = (peers: ReadonlyArray<ThroughputSample>): Typical => ({
   weight: new Median(peers.map(({ weight }) => weight)),
   load: new Median(peers.map(({ load }) => load)),
-  completionRate: new Median(peers.map(({ completionRate: pace }) => pace)),
-  timeToFirstByte: new Median(peers.map(({ timeToFirstByte: begins }) => begins))
+  completionRate: new Median(peers.map(({ completionRate }) => completionRate)),
+  timeToFirstByte: new Median(peers.map(({ timeToFirstByte }) => timeToFirstByte))
 })
 
 class Median {

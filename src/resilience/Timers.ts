@@ -26,17 +26,17 @@ export class Timers extends Context.Service<
     Timers,
     Effect.gen(function* () {
       const clock = yield* MonotonicClock
-      const watched = new Set<Timed>()
+      const pending = new Set<Timed>()
       const busy = Latch.makeUnsafe(false)
 
       const look = () => {
         const now = clock.now()
-        for (const timed of watched) {
+        for (const timed of pending) {
           if (timed.dueAt > now) continue
           timed.dueAt = Number.POSITIVE_INFINITY
           timed.expire(now)
         }
-        if (watched.size === 0) busy.closeUnsafe()
+        if (pending.size === 0) busy.closeUnsafe()
       }
       yield* busy.await.pipe(
         Effect.andThen(Effect.sleep(resolution)),
@@ -48,11 +48,11 @@ export class Timers extends Context.Service<
 
       return Timers.of({
         add: (timed) => {
-          if (watched.size === 0) busy.openUnsafe()
-          watched.add(timed)
+          if (pending.size === 0) busy.openUnsafe()
+          pending.add(timed)
         },
         remove: (timed) => {
-          watched.delete(timed)
+          pending.delete(timed)
         }
       })
     })

@@ -45,7 +45,7 @@ export class WaitQueue {
   #lastDeparture = Number.NEGATIVE_INFINITY
   /** Departures, and the milliseconds in which they were counted, both weighted by their age. */
   #departures = 0
-  #watched = 0
+  #countedMillis = 0
 
   /** Whether somebody waits for the same with the same or a better claim: a newcomer must not overtake them. */
   isBehind(group: string, priority: number): boolean {
@@ -92,26 +92,26 @@ export class WaitQueue {
 
   /** Somebody has left: what the rate of leaving is measured by. */
   departed(now: number): void {
-    const [departures, watched] = this.#rate(now)
+    const [departures, countedMillis] = this.#rate(now)
     this.#lastDeparture = now
-    this.#departures = watched === undefined ? 0 : departures + 1
-    this.#watched = watched ?? 0
+    this.#departures = countedMillis === undefined ? 0 : departures + 1
+    this.#countedMillis = countedMillis ?? 0
   }
 
   /** Whole seconds, 1 to 60, after which a place is likely: the length of the lane over the rate of leaving. */
   retryAfter(now: number, otherwise: number): number {
-    const [departures, watched] = this.#rate(now)
-    const known = watched !== undefined && departures > 0
-    const seconds = known ? ((this.waiting + 1) * watched) / 1000 / departures : otherwise
+    const [departures, countedMillis] = this.#rate(now)
+    const known = countedMillis !== undefined && departures > 0
+    const seconds = known ? ((this.waiting + 1) * countedMillis) / 1000 / departures : otherwise
     return Math.min(60, Math.max(1, Math.ceil(seconds)))
   }
 
-  /** Both figures as of now; after a silence that is longer than the memoryMillis, the watch begins anew. */
-  #rate(now: number): readonly [departures: number, watched: number | undefined] {
+  /** Both figures as of now; after a silence that is longer than {@link memoryMillis}, the watch begins anew. */
+  #rate(now: number): readonly [departures: number, countedMillis: number | undefined] {
     const silence = now - this.#lastDeparture
     if (silence > memoryMillis) return [0, undefined]
     const kept = Math.exp(-silence / memoryMillis)
-    return [this.#departures * kept, this.#watched * kept + memoryMillis * (1 - kept)]
+    return [this.#departures * kept, this.#countedMillis * kept + memoryMillis * (1 - kept)]
   }
 
   #best(stuck: ReadonlySet<Lane>, hasPermit: boolean): readonly [Lane, Waiter] | undefined {

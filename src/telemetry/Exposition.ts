@@ -1,4 +1,4 @@
-/** The figures as Prometheus reads them: through the OpenTelemetry SDK and its Prometheus exporter, on our own route. */
+/** The metrics as Prometheus reads them: through the OpenTelemetry SDK and its Prometheus exporter, on our own route. */
 import * as NodeSdk from "@effect/opentelemetry/NodeSdk"
 import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus"
 import { DataPointType, type MetricData, type ResourceMetrics } from "@opentelemetry/sdk-metrics"
@@ -9,7 +9,7 @@ import { version } from "../domain/Version.ts"
 export class Exposition extends Context.Service<
   Exposition,
   {
-    /** All figures of this moment, in the text format. */
+    /** All metrics of this moment, in the text format. */
     readonly text: Effect.Effect<string>
   }
 >()("weir/telemetry/Exposition") {
@@ -39,8 +39,8 @@ export class Exposition extends Context.Service<
       })
     )
 
-  /** Figures of their own for each program, so that two gateways in one process do not share them. */
-  static readonly layerFigures = Layer.sync(Metric.MetricRegistry, () => new Map())
+  /** Metrics of their own for each program, so that two gateways in one process do not share them. */
+  static readonly layerRegistry = Layer.sync(Metric.MetricRegistry, () => new Map())
 }
 
 /**
@@ -50,7 +50,7 @@ export class Exposition extends Context.Service<
 const seriesAtOnce = 100
 
 interface Piece {
-  readonly figures: ResourceMetrics
+  readonly metrics: ResourceMetrics
   /** Of a metric whose first series are in an earlier piece. */
   readonly continues: boolean
 }
@@ -59,7 +59,7 @@ const inPieces = ({ resource, scopeMetrics }: ResourceMetrics): ReadonlyArray<Pi
   scopeMetrics.flatMap(({ metrics, scope }) =>
     metrics.flatMap((metric) =>
       Array.from({ length: Math.ceil(metric.dataPoints.length / seriesAtOnce) }, (_, index) => ({
-        figures: { resource, scopeMetrics: [{ scope, metrics: [part(metric, index * seriesAtOnce)] }] },
+        metrics: { resource, scopeMetrics: [{ scope, metrics: [part(metric, index * seriesAtOnce)] }] },
         continues: index > 0
       }))
     )
@@ -80,11 +80,11 @@ const part = (metric: MetricData, from: number): MetricData => {
 
 const written =
   (serializer: PrometheusSerializer) =>
-  ({ continues, figures }: Piece): Effect.Effect<string> =>
+  ({ continues, metrics }: Piece): Effect.Effect<string> =>
     Effect.andThen(
       Effect.yieldNow,
       Effect.sync(() => {
-        const text = serializer.serialize(figures)
+        const text = serializer.serialize(metrics)
         return continues ? text.replace(leadingComments, "") : text
       })
     )

@@ -1,5 +1,5 @@
 /**
- * The gateway's figures, as the contract names them. Labels come from names that exist, configured or (bounded)
+ * The gateway's metrics, as the contract names them. Labels come from names that exist, configured or (bounded)
  * listed by backends, so that no client can make a series; what is not known is `other`.
  *
  * Handles are made once for each combination of labels and kept: an update is one table lookup and one addition.
@@ -37,7 +37,7 @@ export class Metrics extends Context.Service<
     readonly observeTotal: (name: string, description: string, read: () => number) => () => void
   }
 >()("weir/telemetry/Metrics") {
-  /** Figures live in the registry of the context, so two gateways in one process do not share them. */
+  /** Metrics live in the registry of the context, so two gateways in one process do not share them. */
   static readonly layer = Layer.effect(
     Metrics,
     Effect.map(Effect.context(), (context) => {

@@ -1,4 +1,4 @@
-/** The transport that really connects: one pool of connections for each backend and way to reach it. */
+/** The transport that really connects: one pool of connections for each backend and way to key it. */
 
 import { Readable } from "node:stream"
 import { Duration, Effect, Exit, Layer, Random, Result, Stream } from "effect"
@@ -38,28 +38,21 @@ export const layerUndici = Layer.effect(
     }
     const random = yield* Random.Random
     const { now } = yield* MonotonicClock
-    const lines = new ConnectionPools(registry.current(), (reach, origin, proxy, tls) => {
-      const maxAge = Duration.toMillis(reach.backend.maxConnectionAge)
-      return makeDispatcher(
-        policies,
-        { maxAge, now, random: () => random.nextDoubleUnsafe() },
-        reach,
-        origin,
-        proxy,
-        tls
-      )
+    const pools = new ConnectionPools(registry.current(), (key, origin, proxy, tls) => {
+      const maxAge = Duration.toMillis(key.backend.maxConnectionAge)
+      return makeDispatcher(policies, { maxAge, now, random: () => random.nextDoubleUnsafe() }, key, origin, proxy, tls)
     })
-    yield* Effect.addFinalizer(() => Effect.promise(() => lines.destroy()))
-    yield* registry.follow((snapshot) => Effect.sync(() => lines.follow(snapshot)))
+    yield* Effect.addFinalizer(() => Effect.promise(() => pools.destroy()))
+    yield* registry.follow((snapshot) => Effect.sync(() => pools.follow(snapshot)))
 
     const tellShortage = yield* makeTellShortage
     const exchange = (request: UpstreamRequest, started: (abort: Abort) => void, repeatable: boolean) =>
       Effect.callback<UpstreamResponse, ExchangeFailed>((resume) => {
         const exchange = new Exchange(headReader(request.readable, resume), repeatable)
         started(exchange.abort)
-        const line = lines.get(request)
-        if (Result.isFailure(line)) return resume(Exit.fail(line.failure))
-        const { dispatcher, host, origin, proxied } = line.success
+        const pool = pools.get(request)
+        if (Result.isFailure(pool)) return resume(Exit.fail(pool.failure))
+        const { dispatcher, host, origin, proxied } = pool.success
         // Behind a proxy nobody here resolves the name; what it says by itself is looked at each time.
         const reason = proxied ? policies.backends().refuseHost(host) : undefined
         if (reason !== undefined) return resume(Exit.fail(refused(reason)))
@@ -159,10 +152,10 @@ function* pairsOf(headers: ReadonlyArray<string>): Generator<[string, string]> {
 }
 
 /** Bytes; to give a body as a stream costs some 20 µs, which of a shorter one would be much. */
-const long = 64 * 1024
+const maxWholeBytes = 64 * 1024
 
 const isLong = (body: UpstreamBody): body is Uint8Array | Pieces =>
-  body instanceof Pieces || (body instanceof Uint8Array && body.length >= long)
+  body instanceof Pieces || (body instanceof Uint8Array && body.length >= maxWholeBytes)
 
 const toNodeBody = (body: UpstreamBody): Uint8Array | Readable | null => {
   if (isLong(body)) return new GivenOnce(body)
@@ -175,7 +168,7 @@ const headersOf = ({ body, headers }: UpstreamRequest): Array<string> =>
   isLong(body) ? [...headers, "content-length", String(body.length)] : [...headers]
 
 /** Bytes that are written at once: what goes over TLS is encrypted while everything else waits. */
-const writtenAtOnce = 1024 * 1024
+const sliceBytes = 1024 * 1024
 
 /**
  * A body that is not kept by who sends it: undici holds what it is given until the answer has ended, which for the
@@ -186,7 +179,7 @@ class GivenOnce extends Readable {
 
   constructor(body: Uint8Array | Pieces) {
     super()
-    this.#slices = slicesOf(body, writtenAtOnce)
+    this.#slices = slicesOf(body, sliceBytes)
   }
 
   override _read(): void {

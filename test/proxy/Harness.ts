@@ -65,7 +65,7 @@ const watchedBy = (timers: Timers["Service"]): ReadonlySet<Timed> => {
 export const layerOf = (config: GatewayConfig, transport: ScriptedTransport) =>
   layerCore(config, transport.layer).pipe(
     Layer.provideMerge(Layer.merge(Metrics.layer, Tracing.layerNone)),
-    Layer.provideMerge(Layer.merge(Exposition.layerFigures, Logger.layer([])))
+    Layer.provideMerge(Layer.merge(Exposition.layerRegistry, Logger.layer([])))
   )
 
 export interface Question {

@@ -8,7 +8,7 @@ import { Metrics } from "../../src/telemetry/Metrics.ts"
 const settings = Schema.decodeSync(Telemetry)({})
 
 const layer = Layer.mergeAll(Metrics.layer, Exposition.layer(settings)).pipe(
-  Layer.provideMerge(Layer.fresh(Exposition.layerFigures))
+  Layer.provideMerge(Layer.fresh(Exposition.layerRegistry))
 )
 
 interface Series {

@@ -87,7 +87,7 @@ describe("the series of metrics", () => {
   it.effect("the metrics of two gateways in one program are not shared either", () =>
     Effect.gen(function* () {
       // As the program composes them: the same layers, once for each gateway.
-      const gateway = Metrics.layer.pipe(Layer.provideMerge(Exposition.layerFigures))
+      const gateway = Metrics.layer.pipe(Layer.provideMerge(Exposition.layerRegistry))
       const one = yield* Layer.build(gateway)
       const two = yield* Layer.build(gateway)
       const seen = (context: typeof one) => Effect.provide(counted("weir_tokens_total"), context)

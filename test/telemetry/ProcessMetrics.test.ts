@@ -1,9 +1,9 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { layerProcessFigures } from "../../src/telemetry/ProcessFigures.ts"
+import { layerProcessMetrics } from "../../src/telemetry/ProcessMetrics.ts"
 import { counted, layerMetrics, shown } from "./TestMetrics.ts"
 
-const layer = layerProcessFigures.pipe(Layer.provideMerge(layerMetrics))
+const layer = layerProcessMetrics.pipe(Layer.provideMerge(layerMetrics))
 
 it.live("a process tells its memory, its CPU time, its start and how late its event loop is", () =>
   Effect.gen(function* () {

@@ -3,7 +3,7 @@ import { Effect, Layer, Metric } from "effect"
 import { Exposition } from "../../src/telemetry/Exposition.ts"
 import { Metrics } from "../../src/telemetry/Metrics.ts"
 
-export const layerMetrics = Metrics.layer.pipe(Layer.provideMerge(Layer.fresh(Exposition.layerFigures)))
+export const layerMetrics = Metrics.layer.pipe(Layer.provideMerge(Layer.fresh(Exposition.layerRegistry)))
 
 /** What a counter of this name has counted, by its labels' values joined with blanks. */
 export const counted = (name: string): Effect.Effect<Record<string, number>> =>

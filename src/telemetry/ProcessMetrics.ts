@@ -7,7 +7,7 @@ import { Metrics } from "./Metrics.ts"
 
 const nanosPerSecond = 1e9
 
-export const layerProcessFigures = Layer.effectDiscard(
+export const layerProcessMetrics = Layer.effectDiscard(
   Effect.gen(function* () {
     const { observe, observeTotal } = yield* Metrics
     const delay = yield* Effect.acquireRelease(
