@@ -2,8 +2,8 @@
  * What is true of one backend right now. One object for the life of the backend, shared by every snapshot that holds
  * it and written in place: load is counted at the choice, on every request, and a copy of it would be a lie.
  *
- * Who writes what: the scheduler `inflight`; the circuit breaker `circuit`; the prober `models` and `load`; the proxy the
- * counters of outcomes; the prober and the proxy both feed `health`. Everybody reads.
+ * Written by: the scheduler `inflight`; the circuit breaker `circuit`; the prober `models` and `load`; the proxy the
+ * counters of outcomes; the prober and the proxy both feed `health`. All may read.
  */
 import { type EngineLoad, engineLoad, type HealthStatus, type LoadReading, type ModelInfo } from "../domain/Health.ts"
 import { HealthMachine, type Thresholds } from "./HealthMachine.ts"
@@ -162,7 +162,7 @@ export class BackendState {
   /**
    * Whether a failure counts against it. One that others were not asked about counts, unless nearly all of those that
    * others were asked about were the requests' fault: else a client whose bad requests use the retry budget up would take it
-   * from everybody.
+   * from all clients.
    */
   isAtFault(fault: Fault, now: number): boolean {
     switch (fault) {
@@ -198,7 +198,7 @@ export class BackendState {
     return now - (this.formerModels.get(model) ?? Number.NEGATIVE_INFINITY) < formerModelMillis
   }
 
-  /** What it says of its load. An engine can be restarted between two probes without anybody seeing it gone. */
+  /** What it says of its load. An engine can be restarted between two probes without being seen gone. */
   reported(reading: LoadReading, now: number): void {
     const { running, startedAt, waiting = 0 } = reading
     const before = this.load?.startedAt

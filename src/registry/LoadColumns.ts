@@ -15,10 +15,10 @@ export class LoadColumns {
   recoveredAt: Column = new Float64Array(initialSlots)
   #taken = 0
   readonly #free: Array<number> = []
-  /** An older snapshot or a request under way may look at a slot for long: it is free when nobody has its owner any more. */
+  /** An older snapshot or a request under way may look at a slot for long: it is free when its owner is not reachable any more. */
   readonly #left = new FinalizationRegistry<number>((slot) => this.#free.push(slot))
 
-  /** A slot that is `owner`'s for as long as anybody has `owner`. */
+  /** A slot that is `owner`'s for as long as `owner` is reachable. */
   slot(owner: object): number {
     const slot = this.#free.pop() ?? this.#taken++
     if (slot >= this.inflight.length) this.#grow()

@@ -1,5 +1,5 @@
 /**
- * What a change of a file takes away that nobody takes away by a change of a file: every backend, every listener, or
+ * What a change of a file takes away that is not taken away by a change of a file: every backend, every listener, or
  * all that the file said. More often it is a slip: a file cut off, mounted empty, or replaced by another one.
  */
 import type { Loaded, Problem } from "../config/ConfigLoader.ts"

@@ -10,7 +10,7 @@ import { awaitingRestart, differences, type NotChanged, Registry, type Snapshot 
 import { Metrics } from "../telemetry/Telemetry.ts"
 import { lossesOf } from "./Losses.ts"
 
-/** Who asked. */
+/** What asked for it. */
 export type Trigger = "signal" | "file" | "api"
 
 export interface Reloaded {

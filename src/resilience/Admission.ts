@@ -1,7 +1,7 @@
 /**
- * Back-pressure: at most n requests of a pool at work, at most m waiting, nobody longer than t; whoever waits leaves at
+ * Back-pressure: at most n requests of a pool at work, at most m waiting, none longer than t; one that waits leaves at
  * once when its client does. Entering is more than a permit: a request is in when it has a backend, so `attempt` is
- * asked in the same breath, and asked again whenever something was given back.
+ * asked synchronously, and asked again whenever something was given back.
  */
 import { Context, Effect, Layer } from "effect"
 import { DeadlineExceeded, QueueFull, QueueTimeout } from "../domain/Errors.ts"
@@ -28,21 +28,21 @@ export interface Entry<A, E> {
   /** Called synchronously, possibly many times; must have no effect unless it grants. */
   readonly attempt: () => Attempted<A, E>
   /**
-   * Called in the same breath as a grant that comes with a permit. What was granted must be noted here and in
+   * Called synchronously with a grant that comes with a permit. What was granted must be noted here and in
    * `attempt`, not when the effect returns: an interruption can come in between.
    */
   readonly onPermit: () => void
 }
 
-/** How often those who wait look again without being told: for what only time brings back. */
+/** How often those that wait look again without being told: for what only time brings back. */
 const tickMillis = 50
 
 export class Admission extends Context.Service<
   Admission,
   {
-    /** Gives a permit together with what `attempt` granted; whoever was `admitted` gives it back by `leave`. */
+    /** Gives a permit together with what `attempt` granted; a request whose `onPermit` was called gives it back by `release`. */
     readonly acquire: <A, E>(entry: Entry<A, E>) => Effect.Effect<A, E | QueueFull | QueueTimeout | DeadlineExceeded>
-    /** The same for who has a permit already: it may wait, but needs no place in it. */
+    /** The same for a request that has a permit already: it may wait, but needs no place in it. */
     readonly reacquire: <A, E>(entry: Entry<A, E>) => Effect.Effect<A, E | QueueTimeout | DeadlineExceeded>
     /** Gives a permit back. */
     readonly release: (pool: string, maxConcurrent: number) => void
@@ -106,7 +106,7 @@ export class Admission extends Context.Service<
             tryAcquire: () => {
               const attempted = entry.attempt()
               if (attempted._tag === "Wait") return "wait"
-              // First out of the queue, then told: the one who is told runs on at once, and may wake the queue itself.
+              // First out of the queue, then told: the one that is told runs on at once, and may wake the queue itself.
               leaveQueue()
               if (attempted._tag === "Refused") {
                 resume(Effect.fail(attempted.error))

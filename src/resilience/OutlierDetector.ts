@@ -1,6 +1,6 @@
 /**
  * Gray failure: a backend that lives and answers, but many times slower than its peers. It is asked last for a while.
- * Nobody is ever cut off by this, and most of a pool is never touched: where all are slow, none is an outlier.
+ * No backend is ever cut off by this, and most of a pool is never touched: where all are slow, none is an outlier.
  */
 import { Context, Effect, Layer, Schedule } from "effect"
 import { memoize } from "effect/Function"
@@ -14,7 +14,7 @@ const mostOfPeers = 1 / 3
 export class OutlierDetector extends Context.Service<
   OutlierDetector,
   {
-    /** Looks at all pools now; to be called once a second, as a schedule does. Answers who was set back. */
+    /** Looks at all pools now; to be called once a second, as a schedule does. Answers which were ejected. */
     readonly look: () => ReadonlyArray<string>
   }
 >()("weir/resilience/OutlierDetector") {
@@ -67,7 +67,7 @@ const ejectionReason = "it is far slower than its peers; it is asked last for a 
 
 const logEjection = (backend: string) => Effect.logWarning("backend ejected", { backend, reason: ejectionReason })
 
-/** Who can be compared: members of one tier with the same models. Who is alone has no peers. */
+/** Which can be compared: members of one tier with the same models. One that is alone has no peers. */
 const peersOf = ({ members }: PoolEntry): ReadonlyArray<ReadonlyArray<Member>> => {
   const groups = Map.groupBy(members, ({ backend, priority }) => {
     const models = [...(backend.models ?? backend.state.models?.keys() ?? [])]

@@ -1,4 +1,4 @@
-/** How many wait for each pool, read when somebody asks. */
+/** How many wait for each pool, read when it is asked for. */
 import { Effect, Layer } from "effect"
 import { Registry } from "../registry/Registry.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"

@@ -9,7 +9,7 @@ import type { BackendState } from "../registry/Registry.ts"
 const minExpected = 32
 const minExpectedAgain = 8
 
-/** Of those, no more than this share have: who is ten times slower ends a tenth. */
+/** Of those, no more than this share have: one that is ten times slower ends a tenth. */
 const endedShare = 1 / 6
 
 /** Its answers begin so many times later than is typical of its peers, by the median of the newestSamples few of each. */
@@ -33,7 +33,7 @@ interface Second {
   /** Answers that began. */
   readonly began: number
   readonly inflight: number
-  /** How many of them would have ended with its peers; `undefined` while nobody has looked. */
+  /** How many of them would have ended with its peers; `undefined` before it was looked at. */
   expected: number | undefined
 }
 
@@ -117,7 +117,7 @@ export class ThroughputTracker {
       return false
     }
     const { weight } = own
-    // Weights may stand for speed, or not: who has less of it may be slower by as much, nobody must be faster.
+    // Weights may stand for speed, or not: one with less of it may be slower by as much, none must be faster.
     const speedShare = Math.min(1, weight / (typical.weight.without(weight) ?? weight))
     this.#expect(speedShare, own, typical)
     const period = this.#period()

@@ -1,6 +1,6 @@
 /** A bucket that fills at a steady rate: what is allowed in the long run, with room for a burst. */
 
-/** What rounding may have lost: whoever has waited as long as told gets in. */
+/** What rounding may have lost: a client that has waited as long as told gets in. */
 const roundingError = 1e-6
 
 /** Plain numbers, refilled on being asked; no timer ever runs for it. */

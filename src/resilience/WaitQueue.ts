@@ -1,9 +1,9 @@
 /**
- * One pool's doors: how many requests are at work, and who waits for what. Plain and synchronous; `Admission` makes
+ * One pool's queue: how many requests are at work, and which wait for what. Plain and synchronous; `Admission` makes
  * effects of it.
  *
- * Who waits does so in a lane for each group (what it waits for: a model's candidates) and priority, so that a full
- * model holds up nobody who wants another one.
+ * A request waits in a lane for each group (what it waits for: a model's candidates) and priority, so that a full
+ * model holds up no request for another one.
  */
 
 /** What an attempt to enter finds. */
@@ -14,13 +14,13 @@ export type Attempted<A, E> =
 
 export interface Waiter {
   readonly group: string
-  /** Lower first; within one priority, who came first. */
+  /** Lower first; within one priority, first come. */
   readonly priority: number
   readonly order: number
   /** Already counted as at work: a request that looks for its next backend. */
   readonly holdsPermit: boolean
   /**
-   * Looks again, and if something came of it tells the one who waits. Answers whether it did. Who is told may go on, and
+   * Looks again, and if something came of it tells the request. Answers whether it did. A request that is told may go on, and
    * come back to this room, before this returns: it must have left its lane by then.
    */
   readonly tryAcquire: () => "entered" | "gone" | "wait"
@@ -37,7 +37,7 @@ const memoryMillis = 10_000
 
 export class WaitQueue {
   active = 0
-  /** Everybody in a lane. */
+  /** All that wait. */
   waiting = 0
   /** Those of them who have no permit: the ones that places in the queue are for. */
   queued = 0
@@ -47,7 +47,7 @@ export class WaitQueue {
   #departures = 0
   #countedMillis = 0
 
-  /** Whether somebody waits for the same with the same or a better claim: a newcomer must not overtake them. */
+  /** Whether a request waits for the same with the same or a better claim: a newcomer must not overtake them. */
   isBehind(group: string, priority: number): boolean {
     if (this.waiting === 0) return false
     for (const lane of this.#lanes.values()) {
@@ -77,7 +77,7 @@ export class WaitQueue {
     if (lane.waiters.size === 0) this.#lanes.delete(key)
   }
 
-  /** Lets in whoever can be let in now, best claim first. */
+  /** Lets in what can be let in now, best claim first. */
   admitWaiting(maxConcurrent: number): void {
     if (this.waiting === 0) return
     const stuck = new Set<Lane>()
@@ -90,7 +90,7 @@ export class WaitQueue {
     }
   }
 
-  /** Somebody has left: what the rate of leaving is measured by. */
+  /** A request has left: what the rate of leaving is measured by. */
   departed(now: number): void {
     const [departures, countedMillis] = this.#rate(now)
     this.#lastDeparture = now
@@ -130,7 +130,7 @@ export class WaitQueue {
   }
 }
 
-/** Without a permit to give, only those who have one can move: they may stand behind others. */
+/** Without a permit to give, only those that have one can move: they may stand behind others. */
 const firstThat = (waiters: Set<Waiter>, holds: (waiter: Waiter) => boolean): Waiter | undefined => {
   for (const waiter of waiters) if (holds(waiter)) return waiter
   return undefined

@@ -17,7 +17,7 @@ export class AffinityTable {
   readonly #ttl: number
   /** A Map out of which every use takes, to put in again, walks over the gaps that are left: 160 µs among 100,000. */
   readonly #entries: LRUCache<string, Entry>
-  /** Who holds a place that only one can hold. */
+  /** Which session holds a place that only one can hold. */
   readonly #holders = new Map<string, string>()
 
   constructor(ttl: number, maxEntries: number) {
@@ -48,7 +48,7 @@ export class AffinityTable {
     return undefined
   }
 
-  /** When whoever holds a place will be forgotten, the sooner the longer it was away; `undefined` where nobody does. */
+  /** When the session that holds a place will be forgotten, the sooner the longer it was away; `undefined` where none does. */
   heldUntil(place: AffinityTarget, now: number): number | undefined {
     const holder = this.#holders.get(slotOf(place))
     const expires = holder === undefined ? undefined : this.#entries.peek(holder)?.expires
@@ -56,7 +56,7 @@ export class AffinityTable {
   }
 
   /**
-   * Remembers the use; the time to live begins again. `exclusive`: the place has one slot, and so one cache. Whoever
+   * Remembers the use; the time to live begins again. `exclusive`: the place has one slot, and so one cache. The one that
    * came last has displaced what others had there, so that nothing draws them back.
    */
   bind(key: string, { backend, instance }: AffinityTarget, exclusive: boolean, now: number): void {
@@ -72,7 +72,7 @@ export class AffinityTable {
     this.#holders.set(slot, key)
   }
 
-  /** Nobody holds a place whose session is not remembered, so that there are never more holders than sessions. */
+  /** No place is held whose session is not remembered, so that there are never more holders than sessions. */
   #leave(key: string, entry: Entry): void {
     const slot = slotOf(entry)
     if (this.#holders.get(slot) === key) this.#holders.delete(slot)

@@ -1,11 +1,11 @@
 /**
- * Who probably has what in its prefix cache: learnt from what was routed, forgotten as an engine forgets, the least
+ * Which engine probably has what in its prefix cache: learnt from what was routed, forgotten as an engine forgets, the least
  * recently used first. One table for all holders, so that looking up a prompt does not cost more with more of them.
  */
 import { LRUCache } from "lru-cache"
 import type { PromptBlocks } from "./PromptBlocks.ts"
 
-/** Who can hold blocks: one whose generation has changed has restarted, and has nothing any more. */
+/** What can hold blocks: one whose generation has changed has restarted, and has nothing any more. */
 export interface Holder {
   readonly generation: number
 }
@@ -19,7 +19,7 @@ export interface PrefixBounds {
 /** One holder is credited with about a million tokens, more than most engines have room for; all of them with 16. */
 export const defaultBounds: PrefixBounds = { total: 250_000, each: 16_384 }
 
-/** A large Map is now and then built anew as a whole, which nobody should have to wait for: so there are many small ones. */
+/** A large Map is now and then built anew as a whole, which no request should have to wait for: so there are many small ones. */
 const shardCount = 256
 
 interface Holding {
@@ -31,7 +31,7 @@ interface Holding {
 /** Mutable by design: it is written with every choice. */
 export class PrefixIndex<H extends Holder> {
   readonly #bounds: PrefixBounds
-  /** Their use is to learn. Bounded by the blocks, since there is nobody without any. */
+  /** Their use is to learn. Bounded by the blocks, since there is none without any. */
   readonly #holdings = new LRUCache<H, Holding>({ maxSize: Number.MAX_SAFE_INTEGER, sizeCalculation: () => 1 })
   /** Which holders have a block. */
   readonly #holders: ReadonlyArray<Map<number, Array<H>>> = Array.from({ length: shardCount }, () => new Map())
@@ -57,7 +57,7 @@ export class PrefixIndex<H extends Holder> {
         if (found.has(holder)) continue
         found.set(holder, this.#holdings.peek(holder)?.generation === holder.generation ? depth : 0)
       }
-      // Whoever has this block has all before it: once everybody is found, the shorter prefixes add nobody.
+      // What has this block has all before it: once all are found, the shorter prefixes add none.
       if (found.size === this.#holdings.size) break
     }
     return (holder) => found.get(holder) ?? 0

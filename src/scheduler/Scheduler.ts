@@ -43,7 +43,7 @@ export class Scheduler extends Context.Service<
     readonly outlook: (request: PickRequest, now: number) => "ready" | NoLease
     /** Whether `pickLastResort` would find one. */
     readonly hasLastResort: (request: PickRequest, now: number) => boolean
-    /** Every candidate as a choice would look at it now, for who wants to know why: off the path of requests. */
+    /** Every candidate as a choice would look at it now, to tell why: off the path of requests. */
     readonly considered: (request: PickRequest, now: number) => ReadonlyArray<Considered>
   }
 >()("weir/scheduler/Scheduler") {
@@ -231,7 +231,7 @@ const hasFree = ({ backend: { state } }: Member, instances: NonNullable<Candidat
   instances.get(state)?.some((name) => !state.instances.has(name)) ?? false
 
 /**
- * The first that is free and has nobody's prompt in its cache, else the free one whose session was away for the longest,
+ * The first that is free and has no session's prompt in its cache, else the free one whose session was away for the longest,
  * else the one with the least to do.
  */
 const instanceFor = (
@@ -263,7 +263,7 @@ const neverTooMany = 2
 
 /**
  * More than `maxImbalance` times its fair share of what is in flight among those of its tier that share the work now,
- * and {@link neverTooMany} on top: below that nobody else need be looked at.
+ * and {@link neverTooMany} on top: below that no other need be looked at.
  */
 const isOverloaded = (member: Member, tier: ReadonlyArray<Member>, maxImbalance: number, now: number): boolean => {
   if (member.backend.state.inflight + 1 <= neverTooMany) return false

@@ -1,5 +1,5 @@
 /**
- * A backend that came back is given work little by little: its cache is empty, and everybody else has something in
+ * A backend that came back is given work little by little: its cache is empty, and all others have something in
  * flight, so that to any strategy that counts it looks like the best of all.
  */
 import type { Member } from "../registry/Registry.ts"

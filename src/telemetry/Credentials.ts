@@ -26,7 +26,7 @@ const member = /([?&#;])([^=?&#;\s"'<>]{1,128})=([^&#;\s"'<>]+)/g
 /**
  * Credentials that stand in running text: `Bearer …`, `Basic …`, what is assigned to a telling name, and in an address
  * user, password, and the members of its query that name a secret, percent-encoded or not. Linear in the length of the
- * text, which may come from anybody.
+ * text, which may come from any client.
  */
 export const scrub = (text: string): string =>
   // None of them is without one of these, and most texts are names and paths.

@@ -28,7 +28,7 @@ export class AccessLog extends Context.Service<
   static readonly layerOff = Layer.succeed(AccessLog, { enabled: false, write: () => {} })
 }
 
-/** What is logged and in which form, for as long as nobody says otherwise. */
+/** What is logged and in which form, until it is changed. */
 export class LogSettings extends Context.Service<
   LogSettings,
   {

@@ -24,7 +24,7 @@ export class Metrics extends Context.Service<
   Metrics,
   Families & {
     readonly overhead: Update
-    /** A figure that is read when somebody asks; the answer ends it. */
+    /** A metric that is read when it is asked for; the answer ends it. */
     readonly observe: (
       name: string,
       description: string,

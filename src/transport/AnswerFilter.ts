@@ -1,5 +1,5 @@
 /**
- * What a connection brings, without the interim answers (RFC 9110, 15.2) that nobody asked for: `100 Continue` and its
+ * What a connection brings, without the interim answers (RFC 9110, 15.2) that were not asked for: `100 Continue` and its
  * kin may come before any answer, and undici breaks a connection that brings one. `101` is an answer, and stays.
  */
 

@@ -11,7 +11,7 @@ import type { Snapshot } from "../registry/Registry.ts"
 import { readTls, type TlsMaterial } from "./BackendTls.ts"
 import type { UpstreamFailed, UpstreamRequest } from "./UpstreamTransport.ts"
 
-/** Who is reached, and what makes a difference for a connection. */
+/** What is reached, and what makes a difference for a connection. */
 type PoolKey = Pick<UpstreamRequest, "backend" | "client" | "connectTimeout" | "upgrade">
 
 export interface ConnectionPool {

@@ -1,4 +1,4 @@
-/** An answer that came compressed although nobody asked for it, made readable again as it comes. */
+/** An answer that came compressed although it was not asked to, made readable again as it comes. */
 
 import type { Transform } from "node:stream"
 import { createBrotliDecompress, createInflateRaw, createUnzip, createZstdDecompress } from "node:zlib"
@@ -95,7 +95,7 @@ class DecodedBody {
         continue
       }
       const coded = joined(read)
-      // The one who reads was woken.
+      // The reader was woken.
       if (coded.length === 0) return [coded] as const
       if (this.#phase === "decoding") this.#feed(coded)
     }
@@ -151,7 +151,7 @@ class DecodedBody {
         this.#response.cancel()
         return new BodyEnd(new UpstreamFailed({ kind: "protocol", detail: "content coding" }))
       case "ended":
-        // More than the coding's own end says is nobody's.
+        // More than the coding's own end says belongs to nothing.
         return upstream
       case "closed":
         return upstream ?? new BodyEnd(undefined)

@@ -30,7 +30,7 @@ export interface Carrier {
 }
 
 /**
- * Mutable by nature: a socket's callbacks write, one fiber reads. How the exchange ends is decided once, by whoever
+ * Mutable by nature: a socket's callbacks write, one fiber reads. How the exchange ends is decided once, by what
  * comes first: undici, a time-out, or a reader that has had enough.
  */
 export class Exchange implements Dispatcher.DispatchHandler {
@@ -41,13 +41,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #end: BodyEnd | undefined
   #hasHead = false
   #waiter: ((read: Effect.Effect<Chunks | BodyEnd>) => void) | undefined
-  /** Who gets the body from now on, and how that ends; in place of a waiter. */
+  /** What gets the body from now on, and how that ends; in place of a waiter. */
   #sink: BodySink | undefined
   #piped: ((end: Effect.Effect<BodyEnd>) => void) | undefined
   #sinkIsFull = false
   /** What a 101 has opened. */
   #socket: Duplex | undefined
-  /** Set by who takes the exchange to the backend. */
+  /** Set by what takes the exchange to the backend. */
   connection: Carrier | undefined
   readonly #repeatable: boolean
 
@@ -65,7 +65,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#socket?.destroy()
   }
 
-  /** Ends the exchange because nobody wants the rest. */
+  /** Ends the exchange because the rest is not wanted. */
   readonly cancel = (): void => {
     if (this.#end !== undefined) return
     this.#buffer = []
@@ -133,7 +133,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     headers: Record<string, string | Array<string> | undefined>,
     socket: Duplex
   ): void {
-    // An error that nobody listens for would end the process; that the connection broke is told by its close.
+    // An error without a listener would end the process; that the connection broke is told by its close.
     socket.on("error", () => {})
     if (this.#end !== undefined) {
       socket.destroy()
@@ -205,7 +205,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
         this.#flush()
       })
     } catch (defect) {
-      // Nobody catches what is thrown in a socket's callback: it is the reader's.
+      // Nothing catches what is thrown in a socket's callback: it is the reader's.
       this.#sink = undefined
       this.#piped?.(Effect.die(defect))
     }
@@ -255,5 +255,5 @@ class Answer implements UpstreamResponse {
 
 const empty = new Uint8Array(0)
 
-/** One object for all: a stack trace for each client that leaves would tell nobody anything. */
+/** One object for all: a stack trace for each client that leaves would tell nothing. */
 const cancelled = new Error("cancelled by the gateway")

@@ -7,7 +7,7 @@ import { UpstreamFailed } from "./UpstreamTransport.ts"
 
 const bytesBefore = Symbol("bytes that the connection had brought")
 
-/** To be called with the error that ends a connection, before anybody else sees it. */
+/** To be called with the error that ends a connection, before anything else sees it. */
 export const noteUse = (error: Error, bytesRead: number): void => {
   Object.defineProperty(error, bytesBefore, { value: bytesRead, configurable: true })
 }

@@ -53,7 +53,7 @@ export const layerUndici = Layer.effect(
         const pool = pools.get(request)
         if (Result.isFailure(pool)) return resume(Exit.fail(pool.failure))
         const { dispatcher, host, origin, proxied } = pool.success
-        // Behind a proxy nobody here resolves the name; what it says by itself is looked at each time.
+        // Behind a proxy the name is not resolved here; what it says by itself is looked at each time.
         const reason = proxied ? policies.backends().refuseHost(host) : undefined
         if (reason !== undefined) return resume(Exit.fail(refused(reason)))
         dispatcher.dispatch(
@@ -171,7 +171,7 @@ const headersOf = ({ body, headers }: UpstreamRequest): Array<string> =>
 const sliceBytes = 1024 * 1024
 
 /**
- * A body that is not kept by who sends it: undici holds what it is given until the answer has ended, which for the
+ * A body that its sender does not keep: undici holds what it is given until the answer has ended, which for the
  * stream to a long prompt is minutes.
  */
 class GivenOnce extends Readable {

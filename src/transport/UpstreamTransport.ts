@@ -3,7 +3,7 @@
  * back-pressure down to the socket, cancelled by interruption.
  *
  * Built on undici's `dispatch`: about half the cost of `HttpClient` over undici, which also rewrites `traceparent` and
- * leaves a body that nobody reads open.
+ * leaves a body that is not read open.
  */
 import type { Duplex } from "node:stream"
 import type { Effect } from "effect"
@@ -98,7 +98,7 @@ export interface UpstreamResponse {
   readonly stream: Stream.Stream<Uint8Array, ExchangeFailed>
   /**
    * The next pieces of the body, or its end, again and again once it is reached. For one fiber at a time. How an answer
-   * begins is read by this, before it is known who gets the rest: a short answer costs 0.6 µs, by `stream` 8 µs; and a
+   * begins is read by this, before it is known what becomes of the rest: a short answer costs 0.6 µs, by `stream` 8 µs; and a
    * stream whose reader has gone is over.
    */
   readonly read: Effect.Effect<Chunks | BodyEnd>

@@ -114,7 +114,7 @@ export class Connections {
 
   /**
    * Cuts what its client has taken nothing from for so many milliseconds, though there is something: it holds a place at
-   * a backend for nobody. Of HTTP/1 that is the connection. Of HTTP/2 it is the stream, whether its own window is closed,
+   * a backend in vain. Of HTTP/1 that is the connection. Of HTTP/2 it is the stream, whether its own window is closed,
    * the session's, or the connection: other streams go on. That something was taken is seen when a slice of it was.
    */
   cutStalled(patience: number): void {

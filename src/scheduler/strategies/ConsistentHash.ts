@@ -9,7 +9,7 @@ const loadBound = 1.25
 
 /**
  * The same key, the same backend, on every gateway and without a table: rendezvous hashing, in which each backend bids
- * for the key and a backend that goes or comes moves only its own keys. The load is bounded: who has more than 1.25 of
+ * for the key and a backend that goes or comes moves only its own keys. The load is bounded: one that has more than 1.25 of
  * its fair share is passed over for the next best bid.
  *
  * `effect/HashRing` finds the owner of a key, but neither the next one after it nor by load.

@@ -10,10 +10,10 @@ const halfLifeMillis = 30_000
 const minLatencyMillis = 1
 
 /**
- * In proportion to weight / latency: who is twice as slow gets half as much. To give each request to whoever was fastest
+ * In proportion to weight / latency: one that is twice as slow gets half as much. To give each request to the one that was fastest
  * lately would send them all to one, until it is the slowest. The latency is the moving average of the time to the first
  * output. A backend without samples is tried, with one request at a time; an old sample fades towards the mean of the
- * pool, so that who was slow once is asked again.
+ * pool, so that one that was slow once is asked again.
  */
 export const latencyBased = (): Strategy => {
   const cursor = new SmoothWeightedRoundRobin()

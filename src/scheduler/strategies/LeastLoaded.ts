@@ -9,7 +9,7 @@ const tight = 0.8
 
 /**
  * The engine with the least to do by its own account, per weight: what is running and waiting there, from us or from
- * anybody else, with what we sent since it was read. Who has to wait counts twice: an engine that was seen to be full is
+ * any other client, with what we sent since it was read. A request that has to wait counts twice: an engine that was seen to be full is
  * known to have no more slots than it had then. A nearly full KV cache or GPU makes all count up to twice as much.
  */
 export const leastLoaded = (): Strategy => {

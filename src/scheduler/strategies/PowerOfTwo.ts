@@ -2,7 +2,7 @@ import type { Member } from "../../registry/Registry.ts"
 import { costNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
 
-/** Draws that may hit somebody unusable before all are looked at. */
+/** Draws that may hit an unusable one before all are looked at. */
 const tries = 6
 
 /** The less busy of two drawn at random: nearly as good as the least busy of all, whatever their number. */

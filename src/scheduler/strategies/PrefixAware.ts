@@ -24,7 +24,7 @@ const smoothing = 0.05
  * cost = missWeight x (uncached share of the prompt) x (prompt / ordinary prompt) + load / mean load x crowding, where
  * load is (in-flight + 1) / weight, and crowding is 1 up to {@link crowdedAbove} requests each and grows with them from there.
  * All are pure numbers. What was routed is learnt at once, so two requests with one new prefix meet. The holder of a hot
- * prefix is busy then, and the cost sends some to others, who hold it from then on. Without crowding a single prefix
+ * prefix is busy then, and the cost sends some to others, which hold it from then on. Without crowding a single prefix
  * that all requests share would be kept by some of many engines until they are full: a ratio to the mean allows more
  * and more requests the busier all are, while computing the prefix once more costs the same as ever.
  */
@@ -53,7 +53,7 @@ export const prefixAware = (): Strategy => {
   }
 }
 
-/** What a unit of load costs. Nobody is free of load: each counts with the request that it would get. */
+/** What a unit of load costs. None is free of load: each counts with the request that it would get. */
 const loadCostOf = (members: ReadonlyArray<Member>, now: number): number => {
   let load = 0
   let requests = 0

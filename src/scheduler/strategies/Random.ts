@@ -2,10 +2,10 @@ import type { Member } from "../../registry/Registry.ts"
 import { weightNow } from "../SlowStart.ts"
 import type { Choice, Strategy } from "../Strategy.ts"
 
-/** Draws that may hit somebody unusable before those are left out of the draw. */
+/** Draws that may hit an unusable one before those are left out of the draw. */
 const tries = 3
 
-/** Anybody, in proportion to the weights. */
+/** Any of them, in proportion to the weights. */
 export const random = (): Strategy => ({
   choose: (members, choice) => {
     for (let n = 0; n < tries; n++) {

@@ -3,10 +3,10 @@ import { weightNow } from "../SlowStart.ts"
 import type { Strategy } from "../Strategy.ts"
 import { RoundRobinCursor } from "./RoundRobinCursor.ts"
 
-/** Milliseconds: what is expected of a backend while nobody has a sample. */
+/** Milliseconds: what is expected of a backend while none has a sample. */
 const assumedLatencyMillis = 2000
 
-/** Response time x (in-flight + 1) / success rate, per weight: the lowest wins. Who has no sample is taken for average. */
+/** Response time x (in-flight + 1) / success rate, per weight: the lowest wins. One without a sample is taken for average. */
 export const responseAware = (): Strategy => {
   const cursor = new RoundRobinCursor()
   return {

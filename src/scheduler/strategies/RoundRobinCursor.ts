@@ -11,7 +11,7 @@ export class RoundRobinCursor {
     return this.#next.get(members) ?? 0
   }
 
-  /** For who looks at all of them each time: every round begins one further. */
+  /** For a strategy that looks at all of them each time: every round begins one further. */
   take(members: ReadonlyArray<Member>): number {
     const start = this.nextOf(members)
     this.setNext(members, start + 1)

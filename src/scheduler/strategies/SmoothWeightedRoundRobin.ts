@@ -1,8 +1,8 @@
 import type { Member } from "../../registry/Registry.ts"
 
 /**
- * Looking at everybody costs more than choosing. Up to so many candidates that is done for each choice, in larger pools
- * for every second, third, … of them: who is chosen is looked at in any case.
+ * Looking at all costs more than choosing. Up to so many candidates that is done for each choice, in larger pools
+ * for every second, third, … of them: the one that is chosen is looked at in any case.
  */
 const maxRenewedEachTime = 64
 
@@ -12,7 +12,7 @@ interface Credits {
   readonly shares: Float64Array
   /** What each has gained, less what was taken from it. */
   readonly credits: Float64Array
-  /** Choices until everybody is looked at again. */
+  /** Choices until all are looked at again. */
   left: number
 }
 
@@ -23,12 +23,12 @@ interface Credits {
 export class SmoothWeightedRoundRobin {
   readonly #numbers = new WeakMap<ReadonlyArray<Member>, Credits>()
 
-  /** Whether {@link next} is going to look at everybody. */
+  /** Whether {@link next} is going to look at all. */
   isDue(members: ReadonlyArray<Member>): boolean {
     return this.#numbersOf(members).left <= 0
   }
 
-  /** `share`: more than 0; asked for when everybody is looked at. */
+  /** `share`: more than 0; asked for when all are looked at. */
   next(
     members: ReadonlyArray<Member>,
     usable: (member: Member) => boolean,
@@ -68,7 +68,7 @@ const renew = (
   numbers.left = Math.ceil(members.length / maxRenewedEachTime)
 }
 
-/** One that turns out not to be usable any more is left out until everybody is looked at again. */
+/** One that turns out not to be usable any more is left out until all are looked at again. */
 const nextOf = (
   { credits, shares }: Credits,
   members: ReadonlyArray<Member>,
