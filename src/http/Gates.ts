@@ -1,11 +1,11 @@
 /** What every request passes before anything is done for it, in this order: head, browser, address limit, key. */
-import { Result } from "effect"
+import { Effect, Result } from "effect"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import type { GatewayError } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { Snapshot } from "../registry/Registry.ts"
-import type { RateLimiter } from "../resilience/RateLimiter.ts"
-import type { Metrics } from "../telemetry/Telemetry.ts"
+import { RateLimiter } from "../resilience/RateLimiter.ts"
+import { Metrics } from "../telemetry/Telemetry.ts"
 import { asksForKey, authenticate, authenticateAdmin } from "./Authentication.ts"
 import { isForeignApp, isPreflight, refuseBrowser } from "./BrowserGuard.ts"
 import type { ClientAddress } from "./ClientAddress.ts"
@@ -48,35 +48,32 @@ export const arrivalOf = (
   return { incoming, snapshot, listener, own, open }
 }
 
-export interface GateServices {
-  readonly limiter: RateLimiter["Service"]
-  readonly metrics: Metrics["Service"]
-  readonly clientAddress: ClientAddress
-}
-
-export const makeGates = ({ clientAddress, limiter, metrics }: GateServices) => {
-  return ({ incoming, listener, open, own, snapshot }: Arrival): GateOutcome => {
-    const refused =
-      refuseLargeHead(incoming, snapshot.config.limits.maxHeaderBytes) ??
-      refuseHead(incoming) ??
-      refuseBrowser(incoming, listener, open)
-    if (refused !== undefined) return Result.fail(refused)
-    if (isPreflight(incoming)) return preflight
-    const access = accessOf(incoming, listener, own)
-    const address = clientAddress.of(incoming, listener)
-    if (access === "public") return Result.succeed(admit(undefined, address))
-    const limited = limiter.takeAddress(listener, address)
-    if (limited !== undefined) {
-      metrics.rateLimited({ listener: listener.name, scope: "ip" })(1)
-      return Result.fail(limited)
+export const makeGates = (clientAddress: ClientAddress) =>
+  Effect.gen(function* () {
+    const limiter = yield* RateLimiter
+    const metrics = yield* Metrics
+    return ({ incoming, listener, open, own, snapshot }: Arrival): GateOutcome => {
+      const refused =
+        refuseLargeHead(incoming, snapshot.config.limits.maxHeaderBytes) ??
+        refuseHead(incoming) ??
+        refuseBrowser(incoming, listener, open)
+      if (refused !== undefined) return Result.fail(refused)
+      if (isPreflight(incoming)) return preflight
+      const access = accessOf(incoming, listener, own)
+      const address = clientAddress.of(incoming, listener)
+      if (access === "public") return Result.succeed(admit(undefined, address))
+      const limited = limiter.takeAddress(listener, address)
+      if (limited !== undefined) {
+        metrics.rateLimited({ listener: listener.name, scope: "ip" })(1)
+        return Result.fail(limited)
+      }
+      if (access === "admin") {
+        return Result.map(authenticateAdmin(snapshot, incoming.header), () => admit(undefined, address))
+      }
+      if (open) return Result.succeed(admit(undefined, address))
+      return Result.map(authenticate(snapshot, incoming.header), (key) => admit(key, address))
     }
-    if (access === "admin") {
-      return Result.map(authenticateAdmin(snapshot, incoming.header), () => admit(undefined, address))
-    }
-    if (open) return Result.succeed(admit(undefined, address))
-    return Result.map(authenticate(snapshot, incoming.header), (key) => admit(key, address))
-  }
-}
+  })
 
 /** What is public is not so for an app whose origin is not listed: it shows its key with everything that it asks. */
 const accessOf = (incoming: Incoming, listener: Listener, own: BuiltinRoute | undefined) => {

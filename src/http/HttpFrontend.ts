@@ -4,13 +4,8 @@ import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Proxy } from "../proxy/Proxy.ts"
 import { Registry } from "../registry/Registry.ts"
 import { Admission } from "../resilience/Admission.ts"
-import { RateLimiter } from "../resilience/RateLimiter.ts"
-import { Timers } from "../resilience/Timers.ts"
-import { AccessLog, Exposition, Metrics, Tracing } from "../telemetry/Telemetry.ts"
-import { makeClientAddress } from "./ClientAddress.ts"
-import { makeReporter } from "./Reporter.ts"
-import { HeldBodies } from "./RequestBody.ts"
-import { type HandlerServices, makeRequestHandler } from "./RequestHandler.ts"
+import { Exposition, Metrics } from "../telemetry/Telemetry.ts"
+import { makeRequestHandlers } from "./RequestHandler.ts"
 import {
   type BuiltinRoute,
   type FindRoute,
@@ -38,21 +33,10 @@ export const layer = (onListening: OnListening) =>
       const proxy = yield* Proxy
       const clock = yield* MonotonicClock
       const metrics = yield* Metrics
-      const tracing = yield* Tracing
       const admission = yield* Admission
       const exposition = yield* Exposition
 
-      const services: HandlerServices = {
-        proxy,
-        clock,
-        timers: yield* Timers,
-        metrics,
-        tracing,
-        limiter: yield* RateLimiter,
-        reporter: makeReporter(metrics, yield* AccessLog, clock),
-        clientAddress: makeClientAddress(),
-        bodies: new HeldBodies()
-      }
+      const handlerFor = yield* makeRequestHandlers
       // Written once, by the end.
       let draining = false
       const health = healthRoutes({ clock, startedAt: clock.now(), isDraining: () => draining })
@@ -90,7 +74,7 @@ export const layer = (onListening: OnListening) =>
         onEnd: () => {
           draining = true
         },
-        handlerOf: (context) => makeRequestHandler(services, context, ({ serves }) => routes[serves])
+        handlerOf: (context) => handlerFor(context, ({ serves }) => routes[serves])
       })
       yield* holdAgainstLimit(registry, descriptorLimit)
     })

@@ -10,10 +10,10 @@ import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { type GatewayError, ShuttingDown } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
-import type { MonotonicClock } from "../domain/MonotonicClock.ts"
+import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import {
   boundaryOf,
-  type Proxy,
+  Proxy,
   type ProxyRequest,
   type ProxyResponse,
   RequestReport,
@@ -21,30 +21,23 @@ import {
   type UpstreamBody
 } from "../proxy/Proxy.ts"
 import type { Snapshot } from "../registry/Registry.ts"
-import type { Timers } from "../resilience/Timers.ts"
-import type { Tracing } from "../telemetry/Telemetry.ts"
+import { Timers } from "../resilience/Timers.ts"
+import { Tracing } from "../telemetry/Telemetry.ts"
 import { corsHeaders, preflightHeaders } from "./BrowserGuard.ts"
-import { type Admitted, type Arrival, arrivalOf, type GateOutcome, type GateServices, makeGates } from "./Gates.ts"
+import { type ClientAddress, makeClientAddress } from "./ClientAddress.ts"
+import { type Admitted, type Arrival, arrivalOf, type GateOutcome, makeGates } from "./Gates.ts"
 import { type Incoming, readIncoming } from "./Incoming.ts"
-import type { Reporter } from "./Reporter.ts"
-import { type HeldBodies, HeldBody, hasBody, packed, readBody, readUpload, streamBody } from "./RequestBody.ts"
+import { makeReporter, type Reporter } from "./Reporter.ts"
+import { HeldBodies, HeldBody, hasBody, packed, readBody, readUpload, streamBody } from "./RequestBody.ts"
 import { beginSpan, withoutSampledFlag } from "./RequestSpan.ts"
 import { failure } from "./Responses.ts"
 import { answerOwn, type FindRoute, wrongMethod } from "./routes/BuiltinRoutes.ts"
 import type { Binding } from "./server/Bindings.ts"
 import type { ListenerContext } from "./server/Listeners.ts"
 import { deliver, refuseUnanswered } from "./server/ResponseWriter.ts"
+import type { RequestHandler } from "./server/Server.ts"
 import { hangUp, switchProtocols, watchLeaving } from "./server/Upgrades.ts"
 import { isUpgrade } from "./server/WebSocketHead.ts"
-
-export interface HandlerServices extends GateServices {
-  readonly proxy: Proxy["Service"]
-  readonly clock: MonotonicClock["Service"]
-  readonly timers: Timers["Service"]
-  readonly tracing: Tracing["Service"]
-  readonly reporter: Reporter
-  readonly bodies: HeldBodies
-}
 
 type Response = HttpServerResponse.HttpServerResponse
 
@@ -54,14 +47,38 @@ interface RequestRecord {
   readonly payload: HeldBody
 }
 
-/** What is answered at one address; what holds there may change from one request to the next. */
-export const makeRequestHandler = (
-  services: HandlerServices,
+/** What is answered at one address, by what is `current` there; that may change from one request to the next. */
+export const makeRequestHandlers = Effect.gen(function* () {
+  const clock = yield* MonotonicClock
+  const timers = yield* Timers
+  const proxy = yield* Proxy
+  const tracing = yield* Tracing
+  const reporter = yield* makeReporter
+  const clientAddress = makeClientAddress()
+  const runGates = yield* makeGates(clientAddress)
+  const bodies = new HeldBodies()
+  const services = { bodies, clientAddress, clock, proxy, reporter, runGates, timers, tracing }
+  return (context: ListenerContext, find: (binding: Binding) => FindRoute): RequestHandler =>
+    requestHandler(services, context, find)
+})
+
+interface HandlerParts {
+  readonly bodies: HeldBodies
+  readonly clientAddress: ClientAddress
+  readonly clock: MonotonicClock["Service"]
+  readonly proxy: Proxy["Service"]
+  readonly reporter: Reporter
+  readonly runGates: (arrival: Arrival) => GateOutcome
+  readonly timers: Timers["Service"]
+  readonly tracing: Tracing["Service"]
+}
+
+const requestHandler = (
+  parts: HandlerParts,
   { connections, current }: ListenerContext,
   find: (binding: Binding) => FindRoute
-) => {
-  const { bodies, clientAddress, clock, proxy, reporter, tracing } = services
-  const runGates = makeGates(services)
+): RequestHandler => {
+  const { bodies, clientAddress, clock, proxy, reporter, runGates, tracing } = parts
 
   /** Whether it is ours to follow what a request says of its tracing. */
   const isTrusted = ({ incoming, listener }: Arrival, key: ApiKey | undefined): boolean =>
@@ -87,12 +104,12 @@ export const makeRequestHandler = (
     }
     const type = incoming.header("content-type") ?? ""
     if (isRequired || json.test(type) || (endpoint !== undefined && unsaid.test(type))) {
-      return readBody(incoming, bounds, services, payload)
+      return readBody(incoming, bounds, parts, payload)
     }
     const boundary = incoming.method === "POST" ? boundaryOf(type) : undefined
     return boundary === undefined
       ? streamBody(incoming, bounds)
-      : readUpload(incoming, bounds, services, payload, boundary)
+      : readUpload(incoming, bounds, parts, payload, boundary)
   }
 
   /** What every answer carries, whatever gives it. */
@@ -191,7 +208,7 @@ export const makeRequestHandler = (
       Effect.sync(() => {
         payload.letGo()
         connections.end(connection)
-        if (isUpgrade(incoming.message)) hangUp(incoming.message.socket, services)
+        if (isUpgrade(incoming.message)) hangUp(incoming.message.socket, parts)
         reporter.ended(incoming, listener, own, report, exit)
       })
     const refused = (error: GatewayError) =>

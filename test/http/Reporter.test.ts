@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Metric } from "effect"
 import { NotFound, QueueFull } from "../../src/domain/Errors.ts"
+import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { makeReporter } from "../../src/http/Reporter.ts"
 import { RequestReport } from "../../src/proxy/Proxy.ts"
-import { Metrics } from "../../src/telemetry/Metrics.ts"
+import { AccessLog } from "../../src/telemetry/Telemetry.ts"
 import { counted, layerMetrics } from "../telemetry/TestMetrics.ts"
 import { incoming, listener, type RequestLike } from "./Requests.ts"
 
@@ -12,7 +13,10 @@ type Fields = Readonly<Record<string, unknown>>
 const setUp = Effect.fnUntraced(function* (logs = true) {
   const lines: Array<Fields> = []
   const log = { enabled: logs, write: (_message: string, fields: Fields) => void lines.push(fields) }
-  const reporter = makeReporter(yield* Metrics, log, { now: () => 1500 })
+  const reporter = yield* makeReporter.pipe(
+    Effect.provideService(AccessLog, log),
+    Effect.provideService(MonotonicClock, { now: () => 1500 })
+  )
   /** A request of the time 1000 that ended with this status. */
   const ended = (request: RequestLike, status: number, report = new RequestReport(1000), exit = Exit.void) => {
     const message = incoming(request)
