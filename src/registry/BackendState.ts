@@ -124,6 +124,11 @@ export class BackendState {
     this.columns.inflight[this.slot] = count
   }
 
+  /** A place that was taken by `Capacity` is given back. */
+  release(): void {
+    this.inflight--
+  }
+
   /** Monotonic milliseconds at which it came back to work after it was out of it; long ago where it never was. */
   get recoveredAt(): number {
     return this.#recoveredAt

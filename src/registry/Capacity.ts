@@ -9,7 +9,7 @@ import type { Member } from "./Snapshot.ts"
 /** A place that is taken, until it is given back. */
 export interface Claim {
   /** To be called once. */
-  readonly release: () => void
+  release(): void
 }
 
 export class Capacity extends Context.Service<
@@ -24,23 +24,15 @@ export class Capacity extends Context.Service<
   static readonly layer = Layer.sync(Capacity, () => inProcess)
 }
 
-class LocalClaim implements Claim {
-  readonly #member: Member
-
-  constructor(member: Member) {
-    this.#member = member
-    member.backend.state.inflight++
-  }
-
-  readonly release = (): void => {
-    this.#member.backend.state.inflight--
-  }
-}
-
 const hasRoom = ({ backend: { state }, capacity }: Member): boolean => state.inflight < capacity
 
 /** Of one process: exact, as nothing else counts. */
 export const inProcess: Capacity["Service"] = {
   hasRoom,
-  tryTake: (member) => (hasRoom(member) ? new LocalClaim(member) : undefined)
+  tryTake: ({ backend: { state }, capacity }) => {
+    if (state.inflight >= capacity) return undefined
+    state.inflight++
+    // All claims on a backend are alike, so that its state stands for each: nothing is made for one.
+    return state
+  }
 }

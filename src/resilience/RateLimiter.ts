@@ -5,7 +5,7 @@
  * Own code instead of `effect/persistence` RateLimiter, whose memory store keeps every key for ever, and which has
  * neither a refund nor a way to look without taking.
  */
-import { Context, Effect, Layer, Result } from "effect"
+import { Context, Effect, Equal, Layer, Result } from "effect"
 import { LRUCache } from "lru-cache"
 import { clientNetwork } from "../domain/Addresses.ts"
 import type { ApiKey } from "../domain/ApiKey.ts"
@@ -91,11 +91,7 @@ class KeyBuckets {
   }
 
   fits({ limits }: ApiKey): boolean {
-    return (
-      limits.requestsPerMinute === this.#settings.requestsPerMinute &&
-      limits.tokensPerMinute === this.#settings.tokensPerMinute &&
-      limits.concurrent === this.#settings.concurrent
-    )
+    return limits === this.#settings || Equal.equals(limits, this.#settings)
   }
 
   take(estimate: number): Result.Result<KeyUse, RateLimitExceeded> {

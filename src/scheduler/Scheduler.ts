@@ -3,11 +3,11 @@ import { Context, Duration, Effect, Layer, Random } from "effect"
 import type { Standing } from "../domain/Health.ts"
 import type { StrategyName } from "../domain/Pool.ts"
 import { Capacity, type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
-import type { Candidates } from "../routing/Router.ts"
 import { AffinityTable, type AffinityTarget } from "./Affinity.ts"
-import { Eligibility, isAskedLast, isPresent, type NoLease, type PickRequest, standingNow } from "./Eligibility.ts"
+import { Eligibility, isAskedLast, isPresent, NoLease, type PickRequest, standingNow } from "./Eligibility.ts"
 import type { Exclusion } from "./Exclusions.ts"
-import { Lease } from "./Lease.ts"
+import { hasFree, instanceFor } from "./InstanceChoice.ts"
+import { Lease, type LeaseOptions } from "./Lease.ts"
 import { makeStrategy } from "./Strategies.ts"
 import type { Choice, Strategy } from "./Strategy.ts"
 
@@ -69,13 +69,17 @@ export class Scheduler extends Context.Service<
         states.set(pool.name, made)
         return made
       }
+      const pickLastResort = (request: PickRequest, now: number): Lease | undefined => {
+        const member = eligibility.lastResortAmong(request, now)
+        if (member === undefined) return undefined
+        const { state } = member.backend
+        const instance = request.candidates.instances?.get(state)?.[0]
+        const lease = Lease.take(capacity, member, { sticky: undefined, instance, isLastResort: true })
+        return lease ?? pickLastResort({ ...request, tried: [...request.tried, state] }, now)
+      }
       return Scheduler.of({
         pick: (request, now) => stateOf(request.pool).pick(request, now),
-        pickLastResort: (request, now) => {
-          const member = eligibility.lastResortAmong(request, now)
-          const instance = member && request.candidates.instances?.get(member.backend.state)?.[0]
-          return member && Lease.take(capacity, member, { sticky: undefined, instance, isLastResort: true })
-        },
+        pickLastResort,
         hasLastResort: (request, now) => eligibility.lastResortAmong(request, now) !== undefined,
         outlook: (request, now) => eligibility.outlook(request, now),
         considered: (request, now) => stateOf(request.pool).considered(request, now)
@@ -130,7 +134,12 @@ class PoolState {
       const remaining = tried === request.tried ? request : { ...request, tried }
       const picked = this.#pickOnce(remaining, now)
       if (picked instanceof Lease) return picked
-      if (picked === undefined) return this.#services.eligibility.explain(request, now)
+      // What others took meanwhile has room again some time.
+      if (picked === undefined) {
+        return tried === request.tried
+          ? this.#services.eligibility.explain(request, now)
+          : new NoLease("saturated", now)
+      }
       tried = [...tried, picked.backend.state]
     }
   }
@@ -145,17 +154,27 @@ class PoolState {
     const instance =
       preferred !== undefined && request.candidates.instances !== undefined
         ? known?.instance
-        : instanceFor(chosen, request, (target) => this.#affinity.heldUntil(target, now))
+        : request.candidates.instances === undefined
+          ? undefined
+          : instanceFor(chosen, request, (target) => this.#affinity.heldUntil(target, now))
+    if (session === undefined) {
+      return this.#take(chosen, { sticky: undefined, instance, isLastResort: false }, request, now)
+    }
     const target: AffinityTarget = { backend: chosen.backend.name, instance }
     const stays = known?.backend === target.backend && known.instance === instance
-    const sticky = session === undefined ? undefined : known === undefined ? "miss" : stays ? "hit" : "moved"
-    const lease = Lease.take(this.#services.capacity, chosen, { sticky, instance, isLastResort: false })
-    if (lease === undefined) return chosen
-    chosen.backend.state.health.credentialTried(now)
-    if (preferred !== undefined) this.#strategy.routed?.(preferred, request.prompt)
-    if (session !== undefined) {
+    const sticky = known === undefined ? "miss" : stays ? "hit" : "moved"
+    const taken = this.#take(chosen, { sticky, instance, isLastResort: false }, request, now)
+    if (taken instanceof Lease) {
       this.#affinity.bind(session, target, instance !== undefined || chosen.capacity === 1, now)
     }
+    return taken
+  }
+
+  #take(chosen: Member, options: LeaseOptions, request: PickRequest, now: number): Lease | Member {
+    const lease = Lease.take(this.#services.capacity, chosen, options)
+    if (lease === undefined) return chosen
+    chosen.backend.state.health.credentialTried(now)
+    this.#strategy.routed?.(chosen, request.prompt)
     return lease
   }
 
@@ -179,19 +198,20 @@ class PoolState {
 
   /** Tier by tier among those in good standing, then tier by tier among those that are asked last. */
   #choose(request: PickRequest, now: number): Member | undefined {
+    return this.#chooseOf("first", request, now) ?? this.#chooseOf("last", request, now)
+  }
+
+  #chooseOf(standing: Standing, request: PickRequest, now: number): Member | undefined {
     const { instances, tiers } = request.candidates
     const { eligibility } = this.#services
-    for (const standing of ["first", "last"] as const) {
-      const usable = (member: Member) =>
-        standingNow(member, request, now) === standing && eligibility.isUsable(member, request, now)
-      const choice = this.#choiceOf(request, now, usable)
-      for (const tier of tiers) {
-        const member =
-          (instances &&
-            this.#strategy.choose(tier, { ...choice, usable: (m) => usable(m) && hasFree(m, instances) })) ??
-          this.#strategy.choose(tier, choice)
-        if (member !== undefined) return member
-      }
+    const usable = (member: Member) =>
+      standingNow(member, request, now) === standing && eligibility.isUsable(member, request, now)
+    const choice = this.#choiceOf(request, now, usable)
+    for (const tier of tiers) {
+      const member =
+        (instances && this.#strategy.choose(tier, { ...choice, usable: (m) => usable(m) && hasFree(m, instances) })) ??
+        this.#strategy.choose(tier, choice)
+      if (member !== undefined) return member
     }
     return undefined
   }
@@ -225,37 +245,6 @@ class PoolState {
     }
     return undefined
   }
-}
-
-const hasFree = ({ backend: { state } }: Member, instances: NonNullable<Candidates["instances"]>): boolean =>
-  instances.get(state)?.some((name) => !state.instances.has(name)) ?? false
-
-/**
- * The first that is free and has no session's prompt in its cache, else the free one whose session was away for the longest,
- * else the one with the least to do.
- */
-const instanceFor = (
-  { backend: { name: backend, state } }: Member,
-  { candidates }: PickRequest,
-  heldUntil: (place: AffinityTarget) => number | undefined
-): string | undefined => {
-  let free: string | undefined
-  let freeUntil = Number.POSITIVE_INFINITY
-  let least: string | undefined
-  for (const instance of candidates.instances?.get(state) ?? []) {
-    const count = state.instances.get(instance) ?? 0
-    if (count > 0) {
-      if (least === undefined || count < (state.instances.get(least) ?? 0)) least = instance
-      continue
-    }
-    const until = heldUntil({ backend, instance })
-    if (until === undefined) return instance
-    if (until < freeUntil) {
-      free = instance
-      freeUntil = until
-    }
-  }
-  return free ?? least
 }
 
 /** Requests beyond the fair share: on a quiet pool every count is far from the mean, and a move costs the cache. */

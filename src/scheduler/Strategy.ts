@@ -25,6 +25,6 @@ export interface Strategy {
   readonly choose: (members: ReadonlyArray<Member>, choice: Choice) => Member | undefined
   /** What it compares members by, less being better, for a strategy that goes by a number; changes nothing. */
   readonly scoreOf?: (member: Member, choice: Choice) => number
-  /** A session's own member got the request, without a choice: for a strategy that learns from what is routed. */
+  /** A member got the request, by a choice or as its session's own: for a strategy that learns from what is routed. */
   readonly routed?: (member: Member, prompt: PromptBlocks | undefined) => void
 }

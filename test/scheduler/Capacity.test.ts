@@ -3,8 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { inProcess } from "../../src/registry/Capacity.ts"
 import { Capacity } from "../../src/registry/Registry.ts"
-import { Lease } from "../../src/scheduler/Scheduler.ts"
-import { memberOf } from "../registry/Fixtures.ts"
+import { promptBlocks } from "../../src/scheduler/PromptBlocks.ts"
+import { memberOf, must } from "../registry/Fixtures.ts"
 import { type FleetLike, nameOf, onFleet, withFleet } from "./Fleet.ts"
 
 const fleet: FleetLike = {
@@ -52,10 +52,38 @@ describe("a place at a backend", () => {
       fleet,
       (fleet) =>
         Effect.sync(() => {
-          assert.isFalse(fleet.ask() instanceof Lease)
+          const refusal = fleet.refusal()
+          assert.strictEqual(refusal.reason, "saturated", "it may be waited for: what others took ends some time")
           assert.deepStrictEqual([fleet.state("a").inflight, fleet.state("b").inflight], [0, 0])
         }),
       contested(() => true)
+    )
+  )
+
+  it.effect("is learnt from only where the prompt went", () =>
+    onFleet(
+      { ...fleet, pool: { strategy: "prefix_aware" } },
+      (fleet) =>
+        Effect.sync(() => {
+          const prompt = promptBlocks(Buffer.from("p".repeat(4096)), 0)
+          const chosen = Array.from({ length: 6 }, () => fleet.choice({ prompt }))
+          assert.deepStrictEqual([...new Set(chosen)], ["b"])
+        }),
+      contested((name) => name === "a")
+    )
+  )
+
+  it.effect("is taken at the next backend that is out where the first one is lost as a last resort", () =>
+    onFleet(
+      fleet,
+      (fleet) =>
+        Effect.sync(() => {
+          fleet.openCircuit("a", fleet.now + 10_000)
+          fleet.openCircuit("b", fleet.now + 10_000)
+          const lease = must(fleet.scheduler.pickLastResort(fleet.request(), fleet.now))
+          assert.deepStrictEqual([nameOf(lease), lease.isLastResort], ["b", true])
+        }),
+      contested((name) => name === "a")
     )
   )
 })

@@ -42,12 +42,10 @@ export const prefixAware = (): Strategy => {
       const held = prompt === undefined || size === 0 ? undefined : index.match(prompt)
       const missCost = ordinary === 0 ? 0 : (missWeight * size) / ordinary
       const loadCost = loadCostOf(members, now)
-      const best = cursor.cheapest(members, usable, (member) => {
+      return cursor.cheapest(members, usable, (member) => {
         const miss = held === undefined ? 1 : 1 - held(member.backend.state) / size
         return missCost * miss + loadCost * costNow(member, now)
       })
-      if (best !== undefined) learn(best, prompt)
-      return best
     },
     routed: learn
   }
