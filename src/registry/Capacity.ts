@@ -29,8 +29,9 @@ const hasRoom = ({ backend: { state }, capacity }: Member): boolean => state.inf
 /** Of one process: exact, as nothing else counts. */
 export const inProcess: Capacity["Service"] = {
   hasRoom,
-  tryTake: ({ backend: { state }, capacity }) => {
-    if (state.inflight >= capacity) return undefined
+  tryTake: (member) => {
+    if (!hasRoom(member)) return undefined
+    const { state } = member.backend
     state.inflight++
     // All claims on a backend are alike, so that its state stands for each: nothing is made for one.
     return state

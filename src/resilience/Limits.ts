@@ -35,8 +35,8 @@ export interface AtWork {
 /** In the order in which they are asked. */
 export const limitsOf = ({ limits }: ApiKey, atWork: AtWork, now: number): ReadonlyArray<Limit> => [
   new ConcurrentLimit(limits.concurrent, atWork),
-  ...(limits.tokensPerMinute === undefined ? [] : [new TokensLimit(limits.tokensPerMinute, now)]),
-  ...(limits.requestsPerMinute === undefined ? [] : [new RequestsLimit(limits.requestsPerMinute, now)])
+  ...(limits.tokensPerMinute === undefined ? [] : [new MinuteLimit("tokens", limits.tokensPerMinute, now)]),
+  ...(limits.requestsPerMinute === undefined ? [] : [new MinuteLimit("requests", limits.requestsPerMinute, now)])
 ]
 
 /** Counts where there is no bound, too: one may be configured while requests are under way. */
@@ -71,68 +71,42 @@ class ConcurrentLimit implements Limit {
   }
 }
 
-class TokensLimit implements Limit {
-  readonly kind = "tokens"
+/** So much a minute, with room for a minute's worth at once. */
+class MinuteLimit implements Limit {
+  readonly kind: "tokens" | "requests"
   readonly #bucket: TokenBucket
+  readonly #cost: (tokens: number) => number
+  readonly #says: string
 
-  constructor(perMinute: number, now: number) {
+  constructor(kind: MinuteLimit["kind"], perMinute: number, now: number) {
+    this.kind = kind
     this.#bucket = new TokenBucket(perMinute, perMinute / 60, now)
+    this.#cost = kind === "tokens" ? (tokens) => tokens : () => 1
+    this.#says = `This key may ${kind === "tokens" ? "use" : "send"} ${perMinute} ${kind} per minute.`
   }
 
   has(tokens: number, now: number): boolean {
-    return this.#bucket.has(tokens, now)
+    return this.#bucket.has(this.#cost(tokens), now)
   }
 
   take(tokens: number, now: number): void {
-    this.#bucket.take(tokens, now)
+    this.#bucket.take(this.#cost(tokens), now)
   }
 
+  /** A request that was sent stays one that was sent; tokens are settled by what was used. */
   settle(tokens: number, used: number | undefined, now: number): void {
-    this.#bucket.settle(tokens - (used ?? tokens), now)
+    this.#bucket.settle(this.#cost(tokens) - this.#cost(used ?? tokens), now)
   }
 
   remaining(now: number): Remaining {
-    return remainingIn(this.#bucket, now)
+    return {
+      limit: this.#bucket.capacity,
+      remaining: Math.max(0, Math.floor(this.#bucket.level(now))),
+      reset: this.#bucket.fullIn(now)
+    }
   }
 
   refusal(tokens: number, now: number): readonly [string, number] {
-    const { capacity } = this.#bucket
-    return [`This key may use ${capacity} tokens per minute.`, this.#bucket.waitFor(tokens, now)]
+    return [this.#says, this.#bucket.waitFor(this.#cost(tokens), now)]
   }
 }
-
-class RequestsLimit implements Limit {
-  readonly kind = "requests"
-  readonly #bucket: TokenBucket
-
-  constructor(perMinute: number, now: number) {
-    this.#bucket = new TokenBucket(perMinute, perMinute / 60, now)
-  }
-
-  has(_tokens: number, now: number): boolean {
-    return this.#bucket.has(1, now)
-  }
-
-  take(_tokens: number, now: number): void {
-    this.#bucket.take(1, now)
-  }
-
-  settle(): void {
-    // A request that was sent stays one that was sent.
-  }
-
-  remaining(now: number): Remaining {
-    return remainingIn(this.#bucket, now)
-  }
-
-  refusal(_tokens: number, now: number): readonly [string, number] {
-    const { capacity } = this.#bucket
-    return [`This key may send ${capacity} requests per minute.`, this.#bucket.waitFor(1, now)]
-  }
-}
-
-const remainingIn = (bucket: TokenBucket, now: number): Remaining => ({
-  limit: bucket.capacity,
-  remaining: Math.max(0, Math.floor(bucket.level(now))),
-  reset: bucket.fullIn(now)
-})
