@@ -3,11 +3,11 @@ import { Cause, Effect, type Pull, Stream } from "effect"
 import { type Chunks, joined } from "../domain/Bytes.ts"
 import { BodyEnd, type BodySink, type ExchangeFailed, type UpstreamResponse } from "./UpstreamTransport.ts"
 
-type Body = Pick<UpstreamResponse, "cancel" | "pipe" | "read" | "stream">
+type Body = Pick<UpstreamResponse, "cancel" | "direct" | "pipe" | "read" | "stream">
 
 export const bodyByReading = (read: Body["read"], cancel: Body["cancel"]): Body => {
   const stream = streamByReading(read, cancel)
-  return { read, stream, pipe: pipeStream(stream), cancel }
+  return { read, stream, pipe: pipeStream(stream), cancel, direct: undefined }
 }
 
 /** What is read, as a stream. When that is over, however it ended, what was not read is given up. */

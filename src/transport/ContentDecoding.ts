@@ -43,7 +43,7 @@ export const decodeContent = (response: UpstreamResponse): UpstreamResponse => {
     status: response.status,
     headers,
     ...bodyByReading(body.read, body.cancel),
-    wake: response.wake
+    wake: () => response.wake()
   }
 }
 

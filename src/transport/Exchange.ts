@@ -1,7 +1,7 @@
-/** One undici dispatch as an Effect: callbacks in, a head and a body to read out. */
+/** One undici dispatch: callbacks in, a head and a body out, for a fiber or for plain functions. */
 import type { Duplex } from "node:stream"
-import { Effect, Exit } from "effect"
-import type { NonEmptyArray } from "effect/Array"
+import { Effect, Result } from "effect"
+import { isReadonlyArrayNonEmpty } from "effect/Array"
 import type { Dispatcher } from "undici"
 import { type Chunks, joined } from "../domain/Bytes.ts"
 import { streamByReading } from "./Body.ts"
@@ -10,7 +10,10 @@ import { toExchangeFailed } from "./TransportFailure.ts"
 import {
   BodyEnd,
   type BodySink,
+  type DirectBody,
   type ExchangeFailed,
+  type OnHead,
+  type Pouring,
   UpstreamFailed,
   type UpstreamHeaders,
   type UpstreamResponse
@@ -30,29 +33,33 @@ export interface Carrier {
 }
 
 /**
- * Mutable by nature: a socket's callbacks write, one fiber reads. How the exchange ends is decided once, by what
- * comes first: undici, a time-out, or a reader that has had enough.
+ * Mutable by nature: a socket's callbacks write, one reader reads. How the exchange ends is decided once, by what comes
+ * first: undici, a time-out, or a reader that has had enough. It is the answer that it brings, too: one object for both.
  */
-export class Exchange implements Dispatcher.DispatchHandler {
-  readonly #onHead: (head: Exit.Exit<UpstreamResponse, ExchangeFailed>) => void
+export class Exchange implements Dispatcher.DispatchHandler, UpstreamResponse, DirectBody {
+  status = 0
+  headers: UpstreamHeaders = noHeaders
+  /** What a 101 has opened. */
+  socket: Duplex | undefined
+  /** Set by what takes the exchange to the backend. */
+  connection: Carrier | undefined
+  #onHead: OnHead
   #controller: Dispatcher.DispatchController | undefined
   #buffer: Array<Uint8Array> = []
   #buffered = 0
   #end: BodyEnd | undefined
   #hasHead = false
-  #waiter: ((read: Effect.Effect<Chunks | BodyEnd>) => void) | undefined
-  /** What gets the body from now on, and how that ends; in place of a waiter. */
+  /** Called when there is something to take. */
+  #ready: (() => void) | undefined
+  #isWoken = false
+  /** What gets the body from now on, and what is told how that ended; in place of a reader. */
   #sink: BodySink | undefined
-  #piped: ((end: Effect.Effect<BodyEnd>) => void) | undefined
+  #pouring: Pouring | undefined
   #sinkIsFull = false
-  /** What a 101 has opened. */
-  #socket: Duplex | undefined
-  /** Set by what takes the exchange to the backend. */
-  connection: Carrier | undefined
   readonly #repeatable: boolean
 
   /** `repeatable`: whether the request can be sent again where the engine had given the connection up before. */
-  constructor(onHead: (head: Exit.Exit<UpstreamResponse, ExchangeFailed>) => void, repeatable = false) {
+  constructor(onHead: OnHead, repeatable = false) {
     this.#onHead = onHead
     this.#repeatable = repeatable
   }
@@ -62,7 +69,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#end !== undefined) return
     this.#fail(failure)
     this.#controller?.abort(failure)
-    this.#socket?.destroy()
+    this.socket?.destroy()
   }
 
   /** Ends the exchange because the rest is not wanted. */
@@ -72,39 +79,77 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#buffered = 0
     this.#finish(inOrder)
     this.#controller?.abort(cancelled)
-    this.#socket?.destroy()
+    this.socket?.destroy()
   }
 
-  readonly read: Effect.Effect<Chunks | BodyEnd> = Effect.suspend(() => {
-    if (this.#buffered > 0) return Effect.succeed(this.#take())
-    if (this.#end !== undefined) return Effect.succeed(this.#end)
+  get direct(): DirectBody {
+    return this
+  }
+
+  take(ready: () => void): Chunks | BodyEnd | undefined {
+    if (this.#buffered > 0) return this.#takeAll()
+    if (this.#end !== undefined) return this.#end
+    if (this.#isWoken) {
+      this.#isWoken = false
+      return nothing
+    }
+    this.#ready = ready
+    this.#resume()
+    return undefined
+  }
+
+  pour(sink: BodySink, pouring: Pouring): void {
+    this.#sink = sink
+    this.#sinkIsFull = false
+    this.#pouring = pouring
+    this.#flush()
+    if (this.#end !== undefined) this.#tellEnd(this.#end)
+  }
+
+  letGo(): void {
+    this.#ready = undefined
+    this.#sink = undefined
+    this.#pouring = undefined
+  }
+
+  get read(): Effect.Effect<Chunks | BodyEnd> {
+    return Effect.suspend(() => {
+      const taken = this.take(noop)
+      return taken === undefined ? this.#waitForMore() : Effect.succeed(taken)
+    })
+  }
+
+  #waitForMore(): Effect.Effect<Chunks | BodyEnd> {
     return Effect.callback<Chunks | BodyEnd>((resume) => {
-      this.#waiter = resume
-      this.#resume()
-      return Effect.sync(() => {
-        this.#waiter = undefined
-      })
+      const look = () => {
+        const taken = this.take(look)
+        if (taken !== undefined) resume(Effect.succeed(taken))
+      }
+      look()
+      return Effect.sync(() => this.letGo())
     })
-  })
-
-  readonly wake = (): void => {
-    const waiter = this.#waiter
-    this.#waiter = undefined
-    waiter?.(Effect.succeed([empty]))
   }
 
-  readonly pipe = (sink: BodySink): Effect.Effect<BodyEnd> =>
-    Effect.callback<BodyEnd>((resume) => {
-      this.#sink = sink
-      this.#sinkIsFull = false
-      this.#piped = resume
-      this.#flush()
-      if (this.#end !== undefined) resume(Effect.succeed(this.#end))
-      return Effect.sync(() => {
-        this.#sink = undefined
-        this.#piped = undefined
+  wake(): void {
+    if (this.#ready === undefined) return
+    this.#isWoken = true
+    this.#tellReady()
+  }
+
+  pipe(sink: BodySink): Effect.Effect<BodyEnd> {
+    return Effect.callback<BodyEnd>((resume) => {
+      this.pour(sink, {
+        ended: (end) => resume(Effect.succeed(end)),
+        died: (defect) => resume(Effect.die(defect))
       })
+      return Effect.sync(() => this.letGo())
     })
+  }
+
+  /** Made when it is asked for: that takes 0.4 µs, and few do. */
+  get stream(): UpstreamResponse["stream"] {
+    return streamByReading(this.read, this.cancel)
+  }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
@@ -121,9 +166,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (status >= 400 && this.#repeatable && this.connection?.gaveUp(status, reason) === true) {
       return this.abort(givenUpBefore)
     }
-    this.#hasHead = true
+    this.#arrive(status, headers)
     // Of most answers all is there at once. Told after this turn, the reader finds the whole of it and need not wait thrice.
-    void thisTurn.then(() => this.#onHead(Exit.succeed(new Answer(this, status, headers))))
+    void thisTurn.then(this.#tellHead)
   }
 
   /** The backend has switched protocols; undici has nothing more to do with the connection. */
@@ -139,24 +184,19 @@ export class Exchange implements Dispatcher.DispatchHandler {
       socket.destroy()
       return
     }
-    this.#hasHead = true
-    this.#socket = socket
-    this.#onHead(Exit.succeed(new Answer(this, status, headers, socket)))
+    this.socket = socket
+    this.#arrive(status, headers)
+    this.#tellHead()
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
     // A parser that is resumed at the end of what it had hands over a piece of no bytes: kept, it would hold up the rest.
     if (this.#end !== undefined || chunk.length === 0) return
-    const waiter = this.#waiter
-    if (waiter !== undefined) {
-      this.#waiter = undefined
-      waiter(Effect.succeed([chunk]))
-      return
-    }
     this.#buffer.push(chunk)
     this.#buffered += chunk.length
+    if (this.#ready !== undefined) this.#tellReady()
     // After this turn: a socket's read may hold dozens of events, and they are passed on as they came.
-    if (this.#sink !== undefined && this.#buffer.length === 1) void thisTurn.then(this.#flush)
+    else if (this.#sink !== undefined && this.#buffer.length === 1) void thisTurn.then(this.#flush)
     if (this.#buffered >= highWaterMark) controller.pause()
   }
 
@@ -172,14 +212,25 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#fail(isStale ? new UpstreamFailed({ kind: "stale", detail: failure.detail }) : failure)
   }
 
-  #take(): Chunks {
-    const [first, ...rest] = this.#buffer
-    if (first === undefined) return [empty]
-    const chunks: NonEmptyArray<Uint8Array> = [first, ...rest]
+  #arrive(status: number, headers: UpstreamHeaders): void {
+    this.#hasHead = true
+    this.status = status
+    this.headers = headers
+  }
+
+  /** What was asked keeps nothing of the request: the answer may take minutes. */
+  readonly #tellHead = (): void => {
+    const onHead = this.#onHead
+    this.#onHead = noop
+    onHead(Result.succeed(this))
+  }
+
+  #takeAll(): Chunks {
+    const chunks = this.#buffer
     this.#buffer = []
     this.#buffered = 0
     this.#resume()
-    return chunks
+    return isReadonlyArrayNonEmpty(chunks) ? chunks : nothing
   }
 
   #resume(): void {
@@ -206,54 +257,44 @@ export class Exchange implements Dispatcher.DispatchHandler {
       })
     } catch (defect) {
       // Nothing catches what is thrown in a socket's callback: it is the reader's.
-      this.#sink = undefined
-      this.#piped?.(Effect.die(defect))
+      const pouring = this.#pouring
+      this.letGo()
+      pouring?.died(defect)
     }
+  }
+
+  #tellReady(): void {
+    const ready = this.#ready
+    this.#ready = undefined
+    ready?.()
+  }
+
+  #tellEnd(end: BodyEnd): void {
+    const pouring = this.#pouring
+    this.letGo()
+    pouring?.ended(end)
   }
 
   #fail(failure: ExchangeFailed): void {
     this.#finish(new BodyEnd(failure))
-    if (!this.#hasHead) this.#onHead(Exit.fail(failure))
+    if (this.#hasHead) return
+    const onHead = this.#onHead
+    this.#onHead = noop
+    onHead(Result.fail(failure))
   }
 
   #finish(end: BodyEnd): void {
     if (this.#end !== undefined) return
     this.#end = end
-    const waiter = this.#waiter
-    this.#waiter = undefined
-    waiter?.(Effect.succeed(end))
+    this.#tellReady()
     this.#flush()
-    this.#piped?.(Effect.succeed(end))
+    this.#tellEnd(end)
   }
 }
 
-/** What is told of an exchange when its head is there. */
-class Answer implements UpstreamResponse {
-  readonly status: number
-  readonly headers: UpstreamHeaders
-  readonly socket: Duplex | undefined
-  readonly read: UpstreamResponse["read"]
-  readonly pipe: UpstreamResponse["pipe"]
-  readonly wake: () => void
-  readonly cancel: () => void
-
-  constructor(exchange: Exchange, status: number, headers: UpstreamHeaders, socket?: Duplex) {
-    this.status = status
-    this.headers = headers
-    this.socket = socket
-    this.read = exchange.read
-    this.pipe = exchange.pipe
-    this.wake = exchange.wake
-    this.cancel = exchange.cancel
-  }
-
-  /** Made when it is asked for: that takes 0.4 µs, and few do. */
-  get stream(): UpstreamResponse["stream"] {
-    return streamByReading(this.read, this.cancel)
-  }
-}
-
-const empty = new Uint8Array(0)
+const noop = () => {}
+const nothing: Chunks = [new Uint8Array(0)]
+const noHeaders: UpstreamHeaders = {}
 
 /** One object for all: a stack trace for each client that leaves would tell nothing. */
 const cancelled = new Error("cancelled by the gateway")

@@ -1,7 +1,7 @@
 /** The transport that really connects: one pool of connections for each backend and way to key it. */
 
 import { Readable } from "node:stream"
-import { Duration, Effect, Exit, Layer, Random, Result, Stream } from "effect"
+import { Duration, Effect, Layer, Random, Result, Stream } from "effect"
 import { type buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from "undici"
 import { Pieces, slicesOf } from "../domain/Bytes.ts"
 import { type EgressPolicy, makeEgressPolicy, makeProxyPolicy } from "../domain/EgressPolicy.ts"
@@ -17,8 +17,10 @@ import { Exchange } from "./Exchange.ts"
 import { givenUpBefore } from "./StaleConnection.ts"
 import {
   type Abort,
+  type Cancel,
   type ExchangeFailed,
   isAtHand,
+  type OnHead,
   type UpstreamBody,
   type UpstreamRequest,
   type UpstreamResponse,
@@ -46,57 +48,61 @@ export const layerUndici = Layer.effect(
     yield* registry.follow((snapshot) => Effect.sync(() => pools.follow(snapshot)))
 
     const tellShortage = yield* makeTellShortage
-    const exchange = (request: UpstreamRequest, started: (abort: Abort) => void, repeatable: boolean) =>
-      Effect.callback<UpstreamResponse, ExchangeFailed>((resume) => {
-        const exchange = new Exchange(headReader(request.readable, resume), repeatable)
-        started(exchange.abort)
-        const pool = pools.get(request)
-        if (Result.isFailure(pool)) return resume(Exit.fail(pool.failure))
-        const { dispatcher, host, origin, proxied } = pool.success
-        // Behind a proxy the name is not resolved here; what it says by itself is looked at each time.
-        const reason = proxied ? policies.backends().refuseHost(host) : undefined
-        if (reason !== undefined) return resume(Exit.fail(refused(reason)))
-        dispatcher.dispatch(
-          {
-            origin,
-            path: request.path,
-            method: request.method,
-            headers: proxied ? pairsOf(headersOf(request)) : headersOf(request),
-            body: toNodeBody(request.body),
-            upgrade: request.upgrade ?? null,
-            headersTimeout: 0,
-            bodyTimeout: 0
-          },
-          exchange
-        )
-        return Effect.sync(exchange.cancel)
-      })
+    const dispatch = (request: UpstreamRequest, exchange: Exchange): void => {
+      const pool = pools.get(request)
+      if (Result.isFailure(pool)) return exchange.abort(pool.failure)
+      const { dispatcher, host, origin, proxied } = pool.success
+      // Behind a proxy the name is not resolved here; what it says by itself is looked at each time.
+      const reason = proxied ? policies.backends().refuseHost(host) : undefined
+      if (reason !== undefined) return exchange.abort(refused(reason))
+      dispatcher.dispatch(
+        {
+          origin,
+          path: request.path,
+          method: request.method,
+          headers: proxied ? pairsOf(headersOf(request)) : headersOf(request),
+          body: toNodeBody(request.body),
+          upgrade: request.upgrade ?? null,
+          headersTimeout: 0,
+          bodyTimeout: 0
+        },
+        exchange
+      )
+    }
 
-    const send = (
-      request: UpstreamRequest,
-      started: (abort: Abort) => void,
-      patience = staleConnections
-    ): Effect.Effect<UpstreamResponse, ExchangeFailed> =>
-      Effect.catch(exchange(request, started, patience > 0 && isAtHand(request.body)), (failure) => {
-        if (failure === givenUpBefore) return send(request, started, patience - 1)
-        const fail = Effect.fail(failure)
-        return failure.kind === "local"
-          ? Effect.andThen(tellShortage(failure.detail, "connections to backends"), fail)
-          : fail
-      })
+    const open = (request: UpstreamRequest, started: (abort: Abort) => void, onHead: OnHead): Cancel => {
+      let current: Exchange
+      const begin = (patience: number): void => {
+        const isRepeatable = patience > 0 && isAtHand(request.body)
+        current = new Exchange((head) => {
+          if (Result.isFailure(head) && head.failure === givenUpBefore) return begin(patience - 1)
+          onHead(request.readable ? Result.map(head, decodeContent) : head)
+        }, isRepeatable)
+        started(current.abort)
+        dispatch(request, current)
+      }
+      begin(staleConnections)
+      return () => current.cancel()
+    }
 
-    return UpstreamTransport.of({ send: (request, started) => send(request, started) })
+    const tellShort = (failure: ExchangeFailed): Effect.Effect<void> =>
+      failure.kind === "local" ? tellShortage(failure.detail, "connections to backends") : Effect.void
+
+    const send: UpstreamTransport["Service"]["send"] = (request, started) =>
+      Effect.catch(
+        Effect.callback<UpstreamResponse, ExchangeFailed>((resume) => {
+          const cancel = open(request, started, (head) => resume(Effect.fromResult(head)))
+          return Effect.sync(cancel)
+        }),
+        (failure) => Effect.andThen(tellShort(failure), Effect.fail(failure))
+      )
+
+    return UpstreamTransport.of({ send, open, tellShortage: tellShort })
   })
 )
 
 /** How many kept connections may turn out to have been given up by the engine, one after the other, for one request. */
 const staleConnections = 3
-
-type HeadReader = (head: Exit.Exit<UpstreamResponse, ExchangeFailed>) => void
-
-/** Out here, so that it keeps nothing of the request: it lives as long as the answer. */
-const headReader = (readable: boolean, tell: HeadReader): HeadReader =>
-  readable ? (head) => tell(Exit.map(head, decodeContent)) : tell
 
 interface Policies {
   readonly backends: () => EgressPolicy

@@ -7,7 +7,7 @@
  */
 import type { Duplex } from "node:stream"
 import type { Effect } from "effect"
-import { Context, Schema, type Stream } from "effect"
+import { Context, type Result, Schema, type Stream } from "effect"
 import type { Backend } from "../domain/Backend.ts"
 import { type Chunks, Pieces } from "../domain/Bytes.ts"
 import type { ClientSettings } from "../domain/Pool.ts"
@@ -104,6 +104,8 @@ export interface UpstreamResponse {
   readonly read: Effect.Effect<Chunks | BodyEnd>
   /** A `read` that waits ends at once, with a piece of no bytes. Harmless at any time. */
   readonly wake: () => void
+  /** The same body for callbacks; `undefined` where it is made of other bytes than came, which only a fiber can wait for. */
+  readonly direct: DirectBody | undefined
   /**
    * Hands over all that was not read yet, as it comes, and ends with the body. What came in together is one piece. The
    * fiber sleeps meanwhile: to wake it for each piece costs some 5 µs in the running program (1.2 µs in a loop of nothing
@@ -119,8 +121,33 @@ export interface UpstreamResponse {
   readonly socket?: Duplex | undefined
 }
 
+/**
+ * A body as plain functions, for what has no fiber; `read` and `pipe` are made of these. It has one reader at a time, by
+ * whichever of the forms.
+ */
+export interface DirectBody {
+  /** What came and was not read, or the end; `undefined`: nothing yet, and `ready` is called once when there is. */
+  readonly take: (ready: () => void) => Chunks | BodyEnd | undefined
+  /** Hands over what was not read yet and all that comes. */
+  readonly pour: (sink: BodySink, pouring: Pouring) => void
+  /** Nothing more is handed over or told to what has asked by `take` or `pour`. */
+  readonly letGo: () => void
+}
+
+/** What is told of a body that is poured: one of these, once, unless it is let go before. */
+export interface Pouring {
+  readonly ended: (end: BodyEnd) => void
+  /** The sink has thrown. */
+  readonly died: (defect: unknown) => void
+}
+
 /** Ends an exchange from outside with a failure of the caller's choice; how time-outs are made. */
 export type Abort = (failure: ExchangeFailed) => void
+
+export type OnHead = (head: Result.Result<UpstreamResponse, ExchangeFailed>) => void
+
+/** Gives an exchange up, before its head or after it. */
+export type Cancel = () => void
 
 export class UpstreamTransport extends Context.Service<
   UpstreamTransport,
@@ -133,5 +160,12 @@ export class UpstreamTransport extends Context.Service<
       request: UpstreamRequest,
       started: (abort: Abort) => void
     ) => Effect.Effect<UpstreamResponse, ExchangeFailed>
+    /**
+     * The same for what has no fiber: `onHead` is called once, at once or later, unless `started`'s abort came before. What
+     * is short in this process itself is not told in the log: `tellShortage` does that.
+     */
+    readonly open: (request: UpstreamRequest, started: (abort: Abort) => void, onHead: OnHead) => Cancel
+    /** Tells in the log of a failure that came of a shortage of this process's own. */
+    readonly tellShortage: (failure: ExchangeFailed) => Effect.Effect<void>
   }
 >()("weir/transport/UpstreamTransport") {}

@@ -10,6 +10,7 @@ import {
   type UpstreamRequest,
   UpstreamTransport
 } from "../../src/transport/UpstreamTransport.ts"
+import { transportBySending } from "../transport/DirectForms.ts"
 
 /**
  * `silence`: no head, ever; `stall`: a head and no body; `refuse`: nobody listens; `shortage`: we lack descriptors to
@@ -53,8 +54,9 @@ export class ScriptedBackends {
       const release = () => {
         this.released++
       }
-      return UpstreamTransport.of({
-        send: Effect.fnUntraced({ self: this }, function* (request) {
+      return transportBySending(
+        yield* Effect.context(),
+        Effect.fnUntraced({ self: this }, function* (request) {
           const { name } = request.backend
           this.asked.push({ at: clock.now(), backend: name, path: request.path, request })
           const answer = this.#answer(name, request.path)
@@ -78,7 +80,7 @@ export class ScriptedBackends {
             wake: () => {}
           }
         })
-      })
+      )
     })
   )
 }

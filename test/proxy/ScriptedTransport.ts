@@ -4,9 +4,8 @@
  */
 
 import type { Duplex } from "node:stream"
-import { Clock, Deferred, Duration, Effect, Layer } from "effect"
+import { Clock, type Context, Deferred, Duration, Effect, Layer } from "effect"
 import { type Chunks, Pieces } from "../../src/domain/Bytes.ts"
-import { bodyByReading } from "../../src/transport/Body.ts"
 import {
   type Abort,
   BodyEnd,
@@ -18,6 +17,7 @@ import {
   type UpstreamResponse,
   UpstreamTransport
 } from "../../src/transport/UpstreamTransport.ts"
+import { transportBySending, wholeBodyByReading } from "../transport/DirectForms.ts"
 
 /** A piece of a body, and how long the backend takes for it. */
 export type Piece = string | Uint8Array | { readonly after: Duration.Input; readonly data: string | Uint8Array }
@@ -86,12 +86,14 @@ export class Exchange {
   /** Whether its head was given. */
   answered = false
   state: "open" | "finished" | "cancelled" | ExchangeFailed = "open"
+  readonly #context: Context.Context<never>
   readonly #onHead: (answer: Answer) => void
   readonly #ending = Deferred.makeUnsafe<BodyEnd>()
   #wake = () => {}
 
-  constructor(request: UpstreamRequest, onHead: (answer: Answer) => void) {
+  constructor(request: UpstreamRequest, context: Context.Context<never>, onHead: (answer: Answer) => void) {
     this.request = request
+    this.#context = context
     this.#onHead = onHead
   }
 
@@ -130,7 +132,7 @@ export class Exchange {
     const head = {
       status: step.status,
       headers: step.headers,
-      ...bodyByReading(read, this.cancel),
+      ...wholeBodyByReading(this.#context, read, this.cancel),
       wake: () => this.#wake(),
       socket: step.socket
     }
@@ -241,15 +243,21 @@ export class ScriptedTransport {
     return this.exchanges.map(({ state }) => (typeof state === "string" ? state : state.kind))
   }
 
-  readonly layer = Layer.succeed(UpstreamTransport, {
-    send: (request, started) =>
-      Effect.suspend(() => {
-        const exchange = new Exchange(request, (head) => this.onHead(exchange, head))
-        const isProbe = request.method === "GET" && request.path === "/v1/models"
-        if (!isProbe) this.exchanges.push(exchange)
-        const step = isProbe ? (this.probes.get(request.backend.name) ?? answer(200, "{}")) : this.#play(exchange)
-        started(exchange.abort)
-        return Effect.onInterrupt(exchange.play(step), () => Effect.sync(exchange.cancel))
-      })
-  })
+  readonly layer = Layer.effect(
+    UpstreamTransport,
+    Effect.contextWith((context: Context.Context<never>) =>
+      Effect.succeed(
+        transportBySending(context, (request, started) =>
+          Effect.suspend(() => {
+            const exchange = new Exchange(request, context, (head) => this.onHead(exchange, head))
+            const isProbe = request.method === "GET" && request.path === "/v1/models"
+            if (!isProbe) this.exchanges.push(exchange)
+            const step = isProbe ? (this.probes.get(request.backend.name) ?? answer(200, "{}")) : this.#play(exchange)
+            started(exchange.abort)
+            return Effect.onInterrupt(exchange.play(step), () => Effect.sync(exchange.cancel))
+          })
+        )
+      )
+    )
+  )
 }

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Result, Stream } from "effect"
 import { Exchange } from "../../src/transport/Exchange.ts"
 import { noteUse } from "../../src/transport/StaleConnection.ts"
 import {
@@ -12,7 +12,7 @@ import {
 import { Controller } from "./Wire.ts"
 
 const scene = () => {
-  const heads: Array<Exit.Exit<UpstreamResponse, ExchangeFailed>> = []
+  const heads: Array<Result.Result<UpstreamResponse, ExchangeFailed>> = []
   const exchange = new Exchange((head) => heads.push(head))
   const controller = new Controller()
   return { heads, exchange, controller }
@@ -35,8 +35,9 @@ describe("a head", () => {
     await Promise.resolve()
     assert.lengthOf(heads, 1)
     const [head] = heads
-    assert.isTrue(head !== undefined && Exit.isSuccess(head))
-    if (head !== undefined && Exit.isSuccess(head)) assert.deepInclude(head.value, { status: 200, headers: { a: "b" } })
+    assert.isTrue(head !== undefined && Result.isSuccess(head))
+    if (head !== undefined && Result.isSuccess(head))
+      assert.deepInclude(head.success, { status: 200, headers: { a: "b" } })
   })
 
   it("a head that has come is given, whatever becomes of the rest", async () => {
@@ -44,7 +45,7 @@ describe("a head", () => {
     exchange.onResponseError(controller, new Error("reset"))
     await Promise.resolve()
     assert.lengthOf(heads, 1)
-    assert.isTrue(heads[0] !== undefined && Exit.isSuccess(heads[0]))
+    assert.isTrue(heads[0] !== undefined && Result.isSuccess(heads[0]))
   })
 
   it("is not one of those that only announce another", async () => {
@@ -61,7 +62,7 @@ describe("a head", () => {
   it("a head that never comes is a failure, with what undici says of it", () => {
     const { controller, exchange, heads } = scene()
     exchange.onResponseError(controller, Object.assign(new Error("x"), { code: "ECONNREFUSED" }))
-    assert.deepStrictEqual(heads, [Exit.fail(new UpstreamFailed({ kind: "connect", detail: "ECONNREFUSED" }))])
+    assert.deepStrictEqual(heads, [Result.fail(new UpstreamFailed({ kind: "connect", detail: "ECONNREFUSED" }))])
   })
 })
 
@@ -123,8 +124,9 @@ describe("a body as a stream", () => {
   const answered = Effect.gen(function* () {
     const { controller, exchange, heads } = begun()
     yield* Effect.promise(() => Promise.resolve())
-    const [head = Exit.die("no head")] = heads
-    return { controller, exchange, response: yield* Effect.orDie(head) }
+    const [head] = heads
+    assert.isDefined(head)
+    return { controller, exchange, response: yield* Effect.orDie(Effect.fromResult(head)) }
   })
   const reset = Object.assign(new Error("x"), { code: "ECONNRESET" })
 
@@ -214,7 +216,7 @@ describe("ending an exchange from outside", () => {
   it("an end before the exchange was sent lets nothing go out", () => {
     const { controller, exchange, heads } = scene()
     exchange.abort(tooSlow)
-    assert.deepStrictEqual(heads, [Exit.fail(tooSlow)])
+    assert.deepStrictEqual(heads, [Result.fail(tooSlow)])
     exchange.onRequestStart(controller)
     assert.isTrue(controller.aborted)
   })
@@ -224,7 +226,7 @@ describe("ending an exchange from outside", () => {
     exchange.onRequestStart(controller)
     exchange.abort(tooSlow)
     exchange.onResponseError(controller, new Error("aborted"))
-    assert.deepStrictEqual(heads[0], Exit.fail(tooSlow))
+    assert.deepStrictEqual(heads[0], Result.fail(tooSlow))
     assert.isTrue(controller.aborted)
   })
 
@@ -288,12 +290,9 @@ describe("a connection that breaks before there was a head", () => {
     exchange.onRequestStart(controller)
     exchange.onResponseError(controller, error)
     const [head] = heads
-    return head !== undefined && Exit.isFailure(head) ? Exit.findErrorOption(head) : undefined
+    return head !== undefined && Result.isFailure(head) ? head.failure : undefined
   }
-  const kindOf = (error: Error) => {
-    const failure = failureOf(error)
-    return failure?._tag === "Some" ? failure.value.kind : undefined
-  }
+  const kindOf = (error: Error) => failureOf(error)?.kind
   const reset = () => Object.assign(new Error("x"), { code: "ECONNRESET", syscall: "read" })
   const closed = (bytesRead: number) => Object.assign(new Error("x"), { code: "UND_ERR_SOCKET", socket: { bytesRead } })
 
