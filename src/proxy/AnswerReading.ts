@@ -3,6 +3,7 @@
  * to its end where that is near. Nothing is committed to the client before.
  */
 import { Effect } from "effect"
+import type { Chunks } from "../domain/Bytes.ts"
 import { isFields } from "../protocol/JsonFields.ts"
 import { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import { readStreamedError } from "../protocol/StreamedError.ts"
@@ -34,66 +35,163 @@ export type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 /** What came of an answer: one to keep, or why there is none. */
 export type Read = UpstreamAnswer | ErrorInStream | ExchangeFailed
 
-export const readAnswer = (plan: RequestPlan, attempt: Attempt, response: UpstreamResponse): Effect.Effect<Read> => {
-  const { passedThrough, streaming } = plan
-  const reader = new AnswerReader(plan, attempt, response)
-  if (response.socket !== undefined) return Effect.succeed(reader.answer(false, false))
-  const isStream = isEventStream(plan, response)
-  if (passedThrough) {
-    // What has no known form is not looked at before it is passed on.
-    if (!isStream && isShort(plan, response)) return readDocument(reader)
-    attempt.awaitOutput(attempt.sentAt)
-    const detector = isStream ? new StreamEndDetector(plan.dialect, plan.choices) : undefined
-    return Effect.succeed(reader.answer(false, true, detector))
-  }
-  const wasAskedFor = streaming && response.status < 300 && hasBody(plan, response)
-  if (!isStream && !wasAskedFor) return readDocument(reader)
-  attempt.awaitOutput()
-  return isStream ? readEvents(reader) : readUnlabelled(reader)
-}
+/** For a fiber. */
+export const readAnswer = (plan: RequestPlan, attempt: Attempt, response: UpstreamResponse): Effect.Effect<Read> =>
+  readOn(response, new AnswerReading(plan, attempt, response))
 
-/** A body to its end if that is near. */
-const readDocument = Effect.fnUntraced(function* (reader: AnswerReader): Effect.fn.Return<Read> {
-  const { attempt, response } = reader
-  for (;;) {
-    const read = yield* response.read
+const readOn = (response: UpstreamResponse, reading: AnswerReading): Effect.Effect<Read> =>
+  reading.result === undefined
+    ? Effect.flatMap(response.read, (read) => {
+        reading.push(read)
+        return readOn(response, reading)
+      })
+    : Effect.succeed(reading.result)
+
+/** How what comes is understood. */
+type Form = "document" | "events" | "unlabelled" | "json"
+
+/** One answer that is read: what comes is pushed until there is a result. Mutable by nature. */
+export class AnswerReading {
+  readonly #reader: AnswerReader
+  #form: Form = "document"
+  #detector: StreamEndDetector | undefined
+  /** Pieces that the detector has seen. */
+  #seen = 0
+  /** Since when something is held back. */
+  #heldSince: number | undefined
+  #hasPreamble = false
+  /** `undefined` while more of the answer is needed. */
+  result: Read | undefined
+
+  constructor(plan: RequestPlan, attempt: Attempt, response: UpstreamResponse) {
+    this.#reader = new AnswerReader(plan, attempt, response)
+    this.result = this.#begin()
+  }
+
+  push(read: Chunks | BodyEnd): void {
+    switch (this.#form) {
+      case "document":
+        this.result = this.#pushDocument(read)
+        break
+      case "events":
+        this.result = this.#pushEvents(read)
+        break
+      case "unlabelled":
+        this.result = this.#pushUnlabelled(read)
+        break
+      case "json":
+        this.result = this.#pushJson(read)
+    }
+  }
+
+  #begin(): Read | undefined {
+    const { attempt, plan, response } = this.#reader
+    const { dialect, choices, passedThrough, streaming } = plan
+    if (response.socket !== undefined) return this.#reader.answer(false, false)
+    const isStream = isEventStream(plan, response)
+    if (passedThrough) {
+      // What has no known form is not looked at before it is passed on.
+      if (!isStream && isShort(plan, response)) return undefined
+      attempt.awaitOutput(attempt.sentAt)
+      return this.#reader.answer(false, true, isStream ? new StreamEndDetector(dialect, choices) : undefined)
+    }
+    const wasAskedFor = streaming && response.status < 300 && hasBody(plan, response)
+    if (!isStream && !wasAskedFor) return undefined
+    attempt.awaitOutput()
+    if (isStream) return this.#awaitEvents()
+    this.#form = "unlabelled"
+    return undefined
+  }
+
+  /** A body to its end if that is near. */
+  #pushDocument(read: Chunks | BodyEnd): Read | undefined {
+    const reader = this.#reader
     if (read instanceof BodyEnd) return read.failure ?? halfDocument(reader) ?? reader.answer(true, false)
     reader.take(read)
     if (reader.size >= maxHeldBytes) return reader.answer(false, false)
-    attempt.awaitMore()
+    reader.attempt.awaitMore()
+    return undefined
   }
-})
 
-/** Events until the first that says something; comments and what only opens a stream are held back, but not for long. */
-const readEvents = Effect.fnUntraced(function* (reader: AnswerReader): Effect.fn.Return<Read> {
-  const { attempt, held, plan, response } = reader
-  const detector = new StreamEndDetector(plan.dialect, plan.choices)
-  let seen = 0
-  /** Since when something is held back. */
-  let since: number | undefined
-  let hasPreamble = false
-  for (;;) {
-    for (; seen < held.length; seen++) detector.push(held[seen] ?? noBytes)
+  /** Events until the first that says something; comments and what only opens a stream are held back, but not for long. */
+  #awaitEvents(): Read | undefined {
+    this.#form = "events"
+    const reader = this.#reader
+    const { attempt, held, plan, response } = reader
+    const detector = (this.#detector ??= new StreamEndDetector(plan.dialect, plan.choices))
+    for (; this.#seen < held.length; this.#seen++) detector.push(held[this.#seen] ?? noBytes)
     if (detector.error !== undefined && !detector.hasOutput) return new ErrorInStream(response, detector.error)
     if (detector.hasOutput || reader.size >= maxHeldCommentBytes) return reader.answer(false, true, detector)
     const now = attempt.now()
-    if (detector.hasEvents && !hasPreamble) {
-      hasPreamble = true
-      since = now
-    } else if (held.length > 0) since ??= now
-    const patience = hasPreamble ? maxPreambleMillis : maxCommentMillis
-    const left = since === undefined ? patience : since + patience - now
+    if (detector.hasEvents && !this.#hasPreamble) {
+      this.#hasPreamble = true
+      this.#heldSince = now
+    } else if (held.length > 0) this.#heldSince ??= now
+    const patience = this.#hasPreamble ? maxPreambleMillis : maxCommentMillis
+    const left = this.#heldSince === undefined ? patience : this.#heldSince + patience - now
     if (left <= 0) return reader.answer(false, true, detector)
-    if (hasPreamble) attempt.awaitOutputFor(left, now)
+    if (this.#hasPreamble) attempt.awaitOutputFor(left, now)
     else attempt.awaitOutput(now)
-    const read = yield* response.read
-    if (read instanceof BodyEnd) return endedEarly(reader, detector, read)
-    const isFirst = held.length === 0
+    return undefined
+  }
+
+  #pushEvents(read: Chunks | BodyEnd): Read | undefined {
+    const reader = this.#reader
+    if (read instanceof BodyEnd) return this.#detector && endedEarly(reader, this.#detector, read)
+    const isFirst = reader.held.length === 0
     reader.take(read)
     // Some engines answer with a document, whatever was asked for and whatever they call it.
-    if (isFirst && plan.dialect !== "ollama" && opensJson(held[0])) return yield* readJson(reader)
+    const isDocument = isFirst && reader.plan.dialect !== "ollama" && opensJson(reader.held[0])
+    return isDocument ? this.#awaitJson() : this.#awaitEvents()
   }
-})
+
+  /** A stream was asked for and its head does not say that it is one: what comes is looked at, as such labels are often wrong. */
+  #pushUnlabelled(read: Chunks | BodyEnd): Read | undefined {
+    const reader = this.#reader
+    if (read instanceof BodyEnd) return read.failure ?? nothingSaid
+    reader.take(read)
+    switch (formOf(reader.plan, reader.response, reader.bytes)) {
+      case "events":
+        return this.#awaitEvents()
+      case "json":
+        return this.#awaitJson()
+      case "other":
+        return reader.answer(false, true)
+      case undefined:
+        reader.attempt.awaitOutput()
+        return undefined
+    }
+  }
+
+  /** One document where a stream was asked for: whole; or lines of JSON, which are passed on as they come. */
+  #awaitJson(): Read | undefined {
+    this.#form = "json"
+    const reader = this.#reader
+    const line = reader.firstLine()
+    const error = line === undefined ? undefined : errorIn(reader, line)
+    if (error !== undefined) return error
+    if (line !== undefined && reader.plan.dialect === "ollama" && saysMoreFollows(line)) return this.#awaitEvents()
+    if (reader.size >= maxHeldBytes || (line !== undefined && isWholeJson(line))) return reader.answer(false, true)
+    reader.attempt.awaitPiece(true)
+    return undefined
+  }
+
+  #pushJson(read: Chunks | BodyEnd): Read | undefined {
+    const reader = this.#reader
+    if (read instanceof BodyEnd) {
+      return read.failure ?? halfDocument(reader) ?? errorIn(reader, reader.text) ?? reader.answer(true, true)
+    }
+    reader.take(read)
+    return this.#awaitJson()
+  }
+}
+
+const errorIn = ({ plan, response }: AnswerReader, text: string): ErrorInStream | undefined => {
+  // Nearly no answer has it, and to look for it costs far less than to parse all.
+  const value = text.includes('"error"') ? parsedJson(text) : undefined
+  const error = value === undefined ? undefined : readStreamedError(plan.dialect, false, value, text)
+  return error === undefined ? undefined : new ErrorInStream(response, error)
+}
 
 /** A stream that ended before it said anything is none, whatever it was that ended it. */
 const endedEarly = (reader: AnswerReader, detector: StreamEndDetector, { failure }: BodyEnd): Read => {
@@ -101,50 +199,6 @@ const endedEarly = (reader: AnswerReader, detector: StreamEndDetector, { failure
   if (detector.error !== undefined && !detector.hasOutput) return new ErrorInStream(reader.response, detector.error)
   if (failure !== undefined && !detector.saidAll) return failure
   return detector.hasEvents && outcome === "complete" ? reader.answer(true, true, detector) : nothingSaid
-}
-
-/** A stream was asked for and its head does not say that it is one: what comes is looked at, since such labels are often wrong. */
-const readUnlabelled = Effect.fnUntraced(function* (reader: AnswerReader): Effect.fn.Return<Read> {
-  const { attempt, plan, response } = reader
-  for (;;) {
-    attempt.awaitOutput()
-    const read = yield* response.read
-    if (read instanceof BodyEnd) return read.failure ?? nothingSaid
-    reader.take(read)
-    switch (formOf(plan, response, reader.bytes)) {
-      case "events":
-        return yield* readEvents(reader)
-      case "json":
-        return yield* readJson(reader)
-      case "other":
-        return reader.answer(false, true)
-    }
-  }
-})
-
-/** One document where a stream was asked for: whole; or lines of JSON, which are passed on as they come. */
-const readJson = Effect.fnUntraced(function* (reader: AnswerReader): Effect.fn.Return<Read> {
-  const { attempt, plan, response } = reader
-  for (;;) {
-    const line = reader.firstLine()
-    const error = line === undefined ? undefined : errorIn(reader, line)
-    if (error !== undefined) return error
-    if (line !== undefined && plan.dialect === "ollama" && saysMoreFollows(line)) return yield* readEvents(reader)
-    if (reader.size >= maxHeldBytes || (line !== undefined && isWholeJson(line))) return reader.answer(false, true)
-    attempt.awaitPiece(true)
-    const read = yield* response.read
-    if (read instanceof BodyEnd) {
-      return read.failure ?? halfDocument(reader) ?? errorIn(reader, reader.text) ?? reader.answer(true, true)
-    }
-    reader.take(read)
-  }
-})
-
-const errorIn = ({ plan, response }: AnswerReader, text: string): ErrorInStream | undefined => {
-  // Nearly no answer has it, and to look for it costs far less than to parse all.
-  const value = text.includes('"error"') ? parsedJson(text) : undefined
-  const error = value === undefined ? undefined : readStreamedError(plan.dialect, false, value, text)
-  return error === undefined ? undefined : new ErrorInStream(response, error)
 }
 
 /** Why a document that has ended is none: it is empty, or its end was a cut. */
