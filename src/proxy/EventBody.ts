@@ -1,14 +1,13 @@
 /** A stream of events on its way to a client. It ends complete, or in an event that says why it does not. */
-import { Effect } from "effect"
 import type { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import type { StreamEnd } from "../protocol/StreamError.ts"
 import { errorEvent, stopMessage } from "../protocol/StreamError.ts"
 import type { StreamedError } from "../protocol/StreamedError.ts"
-import { type BodySink, type ExchangeFailed, UpstreamFailed } from "../transport/UpstreamTransport.ts"
+import { type ExchangeFailed, UpstreamFailed } from "../transport/UpstreamTransport.ts"
 import type { UpstreamAnswer } from "./AnswerReading.ts"
 import type { RequestPlan } from "./RequestPlan.ts"
 import type { ContentRecorder } from "./RequestTrace.ts"
-import { maxEndMillis, observedSink, type StreamBody } from "./StreamBody.ts"
+import { maxEndMillis, type StreamBody, watchedBody } from "./StreamBody.ts"
 
 /** What watches a stream of events go by, and is told of what becomes of it. */
 export interface Events {
@@ -40,47 +39,51 @@ export const eventBody = (plan: RequestPlan, answer: UpstreamAnswer, events: Eve
   const { health } = attempt.member.backend.state
 
   let isOver = false
+  let lastAt = 0
+  let hasOutput = false
 
-  const finish = (sink: BodySink, failure: ExchangeFailed | undefined): Effect.Effect<void, ExchangeFailed> => {
-    isOver = true
-    detector.end()
-    const outcome = endOf(detector, failure, attempt.expired !== undefined)
-    ended(outcome)
-    if (outcome === "complete") return Effect.void
-    const { error } = detector
-    const isBlamed = error === undefined ? outcome !== "upstream_timeout" : failed(error)
-    if (isBlamed) attempt.brokeOff()
-    // The client knows already.
-    if (error !== undefined && (failure === undefined || dialect !== "none")) return Effect.void
-    // What is passed through by path speaks a dialect that we do not know: there the connection must tell.
-    if (dialect === "none") return Effect.fail(failure ?? cutOff)
-    sink.write(errorEvent(dialect, outcome, detector.atLineEnd))
-    return Effect.void
-  }
-  const body: StreamBody = (sink) =>
-    Effect.suspend(() => {
-      let lastAt = attempt.now()
-      let hasOutput = detector.hasOutput || passedThrough
+  const body = watchedBody({
+    answer,
+    begin: (sink) => {
+      lastAt = attempt.now()
+      hasOutput = detector.hasOutput || passedThrough
       if (hasOutput) onFirstOutput(lastAt)
       for (const piece of held) {
         recorder?.push(piece)
         sink.write(piece)
       }
-      if (complete) return finish(sink, undefined)
-      const observe = (piece: Uint8Array, now: number) => {
-        gap(now - lastAt)
-        lastAt = now
-        health.lastDelivery = now
-        detector.push(piece)
-        recorder?.push(piece)
-        if (hasOutput || !detector.hasOutput) return
-        hasOutput = true
-        onFirstOutput(now)
-      }
+      if (complete) return false
       if (detector.saidAll) attempt.awaitEnd(maxEndMillis, lastAt)
       else attempt.awaitPiece(true, lastAt)
-      return Effect.flatMap(response.pipe(observedSink(answer, sink, observe)), (end) => finish(sink, end.failure))
-    })
+      return true
+    },
+    observe: (piece, now) => {
+      gap(now - lastAt)
+      lastAt = now
+      health.lastDelivery = now
+      detector.push(piece)
+      recorder?.push(piece)
+      if (hasOutput || !detector.hasOutput) return
+      hasOutput = true
+      onFirstOutput(now)
+    },
+    finish: (sink, failure) => {
+      isOver = true
+      detector.end()
+      const outcome = endOf(detector, failure, attempt.expired !== undefined)
+      ended(outcome)
+      if (outcome === "complete") return undefined
+      const { error } = detector
+      const isBlamed = error === undefined ? outcome !== "upstream_timeout" : failed(error)
+      if (isBlamed) attempt.brokeOff()
+      // The client knows already.
+      if (error !== undefined && (failure === undefined || dialect !== "none")) return undefined
+      // What is passed through by path speaks a dialect that we do not know: there the connection must tell.
+      if (dialect === "none") return failure ?? cutOff
+      sink.write(errorEvent(dialect, outcome, detector.atLineEnd))
+      return undefined
+    }
+  })
   const finalEvent = () => {
     if (isOver) return undefined
     isOver = true

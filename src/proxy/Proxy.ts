@@ -26,7 +26,7 @@ export { refusePath } from "./PassThrough.ts"
 export type { ModelForm, Payload, ProxyRequest } from "./ProxyRequest.ts"
 export type { ProxyResponse } from "./Relay.ts"
 export { RequestReport } from "./RequestReport.ts"
-export type { StreamBody } from "./StreamBody.ts"
+export type { Poured, StreamBody } from "./StreamBody.ts"
 export type { Tunnel } from "./Tunnel.ts"
 
 export class Proxy extends Context.Service<

@@ -17,7 +17,7 @@ import { eventBody } from "./EventBody.ts"
 import { toClient } from "./HeaderFilter.ts"
 import type { RequestState } from "./RequestState.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
-import { plainBody, type StreamBody } from "./StreamBody.ts"
+import { noBody, plainBody, type StreamBody } from "./StreamBody.ts"
 import { type Tunnel, tunnelTo } from "./Tunnel.ts"
 
 export interface ProxyResponse {
@@ -37,8 +37,6 @@ export interface ProxyResponse {
   /** Only of a 101, in place of a body: what goes on over the client's connection from then on. */
   readonly tunnel?: Tunnel | undefined
 }
-
-const nothing: StreamBody = () => Effect.void
 
 export const makeRelay = Effect.gen(function* () {
   const adapters = yield* BackendAdapter
@@ -140,7 +138,7 @@ export const makeRelay = Effect.gen(function* () {
     const observer = observe(state, answer)
     if (response.socket !== undefined) {
       const tunnel = tunnelTo(attempt, response.socket, observer.streamEnded)
-      return { ...head, body: nothing, contentLength: undefined, tunnel }
+      return { ...head, body: noBody, contentLength: undefined, tunnel }
     }
     if (isRedirect(response.status) && state.request.method !== "HEAD" && !isHarmless(answer, adapters)) {
       response.cancel()
@@ -173,7 +171,7 @@ const document = (state: RequestState, answer: UpstreamAnswer, head: Head, { end
   ended("complete", body)
   // The answer to HEAD has the length of a body that it does not have.
   return state.request.method === "HEAD"
-    ? { ...head, body: nothing, contentLength }
+    ? { ...head, body: noBody, contentLength }
     : { ...head, body, contentLength: undefined }
 }
 

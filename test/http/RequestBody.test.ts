@@ -2,16 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
-import {
-  type BodyBounds,
-  HeldBodies,
-  HeldBody,
-  hasBody,
-  packed,
-  readBody,
-  readUpload,
-  streamBody
-} from "../../src/http/RequestBody.ts"
+import { type BodyBounds, HeldBodies, HeldBody } from "../../src/http/BodyReading.ts"
+import { hasBody, packed, readBody, readUpload, streamBody } from "../../src/http/RequestBody.ts"
 import { Timers } from "../../src/resilience/Timers.ts"
 import { layerTime } from "../Time.ts"
 import { incoming } from "./Requests.ts"

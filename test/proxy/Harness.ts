@@ -303,7 +303,7 @@ const receive = (response: ProxyResponse, reading: Reading, socket: Duplex | und
     },
     onDrain: () => {}
   }
-  return Effect.catch(body(sink), () =>
+  return Effect.catch(body.pipe(sink), () =>
     Effect.sync(() => {
       reading.broken = true
     })

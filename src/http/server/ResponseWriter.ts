@@ -11,7 +11,7 @@ import type { Writable } from "node:stream"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
 import type { GatewayError } from "../../domain/Errors.ts"
-import type { ProxyResponse, StreamBody } from "../../proxy/Proxy.ts"
+import type { Poured, ProxyResponse } from "../../proxy/Proxy.ts"
 import { errorResponse } from "../ErrorBody.ts"
 import type { Incoming } from "../Incoming.ts"
 import { Outlet, sliceBytes } from "./Outlet.ts"
@@ -36,22 +36,72 @@ export const deliver = (
   Effect.suspend(() => {
     const { response } = incoming
     if (response.destroyed) return done
-    const { body, status } = answer
-    const length = body instanceof Uint8Array ? body.length : answer.contentLength
-    const headers: OutgoingHttpHeaders = answer.headers
-    if (length !== undefined && !bodiless.has(status)) headers["content-length"] = String(length)
-    if (answer.cookies.length > 0) headers["set-cookie"] = [...answer.cookies]
-    // The rest of a request that is not read must not be taken for the next one.
-    if (isHttp1(incoming) && !incoming.message.complete) headers["connection"] = "close"
-    writeHead(incoming, status, headers)
-    if (body instanceof Uint8Array) return whole(incoming, body)
+    writeAnswerHead(incoming, answer)
+    const { body, finalEvent } = answer
     const outlet = new Outlet(response)
-    const piped = pipe(incoming, outlet, body)
-    const { finalEvent } = answer
-    return finalEvent === undefined ? piped : Effect.onInterrupt(piped, () => conclude(response, outlet, finalEvent))
+    if (body instanceof Uint8Array) return writeWhole(response, outlet, body) ? done : endOf(response, outlet)
+    const piped = Effect.matchEffect(body.pipe(outlet), {
+      onSuccess: () => endOf(response, outlet),
+      onFailure: () => {
+        breakOff(incoming)
+        return done
+      }
+    })
+    return finalEvent === undefined ? piped : Effect.onInterrupt(piped, () => conclude(incoming, outlet, finalEvent))
   })
 
+/** An answer that is written without a fiber. */
+export interface Delivery {
+  /** Nothing more is written or told. */
+  readonly letGo: () => void
+  /** What is still to be said where the gateway gives the answer up. */
+  readonly conclude: Effect.Effect<void>
+}
+
+/** The same for what has no fiber; `undefined`: `ended` is told already. A body that cannot be poured is refused. */
+export const deliverDirectly = (incoming: Delivered, answer: ProxyResponse, ended: Poured): Delivery | undefined => {
+  const { response } = incoming
+  const over = () => ended.ended(undefined)
+  if (response.destroyed) {
+    over()
+    return undefined
+  }
+  writeAnswerHead(incoming, answer)
+  const { body, finalEvent } = answer
+  const outlet = new Outlet(response)
+  if (body instanceof Uint8Array) {
+    if (writeWhole(response, outlet, body)) over()
+    else endWhenTaken(response, outlet, over)
+    return undefined
+  }
+  body.pour?.(outlet, {
+    ended: (failure) => {
+      if (failure !== undefined) {
+        breakOff(incoming)
+        return over()
+      }
+      endWhenTaken(response, outlet, over)
+    },
+    died: ended.died
+  })
+  return {
+    letGo: body.letGo,
+    conclude: finalEvent === undefined ? Effect.void : conclude(incoming, outlet, finalEvent)
+  }
+}
+
 const done = Effect.succeed(delivered)
+
+const writeAnswerHead = (incoming: Delivered, answer: ProxyResponse): void => {
+  const { body, status } = answer
+  const length = body instanceof Uint8Array ? body.length : answer.contentLength
+  const headers: OutgoingHttpHeaders = answer.headers
+  if (length !== undefined && !bodiless.has(status)) headers["content-length"] = String(length)
+  if (answer.cookies.length > 0) headers["set-cookie"] = [...answer.cookies]
+  // The rest of a request that is not read must not be taken for the next one.
+  if (isHttp1(incoming) && !incoming.message.complete) headers["connection"] = "close"
+  writeHead(incoming, status, headers)
+}
 
 const isHttp1 = ({ message }: Delivered): boolean => message.httpVersionMajor === 1
 
@@ -61,30 +111,23 @@ const writeHead = ({ response }: Delivered, status: number, headers: OutgoingHtt
   else response.writeHead(status, headers)
 }
 
-const whole = ({ response }: Delivered, body: Uint8Array) => {
+/** Whether that is all of it; else the rest waits in the outlet. */
+const writeWhole = (response: Delivered["response"], outlet: Outlet, body: Uint8Array): boolean => {
   if (body.length <= maxTextBytes && response instanceof ServerResponse) {
     response.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1"), "latin1")
-    return done
+    return true
   }
   if (body.length <= sliceBytes) {
     response.end(body)
-    return done
+    return true
   }
-  const outlet = new Outlet(response)
   outlet.write(body)
-  return endOf(response, outlet)
+  return false
 }
 
-const pipe = (incoming: Delivered, outlet: Outlet, body: StreamBody) => {
-  const response: Writable = incoming.response
-  return Effect.matchEffect(body(outlet), {
-    onSuccess: () => endOf(response, outlet),
-    onFailure: () => {
-      // An error resets a stream of HTTP/2 with INTERNAL_ERROR; a connection of HTTP/1.1 is closed either way.
-      response.destroy(isHttp1(incoming) ? undefined : brokenOff)
-      return done
-    }
-  })
+const breakOff = (incoming: Delivered): void => {
+  // An error resets a stream of HTTP/2 with INTERNAL_ERROR; a connection of HTTP/1.1 is closed either way.
+  incoming.response.destroy(isHttp1(incoming) ? undefined : brokenOff)
 }
 
 /** Milliseconds for a client to take how its stream ends when the gateway stops. */
@@ -92,7 +135,7 @@ const finalEventMillis = 1000
 
 /** A client that has not gone is told why nothing more comes, and its response ends in order. */
 const conclude = (
-  response: Delivered["response"],
+  { response }: Delivered,
   outlet: Outlet,
   finalEvent: NonNullable<ProxyResponse["finalEvent"]>
 ): Effect.Effect<void> =>
@@ -122,32 +165,53 @@ export const refuseUnanswered = (
 
 const brokenOff = new Error("the backend broke off")
 
-/** It is waited until the client has it all: it may be slow, and the gateway about to stop. */
 const endOf = (response: Writable, outlet: Outlet): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-  Effect.suspend(() => {
-    if (response.destroyed) return done
-    if (!outlet.isEmpty) return Effect.andThen(untilReady(response, outlet), endOf(response, outlet))
+  Effect.callback((resume) => Effect.sync(endWhenTaken(response, outlet, () => resume(done))))
+
+/**
+ * Ends a response, and tells `ended` when the client has it all, or has gone: it may be slow, and the gateway about to
+ * stop. What is returned stops the waiting.
+ */
+const endWhenTaken = (response: Writable, outlet: Outlet, ended: () => void): (() => void) => {
+  if (response.destroyed) ended()
+  else if (!outlet.isEmpty) return untilReady(response, outlet, () => endWhenTaken(response, outlet, ended))
+  else {
     response.end()
-    return response.writableLength > 0 ? Effect.as(untilSent(response), delivered) : done
-  })
+    if (response.writableLength > 0) return untilSent(response, ended)
+    ended()
+  }
+  return noop
+}
+
+const noop = () => {}
 
 /** The outlet is empty, or the client has gone. */
-const untilReady = (response: Writable, outlet: Outlet): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    const ready = () => resume(Effect.void)
-    outlet.onDrain(ready)
-    response.once("close", ready)
-    return Effect.sync(() => response.off("close", ready))
-  })
+const untilReady = (response: Writable, outlet: Outlet, next: () => () => void): (() => void) => {
+  let stop = () => {
+    stop = noop
+    response.off("close", ready)
+  }
+  const ready = () => {
+    if (stop === noop) return
+    stop()
+    stop = next()
+  }
+  response.once("close", ready)
+  outlet.onDrain(ready)
+  return () => stop()
+}
 
 /** The last of it is with the system, or the client has gone. */
-const untilSent = (response: Writable): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    const sent = () => resume(Effect.void)
-    response.once("finish", sent)
-    response.once("close", sent)
-    return Effect.sync(() => {
-      response.off("finish", sent)
-      response.off("close", sent)
-    })
-  })
+const untilSent = (response: Writable, ended: () => void): (() => void) => {
+  const stop = () => {
+    response.off("finish", sent)
+    response.off("close", sent)
+  }
+  const sent = () => {
+    stop()
+    ended()
+  }
+  response.once("finish", sent)
+  response.once("close", sent)
+  return stop
+}

@@ -5,6 +5,7 @@ import { Deferred, Effect, Exit, Fiber } from "effect"
 import { deliver } from "../../../src/http/server/ResponseWriter.ts"
 import type { ProxyResponse, StreamBody } from "../../../src/proxy/Proxy.ts"
 import { UpstreamFailed } from "../../../src/transport/UpstreamTransport.ts"
+import { bodyOf } from "../Bodies.ts"
 
 /** A server on a port of its own, for as long as the scope is open. */
 const serving = (listener: RequestListener) =>
@@ -54,12 +55,12 @@ const get = (url: string, init: RequestInit = {}) =>
     return { status: response.status, headers: response.headers, text: await response.text() }
   })
 
-const relayed =
-  (...pieces: ReadonlyArray<string>): StreamBody =>
-  (sink) =>
+const relayed = (...pieces: ReadonlyArray<string>): StreamBody =>
+  bodyOf((sink) =>
     Effect.sync(() => {
       for (const piece of pieces) sink.write(Buffer.from(piece))
     })
+  )
 
 describe("an answer", () => {
   it.live("goes out with its status, its headers, each of its cookies, and its length", () =>
@@ -130,11 +131,12 @@ describe("an answer", () => {
 describe("a body that breaks off", () => {
   it.live("breaks the connection, so that no client takes it for a whole one", () =>
     Effect.gen(function* () {
-      const broken: StreamBody = (sink) =>
+      const broken = bodyOf((sink) =>
         Effect.suspend(() => {
           sink.write(Buffer.from("half"))
           return new UpstreamFailed({ kind: "reset", detail: "x" })
         })
+      )
       const { delivered, url } = yield* delivering({ body: broken })
       const exit = yield* Effect.exit(Effect.tryPromise(async () => (await fetch(url)).text()))
       assert.isTrue(Exit.isFailure(exit))
@@ -148,7 +150,7 @@ describe("a client that is slow", () => {
     Effect.gen(function* () {
       const seen = { full: 0, ready: 0 }
       const gate = yield* Deferred.make<void>()
-      const flood: StreamBody = (sink) =>
+      const flood = bodyOf((sink) =>
         Effect.gen(function* () {
           const piece = Buffer.alloc(1024 * 1024, "x")
           for (let count = 0; count < 32; count++) {
@@ -158,6 +160,7 @@ describe("a client that is slow", () => {
             seen.ready++
           }
         })
+      )
       const { delivered, port } = yield* delivering({ body: flood })
       const socket = yield* Effect.acquireRelease(
         Effect.sync(() => connect(port, "127.0.0.1")),

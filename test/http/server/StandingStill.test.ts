@@ -14,6 +14,7 @@ import type { BodySink, StreamBody } from "../../../src/proxy/Proxy.ts"
 import { configOf } from "../../registry/Fixtures.ts"
 import { ca, server as pair } from "../../transport/Certificates.ts"
 import { eventually, listen } from "../../transport/Origin.ts"
+import { bodyOf } from "../Bodies.ts"
 
 /** An answer under way: who gives it holds a place for it. */
 interface OpenBody {
@@ -27,7 +28,7 @@ interface OpenBody {
 /** `flood`: as much as is taken, without an end. `drip`: what the test puts in. */
 const openBody = (open: Set<OpenBody>, what: string): StreamBody => {
   const piece = new Uint8Array(30_000)
-  return (sink) =>
+  return bodyOf((sink) =>
     Effect.callback(() => {
       const one: OpenBody = { bytes: 0, isFull: false, sink }
       open.add(one)
@@ -42,6 +43,7 @@ const openBody = (open: Set<OpenBody>, what: string): StreamBody => {
       else sink.write(new Uint8Array(0))
       return Effect.sync(() => open.delete(one))
     })
+  )
 }
 
 const head = { status: 200, headers: {}, cookies: [], contentLength: undefined }
