@@ -38,6 +38,7 @@ export class Attempt implements Timed {
   headAt = 0
   expired: Expired | undefined
   dueAt = never
+  place: number | undefined
 
   #dueFor: Expired | "patience" = "deadline"
   /** When the attempt as a whole must be over. */

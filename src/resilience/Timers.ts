@@ -3,10 +3,11 @@
  * here a due time is a number in a set, moved by writing it, and one fiber looks through the set every 20 ms.
  */
 import { Context, Effect, Latch, Layer } from "effect"
+import { Bag, type Bagged } from "../domain/Bag.ts"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
 
 /** Something that must be told when its time has come. */
-export interface Timed {
+export interface Timed extends Bagged {
   /** Monotonic milliseconds; may be moved at any time. `Infinity`: not due. Set to that before `expire` is called. */
   dueAt: number
   readonly expire: (now: number) => void
@@ -26,16 +27,16 @@ export class Timers extends Context.Service<
     Timers,
     Effect.gen(function* () {
       const clock = yield* MonotonicClock
-      const pending = new Set<Timed>()
+      const pending = new Bag<Timed>()
       const busy = Latch.makeUnsafe(false)
 
       const look = () => {
         const now = clock.now()
-        for (const timed of pending) {
-          if (timed.dueAt > now) continue
+        pending.each((timed) => {
+          if (timed.dueAt > now) return
           timed.dueAt = Number.POSITIVE_INFINITY
           timed.expire(now)
-        }
+        })
         if (pending.size === 0) busy.closeUnsafe()
       }
       yield* busy.await.pipe(
