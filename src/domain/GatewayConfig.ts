@@ -23,6 +23,12 @@ export const Server = Schema.Struct({
   reusePort: flag.pipe(
     orElse(false),
     doc("SO_REUSEPORT: a new process can take over the ports before the old one has left them.", { examples: [true] })
+  ),
+  fastPath: flag.pipe(
+    orElse(true),
+    doc("Whether requests that wait for nothing are served without a fiber each. Answers are the same either way.", {
+      examples: [false]
+    })
   )
 })
 

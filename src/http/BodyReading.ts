@@ -90,6 +90,7 @@ export class BodyReading implements Timed {
   readonly #done: Done
   #pieces: Array<Uint8Array> = []
   dueAt: number
+  place: number | undefined
 
   constructor(incoming: Incoming, bounds: BodyBounds, services: BodyServices, held: HeldBody, look: Look, done: Done) {
     this.#incoming = incoming

@@ -74,7 +74,7 @@ export const layer = (onListening: OnListening) =>
         onEnd: () => {
           draining = true
         },
-        handlerOf: (context) => handlerFor(context, ({ serves }) => routes[serves])
+        waysOf: (context) => handlerFor(context, ({ serves }) => routes[serves])
       })
       yield* holdAgainstLimit(registry, descriptorLimit)
     })

@@ -12,7 +12,6 @@ export interface Incoming {
   readonly id: string
   /** Monotonic milliseconds. */
   readonly receivedAt: number
-  readonly request: HttpServerRequest.HttpServerRequest
   readonly message: IncomingMessage | Http2ServerRequest
   readonly response: ServerResponse | Http2ServerResponse
   readonly method: string
@@ -27,10 +26,13 @@ export interface Incoming {
 
 const requestId = /^[A-Za-z0-9._-]{1,128}$/
 
-export const readIncoming = (request: HttpServerRequest.HttpServerRequest, receivedAt: number): Incoming => {
-  const message = NodeHttpServerRequest.toIncomingMessage(request)
-  const response = NodeHttpServerRequest.toServerResponse(request)
-  const { url } = request
+/** `url`: the target, in the form of a path. */
+export const readIncoming = (
+  message: Incoming["message"],
+  response: Incoming["response"],
+  url: string,
+  receivedAt: number
+): Incoming => {
   const mark = url.indexOf("?")
   const path = canonicalPath(mark < 0 ? url : url.slice(0, mark))
   const plain = (name: string) => {
@@ -42,7 +44,6 @@ export const readIncoming = (request: HttpServerRequest.HttpServerRequest, recei
   return {
     id: given !== undefined && requestId.test(given) ? given : crypto.randomUUID(),
     receivedAt,
-    request,
     message,
     response,
     method: message.method ?? "GET",
@@ -52,6 +53,15 @@ export const readIncoming = (request: HttpServerRequest.HttpServerRequest, recei
     header
   }
 }
+
+/** The same of a request that Effect's server has. */
+export const incomingOf = (request: HttpServerRequest.HttpServerRequest, receivedAt: number): Incoming =>
+  readIncoming(
+    NodeHttpServerRequest.toIncomingMessage(request),
+    NodeHttpServerRequest.toServerResponse(request),
+    request.url,
+    receivedAt
+  )
 
 /** A browser's page can name its key only among the subprotocols of its WebSocket; a header of its own counts before. */
 const withProtocolKey = (header: Incoming["header"]): Incoming["header"] => {

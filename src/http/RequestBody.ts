@@ -1,8 +1,11 @@
 /** Reading a body: up to the limit, not from a client that lets us wait, and not more of them at once than fit. */
-import { Effect, Result, Stream } from "effect"
+import { Duration, Effect, Result, Stream } from "effect"
+import type { HttpServerRequest } from "effect/http"
 import { Pieces } from "../domain/Bytes.ts"
 import { InvalidRequest, RequestTooLarge } from "../domain/Errors.ts"
-import { type BadMultipart, MultipartModel, RequestBodyFailed, type UpstreamBody } from "../proxy/Proxy.ts"
+import type { Listener } from "../domain/Listener.ts"
+import { type BadMultipart, boundaryOf, MultipartModel, RequestBodyFailed, type UpstreamBody } from "../proxy/Proxy.ts"
+import type { Snapshot } from "../registry/Registry.ts"
 import {
   type BodyBounds,
   type BodyError,
@@ -20,6 +23,36 @@ import type { Incoming } from "./Incoming.ts"
 
 const tooLarge = (setting: "maxBodyBytes" | "maxUploadBytes", limit: number) =>
   new RequestTooLarge({ message: `The body is larger than the limit of ${limit} bytes (limits.${setting}).` })
+
+/** As they come, where they are not read into memory. */
+type IncomingBytes = HttpServerRequest.HttpServerRequest["stream"]
+
+/** How a request's body is taken: not at all, as a whole, as it comes, or as an upload. */
+export type TakenAs = "none" | "whole" | "stream" | { readonly boundary: string }
+
+export const takenAs = (incoming: Incoming): TakenAs => {
+  const { header, method } = incoming
+  const endpoint = method === "POST" ? incoming.endpoint : undefined
+  const isRequired = endpoint?.requiresModel === true
+  if (!isRequired && !hasBody(incoming)) return "none"
+  const type = header("content-type") ?? ""
+  if (isRequired || json.test(type) || (endpoint !== undefined && unsaid.test(type))) return "whole"
+  const boundary = method === "POST" ? boundaryOf(type) : undefined
+  return boundary === undefined ? "stream" : { boundary }
+}
+
+const json = /^application\/([\w.+-]+\+)?json\b/i
+
+/** What clients send JSON as that do not say so: `curl -d` among them. */
+const unsaid = /^(?:$|application\/x-www-form-urlencoded|text\/plain)/i
+
+export const boundsOf = ({ config: { limits } }: Snapshot, { connectTimeout }: Listener): BodyBounds => ({
+  limit: limits.maxBodyBytes,
+  uploadLimit: limits.maxUploadBytes,
+  // One fits always.
+  together: Math.max(limits.maxBufferedBytes, limits.maxBodyBytes),
+  patience: Duration.toMillis(connectTimeout) || Number.POSITIVE_INFINITY
+})
 
 /** Whether the request announces a body at all. */
 export const hasBody = ({ header }: Incoming): boolean => {
@@ -49,7 +82,7 @@ const staysListened = ({ message }: Incoming): void => {
   message.on("error", () => {})
 }
 
-const read = (
+const readPieces = (
   incoming: Incoming,
   bounds: BodyBounds,
   services: BodyServices,
@@ -96,28 +129,32 @@ export const readBody = (
     if (refused !== undefined) return Effect.fail(refused)
     staysListened(incoming)
     const look = lookAtSize(held, limit)
-    return Effect.flatMap(read(incoming, bounds, services, held, look), ({ pieces }) => joined(pieces, held.size))
+    return Effect.flatMap(readPieces(incoming, bounds, services, held, look), ({ pieces }) => joined(pieces, held.size))
   })
 
 /** As it comes, for what is passed through; what is too long or too slow breaks off. */
-export const streamBody = (incoming: Incoming, bounds: BodyBounds): Effect.Effect<UpstreamBody, RequestTooLarge> =>
+export const streamBody = (
+  incoming: Incoming,
+  bytes: IncomingBytes,
+  bounds: BodyBounds
+): Effect.Effect<UpstreamBody, RequestTooLarge> =>
   Effect.suspend(() => {
     const refused = announcedTooLarge(incoming, "maxUploadBytes", bounds.uploadLimit)
     if (refused !== undefined) return Effect.fail(refused)
     staysListened(incoming)
-    return Effect.succeed(restOf(incoming, bounds, 0, () => undefined))
+    return Effect.succeed(restOf(bytes, bounds, 0, () => undefined))
   })
 
 /** What is still to come of a body of which `before` bytes are read. `look` may end it with a failure. */
 const restOf = (
-  incoming: Incoming,
+  bytes: IncomingBytes,
   { patience, uploadLimit }: BodyBounds,
   before: number,
   look: (piece: Uint8Array) => RequestBodyFailed | undefined
 ): Stream.Stream<Uint8Array, RequestBodyFailed> =>
   Stream.suspend(() => {
     let size = before
-    return incoming.request.stream.pipe(
+    return bytes.pipe(
       Stream.mapError(() => new RequestBodyFailed({ reason: "broken" })),
       Stream.timeoutOrElse({
         duration: patience,
@@ -140,6 +177,7 @@ const formTailBytes = 65_536
  */
 export const readUpload = (
   incoming: Incoming,
+  bytes: IncomingBytes,
   bounds: BodyBounds,
   services: BodyServices,
   held: HeldBody,
@@ -159,24 +197,24 @@ export const readUpload = (
       return reader.found === undefined || announced - held.size <= formTailBytes ? more : enough
     }
     return Effect.gen(function* () {
-      const { isWhole, pieces } = yield* read(incoming, bounds, services, held, look)
-      const bytes = yield* joined(pieces, held.size)
+      const { isWhole, pieces } = yield* readPieces(incoming, bounds, services, held, look)
+      const read = yield* joined(pieces, held.size)
       const { found } = reader
       // A second name behind the first would be another one for some engines: nothing of it may get to its end there.
-      const rest = restOf(incoming, bounds, held.size, (piece) => {
+      const rest = restOf(bytes, bounds, held.size, (piece) => {
         reader.push(piece)
         return reader.problem && new RequestBodyFailed({ reason: "two_models" })
       })
       const bodyOf = (...parts: ReadonlyArray<Uint8Array>): UpstreamBody =>
         isWhole ? new Pieces(parts) : Stream.concat(Stream.fromIterable(parts), rest)
-      const whole = isWhole ? bytes : bodyOf(bytes)
+      const body = isWhole ? read : bodyOf(read)
       if (found !== undefined) {
         const { end, model, start } = found
         const named = (name: string) =>
-          name === model ? whole : bodyOf(bytes.subarray(0, start), Buffer.from(name, "utf8"), bytes.subarray(end))
+          name === model ? body : bodyOf(read.subarray(0, start), Buffer.from(name, "utf8"), read.subarray(end))
         held.form = { model, named }
       }
-      return whole
+      return body
     })
   })
 

@@ -5,131 +5,67 @@
  * Paths are looked up in a table instead of an `HttpRouter`: what is gated through must keep its path byte for byte,
  * with any method, and a router that merges slashes and decodes segments decides on another path than it forwards.
  */
-import { Context, Duration, Effect, Exit, Result, Scope } from "effect"
+import { Context, Effect, Exit, Result, Scope } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
-import type { ApiKey } from "../domain/ApiKey.ts"
-import { type GatewayError, ShuttingDown } from "../domain/Errors.ts"
-import type { Listener } from "../domain/Listener.ts"
-import { MonotonicClock } from "../domain/MonotonicClock.ts"
-import {
-  boundaryOf,
-  Proxy,
-  type ProxyRequest,
-  type ProxyResponse,
-  RequestReport,
-  refusePath,
-  type UpstreamBody
-} from "../proxy/Proxy.ts"
-import type { Snapshot } from "../registry/Registry.ts"
-import { Timers } from "../resilience/Timers.ts"
-import { Tracing } from "../telemetry/Telemetry.ts"
-import { HeldBodies, HeldBody } from "./BodyReading.ts"
-import { corsHeaders, preflightHeaders } from "./BrowserGuard.ts"
-import { type ClientAddress, makeClientAddress } from "./ClientAddress.ts"
-import { type Admitted, type Arrival, arrivalOf, type GateOutcome, makeGates } from "./Gates.ts"
-import { type Incoming, readIncoming } from "./Incoming.ts"
-import { makeReporter, type Reporter } from "./Reporter.ts"
-import { hasBody, packed, readBody, readUpload, streamBody } from "./RequestBody.ts"
-import { beginSpan, withoutSampledFlag } from "./RequestSpan.ts"
+import type { GatewayError } from "../domain/Errors.ts"
+import { type ProxyResponse, refusePath, type UpstreamBody } from "../proxy/Proxy.ts"
+import { type BegunRequest, headersOfAll, makeRequests, type Requests, stopping } from "./BegunRequest.ts"
+import { preflightHeaders } from "./BrowserGuard.ts"
+import { type FastPath, makeFastPath } from "./FastPath.ts"
+import type { Admitted } from "./Gates.ts"
+import { incomingOf } from "./Incoming.ts"
+import { boundsOf, packed, readBody, readUpload, streamBody, takenAs } from "./RequestBody.ts"
 import { failure } from "./Responses.ts"
 import { answerOwn, type FindRoute, wrongMethod } from "./routes/BuiltinRoutes.ts"
 import type { Binding } from "./server/Bindings.ts"
-import type { ListenerContext } from "./server/Listeners.ts"
+import type { ListenerContext, RequestWays } from "./server/Listeners.ts"
 import { deliver, refuseUnanswered } from "./server/ResponseWriter.ts"
 import type { RequestHandler } from "./server/Server.ts"
-import { hangUp, switchProtocols, watchLeaving } from "./server/Upgrades.ts"
+import { switchProtocols, watchLeaving } from "./server/Upgrades.ts"
 import { isUpgrade } from "./server/WebSocketHead.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
 
-/** What is kept of a request from its head to its end. */
-interface RequestRecord {
-  readonly report: RequestReport
-  readonly payload: HeldBody
-}
-
 /** What is answered at one address, by what is `current` there; that may change from one request to the next. */
-export const makeRequestHandlers = Effect.gen(function* () {
-  const clock = yield* MonotonicClock
-  const timers = yield* Timers
-  const proxy = yield* Proxy
-  const tracing = yield* Tracing
-  const reporter = yield* makeReporter
-  const clientAddress = makeClientAddress()
-  const runGates = yield* makeGates(clientAddress)
-  const bodies = new HeldBodies()
-  const services = { bodies, clientAddress, clock, proxy, reporter, runGates, timers, tracing }
-  return (context: ListenerContext, find: (binding: Binding) => FindRoute): RequestHandler =>
-    requestHandler(services, context, find)
-})
-
-interface HandlerParts {
-  readonly bodies: HeldBodies
-  readonly clientAddress: ClientAddress
-  readonly clock: MonotonicClock["Service"]
-  readonly proxy: Proxy["Service"]
-  readonly reporter: Reporter
-  readonly runGates: (arrival: Arrival) => GateOutcome
-  readonly timers: Timers["Service"]
-  readonly tracing: Tracing["Service"]
-}
+export const makeRequestHandlers = Effect.map(
+  makeRequests,
+  (requests) =>
+    (context: ListenerContext, find: (binding: Binding) => FindRoute): RequestWays => {
+      const fastPath = makeFastPath(requests, context, find)
+      return { handler: requestHandler(requests, context, find, fastPath), fastWay: fastPath }
+    }
+)
 
 const requestHandler = (
-  parts: HandlerParts,
-  { connections, current }: ListenerContext,
-  find: (binding: Binding) => FindRoute
+  requests: Requests,
+  context: ListenerContext,
+  find: (binding: Binding) => FindRoute,
+  fastPath: FastPath
 ): RequestHandler => {
-  const { bodies, clientAddress, clock, proxy, reporter, runGates, tracing } = parts
-
-  /** Whether it is ours to follow what a request says of its tracing. */
-  const isTrusted = ({ incoming, listener }: Arrival, key: ApiKey | undefined): boolean =>
-    key !== undefined || clientAddress.isTrustedPeer(incoming, listener)
+  const { connections } = context
 
   const bodyOf = (
-    incoming: Incoming,
-    { config: { limits } }: Snapshot,
-    { connectTimeout }: Listener,
-    payload: HeldBody
+    { arrival: { incoming, listener, snapshot }, payload }: BegunRequest,
+    request: HttpServerRequest.HttpServerRequest
   ): Effect.Effect<UpstreamBody, GatewayError> => {
-    const endpoint = incoming.method === "POST" ? incoming.endpoint : undefined
-    const isRequired = endpoint?.requiresModel === true
-    if (!isRequired && !hasBody(incoming)) return noBody
-    const unreadable = isRequired ? packed(incoming) : undefined
-    if (unreadable !== undefined) return Effect.fail(unreadable)
-    const bounds = {
-      limit: limits.maxBodyBytes,
-      uploadLimit: limits.maxUploadBytes,
-      // One fits always.
-      together: Math.max(limits.maxBufferedBytes, limits.maxBodyBytes),
-      patience: Duration.toMillis(connectTimeout) || Number.POSITIVE_INFINITY
-    }
-    const type = incoming.header("content-type") ?? ""
-    if (isRequired || json.test(type) || (endpoint !== undefined && unsaid.test(type))) {
-      return readBody(incoming, bounds, parts, payload)
-    }
-    const boundary = incoming.method === "POST" ? boundaryOf(type) : undefined
-    return boundary === undefined
-      ? streamBody(incoming, bounds)
-      : readUpload(incoming, bounds, parts, payload, boundary)
-  }
-
-  /** What every answer carries, whatever gives it. */
-  const headersOfAll = ({ incoming, listener, open }: Arrival): Record<string, string> => {
-    const headers = corsHeaders(incoming, listener, open)
-    headers["x-request-id"] = incoming.id
-    // Of HTTP/2 the whole connection says it, in a frame of its own.
-    if (connections.closing && incoming.message.httpVersionMajor === 1) headers["connection"] = "close"
-    return headers
+    const taken = takenAs(incoming)
+    if (taken === "none") return noBody
+    const bounds = boundsOf(snapshot, listener)
+    if (taken === "stream") return streamBody(incoming, request.stream, bounds)
+    if (taken !== "whole") return readUpload(incoming, request.stream, bounds, requests, payload, taken.boundary)
+    const unreadable = incoming.endpoint?.requiresModel === true ? packed(incoming) : undefined
+    return unreadable === undefined ? readBody(incoming, bounds, requests, payload) : Effect.fail(unreadable)
   }
 
   /** What a backend answers, up to its last byte. */
   const answerProxied = (
-    arrival: Arrival,
-    { address, key }: Admitted,
-    { payload, report }: RequestRecord
+    begun: BegunRequest,
+    admitted: Admitted,
+    request: HttpServerRequest.HttpServerRequest
   ): Effect.Effect<Response, GatewayError> => {
-    const { incoming, listener, snapshot } = arrival
-    const { header, id, method, path, query } = incoming
+    const { arrival } = begun
+    const { incoming, listener } = arrival
+    const { method, path } = incoming
     if (echoing.test(method)) return wrongMethod(usual)
     const isSwitching = isUpgrade(incoming.message)
     if (incoming.endpoint?.postOnly === true && method !== "POST" && !isSwitching) return wrongMethod(["POST"])
@@ -140,100 +76,68 @@ const requestHandler = (
     const arrived = isSwitching ? watchLeaving(incoming.message.socket) : undefined
     const onAnswer = (answer: ProxyResponse) => {
       arrived?.()
-      Object.assign(answer.headers, headersOfAll(arrival))
+      Object.assign(answer.headers, headersOfAll(arrival, connections))
       return answer.tunnel === undefined ? deliver(incoming, answer) : switchProtocols(incoming, answer, answer.tunnel)
     }
-    return Effect.flatMap(bodyOf(incoming, snapshot, listener, payload), (body) => {
-      payload.body = body
-      const raw = incoming.message.rawHeaders
-      const isForeign = report.span === undefined && tracing.enabled && !isTrusted(arrival, key)
-      const rawHeaders = isForeign ? withoutSampledFlag(raw) : raw
-      const request: ProxyRequest = {
-        id,
-        snapshot,
-        listener,
-        key,
-        address,
-        method,
-        path,
-        endpoint,
-        query,
-        rawHeaders,
-        header,
-        upgrade: isSwitching ? "websocket" : undefined,
-        payload,
-        report
-      }
-      return proxy.handle(request, onAnswer)
-    })
+    return Effect.flatMap(bodyOf(begun, request), (body) =>
+      requests.proxy.handle(requests.proxyRequestOf(begun, admitted, body), onAnswer)
+    )
   }
 
   /** Everything between the gates and the answer. */
   const answer = (
-    arrival: Arrival,
-    gated: GateOutcome,
-    record: RequestRecord,
-    late: boolean
+    begun: BegunRequest,
+    request: HttpServerRequest.HttpServerRequest
   ): Effect.Effect<Response, GatewayError> => {
+    const { arrival, connection, gated } = begun
     const { incoming, listener, own, snapshot } = arrival
     if (Result.isFailure(gated)) return Effect.fail(gated.failure)
     const passed = gated.success
     if (passed._tag === "Preflight") {
-      const headers = { ...preflightHeaders(incoming), ...headersOfAll(arrival) }
+      const headers = { ...preflightHeaders(incoming), ...headersOfAll(arrival, connections) }
       return Effect.succeed(HttpServerResponse.empty({ headers }))
     }
     if (own !== undefined) {
       const answered = answerOwn(own, { incoming, snapshot, listener, key: passed.key })
-      return Effect.map(answered, HttpServerResponse.setHeaders(headersOfAll(arrival)))
+      return Effect.map(answered, HttpServerResponse.setHeaders(headersOfAll(arrival, connections)))
     }
-    if (late) return Effect.fail(stopping())
-    return answerProxied(arrival, passed, record)
+    if (connection.late) return Effect.fail(stopping())
+    return answerProxied(begun, passed, request)
   }
 
-  return Effect.contextWith((context: Context.Context<HttpServerRequest.HttpServerRequest | Scope.Scope>) => {
-    const request = Context.get(context, HttpServerRequest.HttpServerRequest)
-    const incoming = readIncoming(request, clock.now())
-    const { binding, snapshot } = current()
-    const { listener } = binding
-    const own = find(binding)(incoming.path, incoming.method)
-    const arrival = arrivalOf(incoming, snapshot, listener, own)
-    const report = new RequestReport(incoming.receivedAt)
-    const payload = new HeldBody(bodies)
-    const gated = runGates(arrival)
-    const key = Result.isSuccess(gated) && gated.success._tag === "Admitted" ? gated.success.key : undefined
-    if (own === undefined && tracing.enabled) {
-      report.span = beginSpan(tracing, incoming, listener, () => isTrusted(arrival, key))
-    }
-    const connection = connections.begin(incoming.message)
-    const ended = (exit: Exit.Exit<unknown, unknown>) =>
-      Effect.sync(() => {
-        payload.letGo()
-        connections.end(connection)
-        if (isUpgrade(incoming.message)) hangUp(incoming.message.socket, parts)
-        reporter.ended(incoming, listener, own, report, exit)
-      })
+  const serve = (begun: BegunRequest, answering: Effect.Effect<Response, GatewayError>, scope: Scope.Scope) => {
+    const { arrival, report } = begun
+    const { incoming, listener } = arrival
+    const ended = (exit: Exit.Exit<unknown, unknown>) => Effect.sync(() => requests.ended(begun, context, exit))
     const refused = (error: GatewayError) =>
       Effect.sync(() => {
-        reporter.refused(listener, report, error)
-        return HttpServerResponse.setHeaders(failure(error, incoming.path), headersOfAll(arrival))
+        requests.reporter.refused(listener, report, error)
+        return HttpServerResponse.setHeaders(failure(error, incoming.path), headersOfAll(arrival, connections))
       })
-    const answered = Effect.catch(answer(arrival, gated, { payload, report }, connection.late), refused)
     // Its client may have left; where it is still there, the gateway has ended the request.
-    const whole = Effect.onExitPrimitive(answered, (exit) => {
+    const whole = Effect.onExitPrimitive(Effect.catch(answering, refused), (exit) => {
       if (connections.closing && Exit.hasInterrupts(exit)) {
-        refuseUnanswered(incoming, stopping(), headersOfAll(arrival))
+        refuseUnanswered(incoming, stopping(), headersOfAll(arrival, connections))
       }
       return undefined
     })
     // The only one of its scope, and not by `Effect.addFinalizer`: several cost 3 µs, a copy of the context 16 µs.
-    return Effect.andThen(Scope.addFinalizerExit(Context.get(context, Scope.Scope), ended), whole)
+    return Effect.andThen(Scope.addFinalizerExit(scope, ended), whole)
+  }
+
+  return Effect.contextWith((services: Context.Context<HttpServerRequest.HttpServerRequest | Scope.Scope>) => {
+    const request = Context.get(services, HttpServerRequest.HttpServerRequest)
+    const scope = Context.get(services, Scope.Scope)
+    const incoming = incomingOf(request, requests.clock.now())
+    const handedOver = fastPath.handedOver(incoming.message)
+    if (handedOver !== undefined) {
+      const { begun, rest } = handedOver
+      return serve(begun, rest ?? answer(begun, request), scope)
+    }
+    const begun = requests.begin(incoming, context.current(), connections, find)
+    return serve(begun, answer(begun, request), scope)
   })
 }
-
-const json = /^application\/([\w.+-]+\+)?json\b/i
-
-/** What clients send JSON as that do not say so: `curl -d` among them. */
-const unsaid = /^(?:$|application\/x-www-form-urlencoded|text\/plain)/i
 
 /** Methods whose answer is the request as it came: the backend's credential would come back with it. */
 const echoing = /^trac[ek]$/i
@@ -241,5 +145,3 @@ const echoing = /^trac[ek]$/i
 const usual = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 const noBody: Effect.Effect<UpstreamBody> = Effect.undefined
-
-const stopping = () => new ShuttingDown({ message: "The gateway is about to stop. Please try again.", retryAfter: 1 })

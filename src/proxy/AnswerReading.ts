@@ -35,6 +35,8 @@ export type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 /** What came of an answer: one to keep, or why there is none. */
 export type Read = UpstreamAnswer | ErrorInStream | ExchangeFailed
 
+export const isAnswer = (read: Read): read is UpstreamAnswer => "held" in read
+
 /** For a fiber. */
 export const readAnswer = (plan: RequestPlan, attempt: Attempt, response: UpstreamResponse): Effect.Effect<Read> =>
   readOn(response, new AnswerReading(plan, attempt, response))
@@ -52,7 +54,7 @@ type Form = "document" | "events" | "unlabelled" | "json"
 
 /** One answer that is read: what comes is pushed until there is a result. Mutable by nature. */
 export class AnswerReading {
-  readonly #reader: AnswerReader
+  readonly reader: AnswerReader
   #form: Form = "document"
   #detector: StreamEndDetector | undefined
   /** Pieces that the detector has seen. */
@@ -64,7 +66,7 @@ export class AnswerReading {
   result: Read | undefined
 
   constructor(plan: RequestPlan, attempt: Attempt, response: UpstreamResponse) {
-    this.#reader = new AnswerReader(plan, attempt, response)
+    this.reader = new AnswerReader(plan, attempt, response)
     this.result = this.#begin()
   }
 
@@ -85,15 +87,15 @@ export class AnswerReading {
   }
 
   #begin(): Read | undefined {
-    const { attempt, plan, response } = this.#reader
+    const { attempt, plan, response } = this.reader
     const { dialect, choices, passedThrough, streaming } = plan
-    if (response.socket !== undefined) return this.#reader.answer(false, false)
+    if (response.socket !== undefined) return this.reader.answer(false, false)
     const isStream = isEventStream(plan, response)
     if (passedThrough) {
       // What has no known form is not looked at before it is passed on.
       if (!isStream && isShort(plan, response)) return undefined
       attempt.awaitOutput(attempt.sentAt)
-      return this.#reader.answer(false, true, isStream ? new StreamEndDetector(dialect, choices) : undefined)
+      return this.reader.answer(false, true, isStream ? new StreamEndDetector(dialect, choices) : undefined)
     }
     const wasAskedFor = streaming && response.status < 300 && hasBody(plan, response)
     if (!isStream && !wasAskedFor) return undefined
@@ -105,7 +107,7 @@ export class AnswerReading {
 
   /** A body to its end if that is near. */
   #pushDocument(read: Chunks | BodyEnd): Read | undefined {
-    const reader = this.#reader
+    const reader = this.reader
     if (read instanceof BodyEnd) return read.failure ?? halfDocument(reader) ?? reader.answer(true, false)
     reader.take(read)
     if (reader.size >= maxHeldBytes) return reader.answer(false, false)
@@ -116,7 +118,7 @@ export class AnswerReading {
   /** Events until the first that says something; comments and what only opens a stream are held back, but not for long. */
   #awaitEvents(): Read | undefined {
     this.#form = "events"
-    const reader = this.#reader
+    const reader = this.reader
     const { attempt, held, plan, response } = reader
     const detector = (this.#detector ??= new StreamEndDetector(plan.dialect, plan.choices))
     for (; this.#seen < held.length; this.#seen++) detector.push(held[this.#seen] ?? noBytes)
@@ -136,7 +138,7 @@ export class AnswerReading {
   }
 
   #pushEvents(read: Chunks | BodyEnd): Read | undefined {
-    const reader = this.#reader
+    const reader = this.reader
     if (read instanceof BodyEnd) return this.#detector && endedEarly(reader, this.#detector, read)
     const isFirst = reader.held.length === 0
     reader.take(read)
@@ -147,7 +149,7 @@ export class AnswerReading {
 
   /** A stream was asked for and its head does not say that it is one: what comes is looked at, as such labels are often wrong. */
   #pushUnlabelled(read: Chunks | BodyEnd): Read | undefined {
-    const reader = this.#reader
+    const reader = this.reader
     if (read instanceof BodyEnd) return read.failure ?? nothingSaid
     reader.take(read)
     switch (formOf(reader.plan, reader.response, reader.bytes)) {
@@ -166,7 +168,7 @@ export class AnswerReading {
   /** One document where a stream was asked for: whole; or lines of JSON, which are passed on as they come. */
   #awaitJson(): Read | undefined {
     this.#form = "json"
-    const reader = this.#reader
+    const reader = this.reader
     const line = reader.firstLine()
     const error = line === undefined ? undefined : errorIn(reader, line)
     if (error !== undefined) return error
@@ -177,7 +179,7 @@ export class AnswerReading {
   }
 
   #pushJson(read: Chunks | BodyEnd): Read | undefined {
-    const reader = this.#reader
+    const reader = this.reader
     if (read instanceof BodyEnd) {
       return read.failure ?? halfDocument(reader) ?? errorIn(reader, reader.text) ?? reader.answer(true, true)
     }

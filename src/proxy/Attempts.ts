@@ -29,7 +29,7 @@ export const makeAttempts = (planner: Planner) =>
     const retry = yield* RetryPolicy
     const scheduler = yield* Scheduler
     const clock = yield* MonotonicClock
-    const { readOn, sendOnce } = yield* makeSendOnce
+    const { direct, readOn, sendOnce } = yield* makeSendOnce
     const hedged = yield* makeHedged
 
     /** Where all that could be were asked: one that has recovered since, then any but the one that just failed. */
@@ -174,10 +174,9 @@ export const makeAttempts = (planner: Planner) =>
       )
     }
 
-    return (state: RequestState): Effect.Effect<UpstreamAnswer, GatewayError> => {
+    const goOn = (state: RequestState, once: Attempting, first: Attempting): Answered => {
       const { deadline } = state.plan
-      const once = askOnce(state, entryFor(state))
-      const answer = Effect.catchTag(once, "AttemptFailed", (failed) => retried(state, once, failed))
+      const answer = Effect.catchTag(first, "AttemptFailed", (failed) => retried(state, once, failed))
       // Nothing else watches the time between two attempts.
       return deadline === Number.POSITIVE_INFINITY
         ? answer
@@ -186,11 +185,35 @@ export const makeAttempts = (planner: Planner) =>
             orElse: () => Effect.fail(pastDeadline())
           })
     }
+
+    const all = (state: RequestState): Answered => {
+      const once = askOnce(state, entryFor(state))
+      return goOn(state, once, once)
+    }
+
+    /** Where the first attempt has come about without a fiber: what came of it, and what follows from that. */
+    const from = (state: RequestState, first: Attempting): Answered =>
+      goOn(state, askOnce(state, entryFor(state)), first)
+
+    /** A first attempt where nothing has to be waited for, neither a place nor a second backend beside it. */
+    const tryFirst = (state: RequestState): Attempt | undefined => {
+      const { deadline, pool } = state.plan
+      if (deadline !== Number.POSITIVE_INFINITY || pool.config.hedge !== undefined) return undefined
+      const attempt = admission.tryAcquire(entryFor(state))
+      if (attempt !== undefined) metrics.queueWait({ pool: pool.name })(0)
+      return attempt
+    }
+
+    return { all, from, tryFirst, direct }
   })
+
+export type Attempts = Effect.Success<ReturnType<typeof makeAttempts>>
+
+export type Answered = Effect.Effect<UpstreamAnswer, GatewayError>
 
 type Settled = Result.Result<UpstreamAnswer, GatewayError>
 
-type Attempting = Effect.Effect<UpstreamAnswer, AttemptFailed | GatewayError>
+export type Attempting = Effect.Effect<UpstreamAnswer, AttemptFailed | GatewayError>
 
 /** A silent backend costs the client its patience: one more is asked, and no third one. */
 const maxSilences = 1

@@ -9,8 +9,9 @@ import { RetryPolicy } from "../resilience/RetryPolicy.ts"
 import { Timers } from "../resilience/Timers.ts"
 import { Router } from "../routing/Router.ts"
 import { Metrics, Tracing } from "../telemetry/Telemetry.ts"
-import { makeAttempts } from "./Attempts.ts"
+import { type Answered, makeAttempts } from "./Attempts.ts"
 import { callsForFallback } from "./Fallback.ts"
+import { type Continuation, type FastClient, type FastParts, FastRequest } from "./FastRequest.ts"
 import { makePlanner } from "./Planner.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import { makeRelay, type ProxyResponse } from "./Relay.ts"
@@ -22,6 +23,7 @@ export { keyInProtocols } from "../protocol/KeyProtocol.ts"
 export { type BadMultipart, boundaryOf, MultipartModel } from "../protocol/MultipartModel.ts"
 export type { StreamEnd } from "../protocol/StreamError.ts"
 export { type BodySink, RequestBodyFailed, type UpstreamBody } from "../transport/UpstreamTransport.ts"
+export type { Continuation, FastClient } from "./FastRequest.ts"
 export { refusePath } from "./PassThrough.ts"
 export type { ModelForm, Payload, ProxyRequest } from "./ProxyRequest.ts"
 export type { ProxyResponse } from "./Relay.ts"
@@ -37,6 +39,8 @@ export class Proxy extends Context.Service<
       request: ProxyRequest,
       use: (answer: ProxyResponse) => Effect.Effect<A, E>
     ) => Effect.Effect<A, E | GatewayError>
+    /** The same without a fiber, for as long as nothing has to be waited for. */
+    readonly begin: (request: ProxyRequest, client: FastClient) => void
     /** What clients of a listener (with a key) can ask for, each name once. */
     readonly models: Router["Service"]["models"]
   }
@@ -78,45 +82,67 @@ export class Proxy extends Context.Service<
         if (next === undefined) return undefined
         metrics.retries({ pool: state.plan.pool.name, reason: "fallback" })(1)
         state.replacePlan(next)
-        return answer(state)
+        return begun(state)
+      }
+
+      const commit = (state: RequestState, answered: UpstreamAnswer): ProxyResponse => {
+        const response = relay(state, answered)
+        state.commit()
+        addLimits(state, response.headers)
+        return response
       }
 
       /** Plain functions, as every request comes by here: a generator for each costs some 2 µs. */
-      const answer = (state: RequestState): Answering => {
-        retry.requested(state.plan.pool)
-        return Effect.matchEffect(attempts(state), {
+      const answer = (state: RequestState, answered: Answered): Answering =>
+        Effect.matchEffect(answered, {
           onFailure: (error) => fallBack(state, error) ?? Effect.fail(error),
-          onSuccess: (answered) => {
-            const instead = fallBack(state, answered)
-            if (instead !== undefined) return instead
-            const response = relay(state, answered)
-            state.commit()
-            addLimits(state, response.headers)
-            return Effect.succeed(response)
-          }
+          onSuccess: (answered) => fallBack(state, answered) ?? Effect.succeed(commit(state, answered))
         })
+
+      const begun = (state: RequestState): Answering => {
+        retry.requested(state.plan.pool)
+        return answer(state, attempts.all(state))
       }
 
-      const serve = <A, E>(plan: RequestPlan, use: (answer: ProxyResponse) => Effect.Effect<A, E>) => {
+      const serve = (plan: RequestPlan): Continuation => {
         const state = new RequestState(services, plan)
         // Suspended: no frame of what is still to come keeps what has ended, and with it the request's body.
         const answered = Effect.suspend(() => {
           const refused = takeLimits(state)
-          return refused === undefined ? answer(state) : Effect.fail(refused)
+          return refused === undefined ? begun(state) : Effect.fail(refused)
         })
-        return Effect.onExitPrimitive(Effect.flatMap(answered, use), () => {
-          state.release()
-          return undefined
-        })
+        return served(state, answered)
+      }
+
+      const fastParts: FastParts = {
+        attempts,
+        answer,
+        serve: served,
+        commit: (state, answered) =>
+          callsForFallback(answered, state.silences > 0) ? undefined : commit(state, answered)
+      }
+
+      const begin = (request: ProxyRequest, client: FastClient): void => {
+        const planned = planner.plan(request)
+        if (Effect.isEffect(planned)) {
+          return client.continued((use) => Effect.flatMap(planned, (plan) => serve(plan)(use)))
+        }
+        if (Result.isFailure(planned)) return client.continued(() => Effect.fail(planned.failure))
+        const state = new RequestState(services, planned.success)
+        const refused = takeLimits(state)
+        if (refused !== undefined) return client.continued(served(state, Effect.fail(refused)))
+        retry.requested(state.plan.pool)
+        new FastRequest(fastParts, state, client).start()
       }
 
       return Proxy.of({
         handle: (request, use) =>
           Effect.suspend(() => {
             const planned = planner.plan(request)
-            if (Effect.isEffect(planned)) return Effect.flatMap(planned, (plan) => serve(plan, use))
-            return Result.isFailure(planned) ? Effect.fail(planned.failure) : serve(planned.success, use)
+            if (Effect.isEffect(planned)) return Effect.flatMap(planned, (plan) => serve(plan)(use))
+            return Result.isFailure(planned) ? Effect.fail(planned.failure) : serve(planned.success)(use)
           }),
+        begin,
         models: router.models
       })
     })
@@ -124,6 +150,15 @@ export class Proxy extends Context.Service<
 }
 
 type Answering = Effect.Effect<ProxyResponse, GatewayError>
+
+/** To its end, and what it holds is given back. */
+const served =
+  (state: RequestState, answered: Answering): Continuation =>
+  (use) =>
+    Effect.onExitPrimitive(Effect.flatMap(answered, use), () => {
+      state.release()
+      return undefined
+    })
 
 /** What is left of a key's limits, in the names of OpenAI's API. */
 const addLimits = ({ keyUse }: RequestState, headers: Record<string, string>): void => {

@@ -10,12 +10,14 @@ import { HedgePolicy } from "../resilience/HedgePolicy.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import {
   type ExchangeFailed,
+  type OnHead,
   RequestBodyFailed,
-  UpstreamFailed,
+  type UpstreamFailed,
+  type UpstreamRequest,
   type UpstreamResponse,
   UpstreamTransport
 } from "../transport/UpstreamTransport.ts"
-import { readAnswer } from "./AnswerReading.ts"
+import { isAnswer, readAnswer } from "./AnswerReading.ts"
 import type { Attempt } from "./Attempt.ts"
 import { AttemptFailed } from "./AttemptFailed.ts"
 import { ErrorInStream } from "./ErrorInStream.ts"
@@ -26,6 +28,8 @@ import type { RequestState } from "./RequestState.ts"
 import type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 type Sent = Effect.Effect<UpstreamAnswer, AttemptFailed | GatewayError>
+
+export type SendOnce = Effect.Success<typeof makeSendOnce>
 
 export const makeSendOnce = Effect.gen(function* () {
   const adapters = yield* BackendAdapter
@@ -44,6 +48,13 @@ export const makeSendOnce = Effect.gen(function* () {
         : Effect.flatMap(hashing, (bodyHash) => send(state, attempt, since, outgoing, bodyHash))
     })
 
+  /** The attempt goes out; what it sends. */
+  const begin = (state: RequestState, attempt: Attempt, outgoing: Outgoing, bodyHash?: string): UpstreamRequest => {
+    state.sent(attempt)
+    const { client } = state.plan.pool.config
+    return adapters.prepare(attempt.member, client, traced(outgoing, attempt.traceparent), bodyHash)
+  }
+
   /** Without a generator, as every request comes by here. */
   const send = (
     state: RequestState,
@@ -51,18 +62,14 @@ export const makeSendOnce = Effect.gen(function* () {
     since: Attempt,
     outgoing: Outgoing,
     bodyHash: string | undefined
-  ): Sent => {
-    state.sent(attempt)
-    const { client } = state.plan.pool.config
-    const request = adapters.prepare(attempt.member, client, traced(outgoing, attempt.traceparent), bodyHash)
-    return Effect.matchEffect(transport.send(request, attempt.onStart), {
+  ): Sent =>
+    Effect.matchEffect(transport.send(begin(state, attempt, outgoing, bodyHash), attempt.onStart), {
       onFailure: (failure) => exchangeFailed(state, attempt, failure),
       onSuccess: (response) => {
         attempt.arrive(response)
         return classified(state, attempt, since, response)
       }
     })
-  }
 
   /** What an answer means, and what follows from it for the request and for the backend. */
   const classified = (state: RequestState, attempt: Attempt, since: Attempt, response: UpstreamResponse): Sent => {
@@ -94,14 +101,22 @@ export const makeSendOnce = Effect.gen(function* () {
     response: UpstreamResponse,
     classification: "answered" | "request_fault"
   ): Sent =>
-    Effect.flatMap(readAnswer(state.plan, attempt, response), (answer) => {
-      if (answer instanceof ErrorInStream) return classified(state, attempt, since, answer.response)
-      if (answer instanceof UpstreamFailed || answer instanceof RequestBodyFailed) {
-        return exchangeFailed(state, attempt, answer)
-      }
+    Effect.flatMap(readAnswer(state.plan, attempt, response), (read) => {
+      if (!isAnswer(read)) return worthless(state, attempt, since, read)
       recordAnswer(state, attempt, since, classification)
-      return Effect.succeed(answer)
+      return Effect.succeed(read)
     })
+
+  /** What was read is no answer to keep. */
+  const worthless = (
+    state: RequestState,
+    attempt: Attempt,
+    since: Attempt,
+    read: ErrorInStream | ExchangeFailed
+  ): Sent =>
+    read instanceof ErrorInStream
+      ? classified(state, attempt, since, read.response)
+      : exchangeFailed(state, attempt, read)
 
   const recordAnswer = (
     state: RequestState,
@@ -199,14 +214,33 @@ export const makeSendOnce = Effect.gen(function* () {
 
   /** The same for an answer whose head was classified already. */
   const readOn = (state: RequestState, attempt: Attempt, response: UpstreamResponse): Sent =>
-    Effect.flatMap(readAnswer(state.plan, attempt, response), (answer) => {
-      if (answer instanceof ErrorInStream) return readOn(state, attempt, answer.response)
-      return answer instanceof UpstreamFailed || answer instanceof RequestBodyFailed
-        ? exchangeFailed(state, attempt, answer)
-        : Effect.succeed(answer)
-    })
+    Effect.filterOrElse(readAnswer(state.plan, attempt, response), isAnswer, (read) =>
+      read instanceof ErrorInStream ? readOn(state, attempt, read.response) : exchangeFailed(state, attempt, read)
+    )
 
-  return { sendOnce, readOn }
+  /** For an attempt that has no fiber up to here. */
+  const direct = {
+    /** Sends it; `false`: nothing was done, as a fiber has to prepare it. */
+    open: (state: RequestState, attempt: Attempt, onHead: OnHead): boolean => {
+      const outgoing = state.outgoing(attempt.lease)
+      if (adapters.bodyHash(attempt.member, outgoing) !== undefined) return false
+      transport.open(begin(state, attempt, outgoing), attempt.onStart, onHead)
+      return true
+    },
+    send: (state: RequestState, attempt: Attempt) => sendOnce(state, attempt),
+    /** Whether its answer can be read without a fiber: nearly all that succeed. */
+    isPlain: ({ member }: Attempt, { direct, status }: UpstreamResponse): boolean =>
+      direct !== undefined && adapters.classify(member.backend.config, status) === "answered",
+    recordAnswer: (state: RequestState, attempt: Attempt) => recordAnswer(state, attempt, attempt, "answered"),
+    classified: (state: RequestState, attempt: Attempt, response: UpstreamResponse) =>
+      classified(state, attempt, attempt, response),
+    worthless: (state: RequestState, attempt: Attempt, read: ErrorInStream | ExchangeFailed) =>
+      worthless(state, attempt, attempt, read),
+    failed: (state: RequestState, attempt: Attempt, failure: ExchangeFailed) =>
+      Effect.andThen(transport.tellShortage(failure), exchangeFailed(state, attempt, failure))
+  }
+
+  return { sendOnce, readOn, direct }
 })
 
 const isUpgraded = ({ headers: { upgrade }, socket }: UpstreamResponse): boolean =>

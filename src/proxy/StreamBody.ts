@@ -34,7 +34,7 @@ interface Watched {
 /** A watched body in both of its forms. */
 export const watchedBody = ({ answer, begin, finish, observe }: Watched): StreamBody => {
   const { attempt, response } = answer
-  const { direct } = response
+  const direct = attempt.isByPath ? undefined : response.direct
   const piped = (sink: BodySink) => (attempt.isByPath ? pipeStream(response.stream)(sink) : response.pipe(sink))
   const finished = (sink: BodySink, end: ExchangeFailed | undefined) => {
     const failure = finish(sink, end)

@@ -42,6 +42,8 @@ export class Admission extends Context.Service<
   {
     /** Gives a permit together with what `attempt` granted; a request whose `onPermit` was called gives it back by `release`. */
     readonly acquire: <A, E>(entry: Entry<A, E>) => Effect.Effect<A, E | QueueFull | QueueTimeout | DeadlineExceeded>
+    /** The same where there is nothing to wait for; `undefined`: there is, or the request is refused, and nothing was done. */
+    readonly tryAcquire: <A, E>(entry: Entry<A, E>) => A | undefined
     /** The same for a request that has a permit already: it may wait, but needs no place in it. */
     readonly reacquire: <A, E>(entry: Entry<A, E>) => Effect.Effect<A, E | QueueTimeout | DeadlineExceeded>
     /** Gives a permit back. */
@@ -136,15 +138,9 @@ export class Admission extends Context.Service<
 
       const acquire = <A, E>(entry: Entry<A, E>): Effect.Effect<A, E | QueueFull | QueueTimeout | DeadlineExceeded> => {
         const queue = queueOf(entry.pool)
-        if (queue.active < entry.maxConcurrent && !queue.isBehind(entry.group, entry.priority)) {
-          const attempted = entry.attempt()
-          if (attempted._tag === "Granted") {
-            queue.active++
-            entry.onPermit()
-            return Effect.succeed(attempted.value)
-          }
-          if (attempted._tag === "Refused") return Effect.fail(attempted.error)
-        }
+        const attempted = acquireNow(queue, entry)
+        if (attempted._tag === "Granted") return Effect.succeed(attempted.value)
+        if (attempted._tag === "Refused") return Effect.fail(attempted.error)
         return queue.queued >= entry.maxQueue
           ? Effect.fail(queueFull(queue.retryAfter(clock.now(), entry.queueTimeout / 1000)))
           : wait(queue, entry, false)
@@ -159,6 +155,10 @@ export class Admission extends Context.Service<
 
       return Admission.of({
         acquire: (entry) => Effect.suspend(() => acquire(entry)),
+        tryAcquire: (entry) => {
+          const attempted = acquireNow(queueOf(entry.pool), entry)
+          return attempted._tag === "Granted" ? attempted.value : undefined
+        },
         reacquire: (entry) => Effect.suspend(() => reacquire(entry)),
         release: (pool, maxConcurrent) => {
           const queue = queueOf(pool)
@@ -174,6 +174,18 @@ export class Admission extends Context.Service<
       })
     })
   )
+}
+
+/** A permit and what it is for, where nothing has to be waited for. */
+const acquireNow = <A, E>(queue: WaitQueue, entry: Entry<A, E>): Attempted<A, E> => {
+  const isFree = queue.active < entry.maxConcurrent && !queue.isBehind(entry.group, entry.priority)
+  if (!isFree) return { _tag: "Wait" }
+  const attempted = entry.attempt()
+  if (attempted._tag === "Granted") {
+    queue.active++
+    entry.onPermit()
+  }
+  return attempted
 }
 
 const queueFull = (retryAfter: number) =>

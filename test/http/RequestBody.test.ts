@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { type BodyBounds, HeldBodies, HeldBody } from "../../src/http/BodyReading.ts"
@@ -83,7 +83,7 @@ describe("a connection that breaks", () => {
       yield* Fiber.interrupt(fiber)
       assert.doesNotThrow(() => request.message.emit("error", new Error("aborted")))
       const streamed = incoming({ method: "POST" })
-      yield* streamBody(streamed, bounds)
+      yield* streamBody(streamed, Stream.empty, bounds)
       assert.doesNotThrow(() => streamed.message.emit("error", new Error("aborted")))
     }).pipe(Effect.provide(layerTime))
   )
@@ -125,8 +125,8 @@ describe("what is said of a body beforehand", () => {
       const held = new HeldBody(new HeldBodies())
       const refusals = yield* Effect.all([
         Effect.flip(readBody(announced(11), bounds, services, held)),
-        Effect.flip(streamBody(announced(21), bounds)),
-        Effect.flip(readUpload(announced(21), bounds, services, held, "b"))
+        Effect.flip(streamBody(announced(21), Stream.empty, bounds)),
+        Effect.flip(readUpload(announced(21), Stream.empty, bounds, services, held, "b"))
       ])
       assert.deepStrictEqual(
         refusals.map(({ code, message }) => [code, /limits\.\w+/.exec(message)?.[0]]),
@@ -136,7 +136,7 @@ describe("what is said of a body beforehand", () => {
           ["request_too_large", "limits.maxUploadBytes"]
         ]
       )
-      yield* streamBody(announced(20), bounds)
+      yield* streamBody(announced(20), Stream.empty, bounds)
     }).pipe(Effect.provide(layerTime))
   )
 

@@ -2,7 +2,7 @@
 import { IncomingMessage, ServerResponse } from "node:http"
 import { Socket } from "node:net"
 import { Effect, Schema } from "effect"
-import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpServerResponse } from "effect/http"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { Listener } from "../../src/domain/Listener.ts"
 import type { Incoming } from "../../src/http/Incoming.ts"
@@ -31,7 +31,6 @@ export const incoming = ({
   return {
     id: "r-1",
     receivedAt: 0,
-    request: HttpServerRequest.fromWeb(new Request("http://gateway.test/")),
     message,
     response: new ServerResponse(message),
     method,

@@ -9,7 +9,7 @@ import { ChangeRefused, derived, type PreparedChange, type Registry, type Snapsh
 import { lacksDescriptors, makeTellShortage } from "../../telemetry/Shortages.ts"
 import { type Binding, bindingsOf } from "./Bindings.ts"
 import { Connections } from "./Connections.ts"
-import { type CannotListen, openServer, type RequestHandler, readPems, type Server } from "./Server.ts"
+import { type CannotListen, type FastWay, openServer, type RequestHandler, readPems, type Server } from "./Server.ts"
 import type { Pems } from "./ServerTls.ts"
 
 /** Told of every address that is opened. */
@@ -31,10 +31,16 @@ export interface ListenerContext {
   readonly connections: Connections
 }
 
+/** The two ways of a listener's requests: most are over without a fiber, all others are an effect's. */
+export interface RequestWays {
+  readonly handler: RequestHandler
+  readonly fastWay: FastWay
+}
+
 export interface ListenersOptions {
   readonly registry: Registry["Service"]
   readonly now: () => number
-  readonly handlerOf: (context: ListenerContext) => RequestHandler
+  readonly waysOf: (context: ListenerContext) => RequestWays
   readonly onListening: OnListening
   /** Told of every connection that was one too many. */
   readonly onRefused: (listener: Listener) => void
@@ -67,10 +73,14 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
     const current = makeCurrent(registry, binding)
     const refused = () => options.onRefused(current().binding.listener)
     const context = { current, connections: new Connections(options.now, refused) }
-    const answering = options.handlerOf(context)
+    const { fastWay, handler: answering } = options.waysOf(context)
     const handler = Effect.suspend(() => (ready.isOpen() ? answering : Effect.andThen(ready.await, answering)))
+    const waiting: FastWay = {
+      ...fastWay,
+      take: (message, response, handOver) => ready.isOpen() && fastWay.take(message, response, handOver)
+    }
     const config = { ...next, server: { ...next.server, reusePort: first.server.reusePort } }
-    const server = yield* openServer(binding, config, pems, context.connections, handler).pipe(
+    const server = yield* openServer(binding, config, pems, context.connections, handler, waiting).pipe(
       Effect.setContext(services)
     )
     return { ...context, server }

@@ -1,7 +1,12 @@
 /** One open address: its server, its connections, and how it opens, changes and closes. */
 import { readFile } from "node:fs/promises"
-import { createServer, type Server as NodeServer } from "node:http"
-import { createSecureServer, type Http2SecureServer } from "node:http2"
+import { createServer, type IncomingMessage, type Server as NodeServer, type ServerResponse } from "node:http"
+import {
+  createSecureServer,
+  type Http2SecureServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse
+} from "node:http2"
 import { Server as NetServer, type Socket } from "node:net"
 import { createSecureContext } from "node:tls"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
@@ -21,6 +26,20 @@ export type RequestHandler = Effect.Effect<
   never,
   HttpServerRequest.HttpServerRequest | Scope.Scope
 >
+
+type Message = IncomingMessage | Http2ServerRequest
+type Response = ServerResponse | Http2ServerResponse
+
+/** Effect's server goes on with a request. */
+export type HandOver = (message: Message, response: Response) => void
+
+/** What answers requests without a fiber, for as long as nothing has to be waited for. */
+export interface FastWay {
+  /** `false`: nothing was done for the request, it is for Effect's server. */
+  readonly take: (message: Message, response: Response, handOver: HandOver) => boolean
+  /** From now on a fiber is there for each, so that the end of the server ends it. */
+  readonly handAllOver: () => void
+}
 
 /** An address that cannot be had, or a certificate that cannot be used. */
 export class CannotListen extends Schema.TaggedError<CannotListen>()("CannotListen", {
@@ -89,7 +108,8 @@ export const openServer = Effect.fnUntraced(function* (
   config: GatewayConfig,
   pems: Pems | undefined,
   connections: Connections,
-  handler: RequestHandler
+  handler: RequestHandler,
+  fastWay: FastWay
 ) {
   const { listener, path } = binding
   const address = { host: listener.host, port: listener.port, reusePort: config.server.reusePort, backlog: 4096 }
@@ -105,6 +125,7 @@ export const openServer = Effect.fnUntraced(function* (
   const bound = yield* NodeHttpServer.make(() => server, { ...address, disablePreemptiveShutdown: true }).pipe(
     // Synchronously as the socket opens, so that no request can come in before there is a handler to answer it.
     Effect.tap(({ serve }) => serve(Effect.interruptible(handler))),
+    Effect.tap(() => goFirst(server, fastWay, Effect.interruptible(handler))),
     Effect.provideService(Scope.Scope, scope),
     Effect.mapError(({ cause }) => failed(cause)),
     Effect.onError(() => Scope.close(scope, Exit.void))
@@ -144,6 +165,7 @@ export const openServer = Effect.fnUntraced(function* (
       ),
     close: Effect.gen(function* () {
       NetServer.prototype.close.call(server)
+      fastWay.handAllOver()
       yield* Scope.close(scope, Exit.void)
       connections.destroy()
       // Ends the server's own timers.
@@ -151,6 +173,21 @@ export const openServer = Effect.fnUntraced(function* (
     })
   }
   return opened
+})
+
+/** Requests come to `fastWay` first, and to `handler` where that does not take them. Upgrades do not come here. */
+const goFirst = Effect.fnUntraced(function* (
+  server: NodeServer | Http2SecureServer,
+  fastWay: FastWay,
+  handler: RequestHandler
+) {
+  const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
+  const handOver = yield* NodeHttpServer.makeHandler(handler, { scope })
+  const onRequest: HandOver = (message, response) => {
+    if (!fastWay.take(message, response, handOver)) handOver(message, response)
+  }
+  server.removeAllListeners("request").on("request", onRequest)
+  yield* Effect.addFinalizer(() => Effect.sync(() => server.off("request", onRequest)))
 })
 
 const makeServer = (

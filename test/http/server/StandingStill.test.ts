@@ -5,7 +5,7 @@ import * as net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import { HttpServerRequest } from "effect/http"
-import { readIncoming } from "../../../src/http/Incoming.ts"
+import { incomingOf } from "../../../src/http/Incoming.ts"
 import { bindingsOf } from "../../../src/http/server/Bindings.ts"
 import { Connections } from "../../../src/http/server/Connections.ts"
 import { deliver } from "../../../src/http/server/ResponseWriter.ts"
@@ -46,6 +46,8 @@ const openBody = (open: Set<OpenBody>, what: string): StreamBody => {
   )
 }
 
+const noFastWay = { take: () => false, handAllOver: () => {} }
+
 const head = { status: 200, headers: {}, cookies: [], contentLength: undefined }
 
 /** A door of each kind with nothing behind it but answers; its clock is the test's. */
@@ -54,7 +56,7 @@ const openOne = Effect.fnUntraced(function* (tls: boolean) {
   const connections = new Connections(() => clock.now)
   const [floods, drips] = [new Set<OpenBody>(), new Set<OpenBody>()]
   const surface = Effect.gen(function* () {
-    const incoming = readIncoming(yield* HttpServerRequest.HttpServerRequest, clock.now)
+    const incoming = incomingOf(yield* HttpServerRequest.HttpServerRequest, clock.now)
     const visited = connections.begin(incoming.message)
     yield* Effect.addFinalizer(() => Effect.sync(() => connections.end(visited)))
     return yield* deliver(incoming, {
@@ -66,7 +68,7 @@ const openOne = Effect.fnUntraced(function* (tls: boolean) {
   const [place] = bindingsOf(config).values()
   if (place === undefined) throw new Error("no listener")
   const door = yield* Effect.acquireRelease(
-    openServer(place, config, tls ? pair : undefined, connections, surface),
+    openServer(place, config, tls ? pair : undefined, connections, surface, noFastWay),
     ({ close }) => close
   )
   /** Seconds go by; whether somebody stands still is looked at every five. */

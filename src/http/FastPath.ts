@@ -1,0 +1,242 @@
+/**
+ * The way that nearly every request takes: from the server's event to the last byte of its answer in callbacks, without a
+ * fiber. What has to wait or goes wrong is handed over to Effect's server as it stands, and is an effect from there on.
+ */
+import { Effect, Exit, Result } from "effect"
+import { HttpServerResponse } from "effect/http"
+import { Bag } from "../domain/Bag.ts"
+import type { GatewayError } from "../domain/Errors.ts"
+import { once } from "../domain/Once.ts"
+import type { Continuation, FastClient, Poured, ProxyResponse } from "../proxy/Proxy.ts"
+import { type BegunRequest, headersOfAll, type Requests } from "./BegunRequest.ts"
+import { type BodyError, joined, joinedAtOnce, type Read } from "./BodyReading.ts"
+import type { Admitted } from "./Gates.ts"
+import { type Incoming, readIncoming } from "./Incoming.ts"
+import { announcedTooLarge, boundsOf, packed, readBodyDirectly, takenAs } from "./RequestBody.ts"
+import type { FindRoute } from "./routes/BuiltinRoutes.ts"
+import type { Binding } from "./server/Bindings.ts"
+import type { ListenerContext } from "./server/Listeners.ts"
+import { type Delivery, deliver, deliverDirectly } from "./server/ResponseWriter.ts"
+import type { FastWay } from "./server/Server.ts"
+import { isUpgrade } from "./server/WebSocketHead.ts"
+
+type Answering = Effect.Effect<HttpServerResponse.HttpServerResponse, GatewayError>
+
+/** A request that was begun here, and what is still to be done for it; `undefined`: all that follows its gates. */
+export interface HandedOver {
+  readonly begun: BegunRequest
+  readonly rest: Answering | undefined
+}
+
+export interface FastPath extends FastWay {
+  /** What an effect is to go on with; `undefined` for a request that was not begun here. */
+  readonly handedOver: (message: Incoming["message"]) => HandedOver | undefined
+}
+
+export const makeFastPath = (
+  requests: Requests,
+  context: ListenerContext,
+  find: (binding: Binding) => FindRoute
+): FastPath => {
+  const { connections, current } = context
+  const handedOver = new WeakMap<Incoming["message"], HandedOver>()
+  const visits = new Bag<Visit>()
+
+  const take: FastWay["take"] = (message, response, handOver) => {
+    const { url = "" } = message
+    if (message.method !== "POST" || !url.startsWith("/") || connections.closing || isUpgrade(message)) return false
+    const seen = current()
+    const { limits, server } = seen.snapshot.config
+    if (!server.fastPath) return false
+    const incoming = readIncoming(message, response, url, requests.clock.now())
+    if (!isPlain(incoming, limits.maxBodyBytes)) return false
+    if (find(seen.binding)(incoming.path, incoming.method) !== undefined) return false
+    const begun = requests.begin(incoming, seen, connections, find)
+    const give = (rest: Answering | undefined) => {
+      handedOver.set(message, { begun, rest: rest && once(rest) })
+      handOver(message, response)
+    }
+    const { gated } = begun
+    if (Result.isFailure(gated) || gated.success._tag !== "Admitted") give(undefined)
+    else new Visit({ requests, context, visits, begun, admitted: gated.success, give }).begin()
+    return true
+  }
+
+  return {
+    take,
+    handedOver: (message) => {
+      const found = handedOver.get(message)
+      handedOver.delete(message)
+      return found
+    },
+    handAllOver: () => {
+      visits.each((visit) => visit.adopt())
+    }
+  }
+}
+
+/** Whether it is of the kind that nearly all are, so that its body is read into memory by its announced length. */
+const isPlain = (incoming: Incoming, maxBodyBytes: number): boolean =>
+  incoming.endpoint !== undefined &&
+  incoming.header("content-length") !== undefined &&
+  incoming.header("transfer-encoding") === undefined &&
+  incoming.header("expect") === undefined &&
+  takenAs(incoming) === "whole" &&
+  packed(incoming) === undefined &&
+  announcedTooLarge(incoming, "maxBodyBytes", maxBodyBytes) === undefined
+
+interface VisitParts {
+  readonly requests: Requests
+  readonly context: ListenerContext
+  /** Those that have no fiber. */
+  readonly visits: Bag<Visit>
+  readonly begun: BegunRequest
+  readonly admitted: Admitted
+  readonly give: (rest: Answering | undefined) => void
+}
+
+/** One request on this way. Mutable by nature: written by the callbacks of its sockets. */
+class Visit implements FastClient, Poured {
+  readonly #parts: VisitParts
+  place: number | undefined
+  /** Gives up what is under way: the body's reading, then the proxy's work, then the delivery. */
+  #stop: () => void = noop
+  #release: () => void = noop
+  #delivery: Delivery | undefined
+  /** It has its end, or a fiber. */
+  #isOver = false
+  /** Told what is still to be done, once a fiber waits for that because the gateway stops. */
+  #adopted: ((rest: Answering) => void) | undefined
+
+  constructor(parts: VisitParts) {
+    this.#parts = parts
+  }
+
+  begin(): void {
+    const { begun, requests, visits } = this.#parts
+    const { arrival, payload } = begun
+    const { incoming, listener, snapshot } = arrival
+    visits.add(this)
+    incoming.response.once("close", this.#onClose)
+    const bounds = boundsOf(snapshot, listener)
+    this.#stop = readBodyDirectly(incoming, bounds, requests, payload, (read) =>
+      this.#guarded(() => this.#onBody(read))
+    )
+  }
+
+  /** A fiber waits for it from now on, and whoever ends that ends the request. */
+  adopt(): void {
+    const waiting = Effect.callback<Answering>((resume) => {
+      this.#adopted = (rest) => resume(Effect.succeed(rest))
+      return Effect.sync(() => {
+        this.#isOver = true
+        this.#stop()
+        this.#delivery?.letGo()
+      })
+    })
+    const concluded = Effect.suspend(() =>
+      Effect.andThen(this.#delivery?.conclude ?? Effect.void, Effect.sync(this.#release))
+    )
+    const { begun, give, visits } = this.#parts
+    visits.delete(this)
+    begun.arrival.incoming.response.off("close", this.#onClose)
+    give(Effect.flatten(Effect.onInterrupt(waiting, () => concluded)))
+  }
+
+  #onBody(read: Result.Result<Read, BodyError>): void {
+    this.#stop = noop
+    const { admitted, begun, requests } = this.#parts
+    if (Result.isFailure(read)) return this.#handOver(Effect.fail(read.failure))
+    const { pieces } = read.success
+    const { size } = begun.payload
+    const body = joinedAtOnce(pieces, size)
+    if (body === undefined) {
+      const rest = Effect.flatMap(joined(pieces, size), (whole) =>
+        requests.proxy.handle(requests.proxyRequestOf(begun, admitted, whole), this.#send)
+      )
+      return this.#handOver(rest)
+    }
+    requests.proxy.begin(requests.proxyRequestOf(begun, admitted, body), this)
+  }
+
+  began(release: () => void): void {
+    this.#release = release
+  }
+
+  answered(answer: ProxyResponse): void {
+    const { begun, context } = this.#parts
+    const { arrival } = begun
+    Object.assign(answer.headers, headersOfAll(arrival, context.connections))
+    this.#delivery = deliverDirectly(arrival.incoming, answer, this)
+  }
+
+  continued(rest: Continuation): void {
+    this.#release = noop
+    this.#handOver(rest(this.#send))
+  }
+
+  /** The answer was delivered, or broke off. */
+  ended(): void {
+    this.#finish(Exit.void)
+  }
+
+  died(defect: unknown): void {
+    this.#giveUp()
+    this.#handOver(Effect.die(defect))
+  }
+
+  readonly #send = (answer: ProxyResponse): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
+    const { begun, context } = this.#parts
+    Object.assign(answer.headers, headersOfAll(begun.arrival, context.connections))
+    return deliver(begun.arrival.incoming, answer)
+  }
+
+  readonly #onClose = (): void => {
+    if (this.#isOver || this.#parts.begun.arrival.incoming.response.writableEnded) return
+    this.#giveUp()
+    this.#finish(interrupted)
+  }
+
+  #giveUp(): void {
+    this.#stop()
+    this.#delivery?.letGo()
+    this.#release()
+    this.#stop = noop
+    this.#release = noop
+  }
+
+  #finish(exit: Exit.Exit<void>): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#release()
+    const { begun, context, requests, visits } = this.#parts
+    if (this.#adopted !== undefined) return this.#adopted(delivered)
+    visits.delete(this)
+    requests.ended(begun, context, exit)
+  }
+
+  #handOver(rest: Answering): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    const { begun, give, visits } = this.#parts
+    if (this.#adopted !== undefined) return this.#adopted(rest)
+    visits.delete(this)
+    begun.arrival.incoming.response.off("close", this.#onClose)
+    give(rest)
+  }
+
+  #guarded(run: () => void): void {
+    try {
+      run()
+    } catch (defect) {
+      this.died(defect)
+    }
+  }
+}
+
+const noop = () => {}
+
+/** What Effect's server is told: it adds nothing to a response that has ended. */
+const delivered = Effect.succeed(HttpServerResponse.empty())
+
+const interrupted = Exit.interrupt()
