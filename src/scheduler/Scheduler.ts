@@ -25,7 +25,7 @@ export interface Considered {
   readonly standing: Standing
   /** Why it cannot be given the request; `undefined` where it can. */
   readonly exclusion: Exclusion | undefined
-  /** What the strategy compares it by, less being better; `undefined` where it does not go by a number. */
+  /** What the strategy compares it by within its tier, less being better; `undefined` where it compares it by no number. */
   readonly score: number | undefined
 }
 
@@ -181,15 +181,16 @@ class PoolState {
   considered(request: PickRequest, now: number): ReadonlyArray<Considered> {
     const { eligibility } = this.#services
     const choice = this.#choiceOf(request, now, (member) => eligibility.isUsable(member, request, now))
-    return request.candidates.tiers.flatMap((tier, index) =>
-      tier.map((member) => ({
+    return request.candidates.tiers.flatMap((tier, index) => {
+      const scores = this.#strategy.scoresOf?.(tier, choice)
+      return tier.map((member, position) => ({
         backend: member.backend.name,
         tier: index,
         standing: standingNow(member, request, now),
         exclusion: eligibility.exclusionOf(member, request, now),
-        score: this.#strategy.scoreOf?.(member, choice)
+        score: scores?.[position]
       }))
-    )
+    })
   }
 
   #choiceOf({ hashKey, prompt }: PickRequest, now: number, usable: Choice["usable"]): Choice {

@@ -23,8 +23,11 @@ export interface Strategy {
    * configured order; the same array object stands for the same candidates. Must not allocate what lives on.
    */
   readonly choose: (members: ReadonlyArray<Member>, choice: Choice) => Member | undefined
-  /** What it compares members by, less being better, for a strategy that goes by a number; changes nothing. */
-  readonly scoreOf?: (member: Member, choice: Choice) => number
+  /**
+   * What it compares members by, in their order, less being better; `undefined` for one that it compares by no number.
+   * Changes nothing, and is asked off the path of requests.
+   */
+  readonly scoresOf?: (members: ReadonlyArray<Member>, choice: Choice) => ReadonlyArray<number | undefined>
   /** A member got the request, by a choice or as its session's own: for a strategy that learns from what is routed. */
   readonly routed?: (member: Member, prompt: PromptBlocks | undefined) => void
 }

@@ -1,6 +1,8 @@
 /** What is told of a choice: each candidate with what speaks against it. */
 import { assert, describe, it } from "@effect/vitest"
-import { type FleetLike, withFleet } from "./Fleet.ts"
+import type { StrategyName } from "../../src/domain/Pool.ts"
+import { must } from "../registry/Fixtures.ts"
+import { type Fleet, type FleetLike, named, withFleet } from "./Fleet.ts"
 
 const names = ["free", "full", "resting", "open", "tried", "off"]
 
@@ -29,6 +31,108 @@ describe("each candidate of a choice", () => {
         ]
       )
       assert.strictEqual(fleet.choice({ tried: [fleet.state("tried")] }), "free")
+    })
+  )
+})
+
+interface Scored {
+  readonly strategy: StrategyName
+  /** What the weights of `a`, `b` and `c` are, all 1 where nothing is said. */
+  readonly weights?: ReadonlyArray<number>
+  readonly given?: (on: Fleet) => void
+  readonly request?: Parameters<Fleet["request"]>[0]
+  readonly scores: ReadonlyArray<number | undefined>
+}
+
+const took = (on: Fleet, name: string, millis: number, times = 1) => {
+  for (let n = 0; n < times; n++) on.state(name).latency.record(millis, on.now)
+}
+
+const prompt = Int32Array.from([1, 2, 3, 4])
+
+const scored: ReadonlyArray<Scored> = [
+  { strategy: "round_robin", scores: [0, 1, 2] },
+  { strategy: "round_robin", given: (on) => on.choices(2), scores: [1, 2, 0] },
+  { strategy: "failover", scores: [0, 1, 2] },
+  { strategy: "weighted_round_robin", weights: [5, 1, 1], scores: [-5, -1, -1] },
+  { strategy: "weighted_round_robin", weights: [5, 1, 1], given: (on) => on.choices(2), scores: [-1, -3, -3] },
+  { strategy: "random", scores: [undefined, undefined, undefined] },
+  {
+    strategy: "least_inflight",
+    weights: [1, 2, 4],
+    given: (on) => on.with("c", { inflight: 9 }),
+    scores: [1, 0.5, 2.5]
+  },
+  {
+    strategy: "least_loaded",
+    given: (on) => on.state("b").reported({ running: 3, waiting: 1, kvCacheUsage: 0 }, on.now),
+    // Of five requests at b, two have to wait, and count twice.
+    scores: [1, 7, 1]
+  },
+  { strategy: "power_of_two", weights: [1, 2, 4], scores: [1, 0.5, 0.25] },
+  {
+    strategy: "latency_based",
+    given: (on) => {
+      took(on, "a", 100)
+      took(on, "b", 300)
+    },
+    // The mean is 200; one without a sample is tried before any is compared.
+    scores: [-2, -2 / 3, undefined]
+  },
+  {
+    strategy: "latency_based",
+    given: (on) => {
+      took(on, "a", 100)
+      took(on, "b", 300)
+      on.with("c", { inflight: 1 })
+    },
+    scores: [-2, -2 / 3, -1]
+  },
+  {
+    strategy: "response_aware",
+    given: (on) => {
+      took(on, "a", 100)
+      took(on, "b", 300)
+      on.with("b", { inflight: 1 })
+    },
+    scores: [100, 600, 200]
+  },
+  { strategy: "prefix_aware", given: (on) => on.with("b", { inflight: 1 }), scores: [0.75, 1.5, 0.75] },
+  {
+    strategy: "prefix_aware",
+    given: (on) => on.choice({ prompt }),
+    request: { prompt },
+    // To compute the whole prompt costs 2, as does twice the mean load.
+    scores: [1, 3, 3]
+  },
+  { strategy: "consistent_hash", scores: [undefined, undefined, undefined] }
+]
+
+describe("the score of each candidate", () => {
+  it.effect.each(scored)("of $strategy is $scores", ({ given, request, scores, strategy, weights = [1, 1, 1] }) =>
+    withFleet(
+      { backends: weights.map((weight, index) => ({ name: "abc".charAt(index), weight })), pool: { strategy } },
+      (on) => {
+        given?.(on)
+        const considered = on.scheduler.considered(on.request(request), on.now)
+        assert.deepStrictEqual(
+          considered.map(({ score }) => score),
+          scores
+        )
+      }
+    )
+  )
+
+  it.effect("of consistent_hash is the same for the same key, and behind all others above the fair share", () =>
+    withFleet({ ...named("a", "b", "c"), pool: { strategy: "consistent_hash" } }, (on) => {
+      const scores = () => on.scheduler.considered(on.request({ hashKey: 42 }), on.now).map(({ score }) => must(score))
+      const before = scores()
+      const owner = on.choice({ hashKey: 42 })
+      const position = "abc".indexOf(owner)
+      assert.strictEqual(Math.min(...before), before[position])
+      assert.deepStrictEqual(scores(), before)
+      on.with(owner, { inflight: 20 })
+      assert.strictEqual(Math.max(...scores()), scores()[position])
     })
   )
 })

@@ -318,6 +318,40 @@ describe("every strategy", () => {
     )
   })
 
+  it("chooses one with the lowest score of those that are usable, where it goes by scores", () => {
+    const size = 12
+    const rounds = fc.array(
+      fc.record({
+        usable: fc.uniqueArray(fc.nat({ max: size - 1 }), { minLength: 1 }),
+        hashKey: fc.nat(),
+        prompt: fc.option(fc.int32Array({ maxLength: 4 }), { nil: undefined }),
+        seed: fc.nat()
+      }),
+      { minLength: 1, maxLength: 12 }
+    )
+    // Of two that are drawn, the lower.
+    const byScore = all.filter((strategy) => strategy !== "power_of_two")
+    holdsFor(fc.record({ strategy: fc.constantFrom(...byScore), rounds }), ({ rounds, strategy }) => {
+      const backends = Array.from({ length: size }, (_, index) => ({ name: `n${index}`, weight: 1 + (index % 7) }))
+      const members = membersOf({ backends, pool: { strategy } })
+      const chooser = makeStrategy(strategy)
+      let now = 0
+      for (const { hashKey, prompt, seed, usable } of rounds) {
+        const roll = seededRandom(seed)
+        now += roll(30_000)
+        for (const { backend } of members) shake(backend.state, roll, now)
+        const canTake = (member: Member) => usable.includes(members.indexOf(member))
+        const choice = { now, random: () => 0.5, hashKey, prompt, usable: canTake }
+        const scores = chooser.scoresOf?.(members, choice)
+        const chosen = chooser.choose(members, choice)
+        const score = chosen === undefined ? undefined : scores?.[members.indexOf(chosen)]
+        if (score === undefined) continue
+        for (const position of usable) assert.isAtMost(score, scores?.[position] ?? Number.NEGATIVE_INFINITY)
+        if (chosen !== undefined) chooser.routed?.(chosen, prompt)
+      }
+    })
+  })
+
   it("offers no backend where there is none", () => {
     for (const strategy of all) assert.isUndefined(makeStrategy(strategy).choose([], { ...blind, usable: () => true }))
   })

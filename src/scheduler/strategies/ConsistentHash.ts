@@ -7,6 +7,9 @@ import type { Strategy } from "../Strategy.ts"
 /** How far above its fair share of what is in flight a backend may be taken by its keys. */
 const loadBound = 1.25
 
+/** More than any score of a weight of 1 and more, so that those above their share come after all others. */
+const aboveShare = 32
+
 /**
  * The same key, the same backend, on every gateway and without a table: rendezvous hashing, in which each backend bids
  * for the key and a backend that goes or comes moves only its own keys. The load is bounded: one that has more than 1.25 of
@@ -19,6 +22,16 @@ export const consistentHash = (): Strategy => {
     Int32Array.from(members, ({ backend }) => hashText(backend.name))
   )
   return {
+    scoresOf: (members, { hashKey, now }) => {
+      // Without one, a key is drawn for each choice.
+      if (hashKey === undefined) return members.map(() => undefined)
+      const share = fairShare(members, now)
+      const hashes = namesOf(members)
+      return members.map((member, position) => {
+        const score = 1 / bidOf(uniformOf(hashKey, hashes[position] ?? 0), member.weight)
+        return isBelowShare(member, share, now) ? score : aboveShare + score
+      })
+    },
     choose: (members, { hashKey, now, random, usable }) => {
       const key = hashKey ?? Math.floor(random() * 0xffffffff)
       const share = fairShare(members, now)
@@ -30,11 +43,11 @@ export const consistentHash = (): Strategy => {
       for (let position = 0; position < members.length; position++) {
         const member = members[position]
         if (member === undefined) continue
-        const uniform = (mix(key ^ (hashes[position] ?? 0)) + 0.5) / 0x1_0000_0000
+        const uniform = uniformOf(key, hashes[position] ?? 0)
         // No bid is higher than that, and most need not be worked out.
         if (member.weight / (1 - uniform) <= bestBid) continue
         const bid = bidOf(uniform, member.weight)
-        const isFree = member.backend.state.inflight + 1 <= Math.ceil(loadBound * share * weightNow(member, now))
+        const isFree = isBelowShare(member, share, now)
         if (bid <= (isFree ? bestBid : fullBid) || !usable(member)) continue
         if (isFree) {
           best = member
@@ -48,6 +61,12 @@ export const consistentHash = (): Strategy => {
     }
   }
 }
+
+/** Between 0 and 1, neither of them: the same for the same key and backend. */
+const uniformOf = (key: number, name: number): number => (mix(key ^ name) + 0.5) / 0x1_0000_0000
+
+const isBelowShare = (member: Member, share: number, now: number): boolean =>
+  member.backend.state.inflight + 1 <= Math.ceil(loadBound * share * weightNow(member, now))
 
 /** What one unit of weight would have in flight, with the request that is to be placed. */
 const fairShare = (members: ReadonlyArray<Member>, now: number): number => {

@@ -18,18 +18,29 @@ const minLatencyMillis = 1
 export const latencyBased = (): Strategy => {
   const cursor = new SmoothWeightedRoundRobin()
   return {
+    scoresOf: (members, { now, usable }) => {
+      const mean = meanLatency(members)
+      const isDue = cursor.isDue(members)
+      const scores = cursor.scores(members, (member) => shareOf(member, mean, now))
+      // One without samples is taken before any is compared.
+      return members.map((member, position) =>
+        isDue && isUntried(member) && usable(member) ? undefined : scores[position]
+      )
+    },
     choose: (members, { now, usable }) => {
       const untried = cursor.isDue(members) ? members.find((member) => isUntried(member) && usable(member)) : undefined
       if (untried !== undefined) return untried
       let mean: number | undefined
       return cursor.next(members, usable, (member) => {
-        const { state } = member.backend
         mean ??= meanLatency(members)
-        return (weightNow(member, now) * mean) / expectedLatency(state, mean, now)
+        return shareOf(member, mean, now)
       })
     }
   }
 }
+
+const shareOf = (member: Member, mean: number, now: number): number =>
+  (weightNow(member, now) * mean) / expectedLatency(member.backend.state, mean, now)
 
 const isUntried = ({ backend: { state } }: Member): boolean => state.latency.count === 0 && state.inflight === 0
 

@@ -18,7 +18,7 @@ export const leastInflight = (): Strategy => {
     return row
   }
   return {
-    scoreOf: (member, { now }) => costNow(member, now),
+    scoresOf: (members, { now }) => members.map((member) => costNow(member, now)),
     choose: (members, { now, usable }) => {
       if (members[0] === undefined) return undefined
       const { columns, slots, weights } = rowOf(members, members[0])

@@ -15,7 +15,7 @@ const tight = 0.8
 export const leastLoaded = (): Strategy => {
   const cursor = new RoundRobinCursor()
   return {
-    scoreOf: (member, { now }) => loadOf(member, now),
+    scoresOf: (members, { now }) => members.map((member) => loadOf(member, now)),
     choose: (members, { now, usable }) => cursor.cheapest(members, usable, (member) => loadOf(member, now))
   }
 }

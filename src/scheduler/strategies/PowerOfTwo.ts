@@ -7,7 +7,7 @@ const tries = 6
 
 /** The less busy of two drawn at random: nearly as good as the least busy of all, whatever their number. */
 export const powerOfTwo = (): Strategy => ({
-  scoreOf: (member, { now }) => costNow(member, now),
+  scoresOf: (members, { now }) => members.map((member) => costNow(member, now)),
   choose: (members, choice) => {
     const one = draw(members, choice.random, choice.usable, undefined)
     if (one === undefined) return undefined

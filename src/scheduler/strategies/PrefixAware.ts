@@ -2,7 +2,7 @@ import type { BackendState, Member } from "../../registry/Registry.ts"
 import { PrefixIndex } from "../PrefixIndex.ts"
 import type { PromptBlocks } from "../PromptBlocks.ts"
 import { costNow } from "../SlowStart.ts"
-import type { Strategy } from "../Strategy.ts"
+import type { Choice, Strategy } from "../Strategy.ts"
 import { RoundRobinCursor } from "./RoundRobinCursor.ts"
 
 /**
@@ -35,21 +35,32 @@ export const prefixAware = (): Strategy => {
   const learn = ({ backend }: Member, prompt: PromptBlocks | undefined): void => {
     if (prompt !== undefined && prompt.length > 0) index.learn(backend.state, prompt)
   }
+  /** What is ordinary once this prompt counts too. */
+  const ordinaryWith = (size: number): number => {
+    if (size === 0) return ordinary
+    return ordinary === 0 ? size : ordinary + smoothing * (size - ordinary)
+  }
+  const costsFor = (members: ReadonlyArray<Member>, { now, prompt }: Choice, usual: number) => {
+    const size = sizeOf(prompt)
+    const held = prompt === undefined || size === 0 ? undefined : index.match(prompt)
+    const missCost = usual === 0 ? 0 : (missWeight * size) / usual
+    const loadCost = loadCostOf(members, now)
+    return (member: Member): number => {
+      const miss = held === undefined ? 1 : 1 - held(member.backend.state) / size
+      return missCost * miss + loadCost * costNow(member, now)
+    }
+  }
   return {
-    choose: (members, { now, prompt, usable }) => {
-      const size = prompt === undefined ? 0 : prompt.length
-      if (size > 0) ordinary = ordinary === 0 ? size : ordinary + smoothing * (size - ordinary)
-      const held = prompt === undefined || size === 0 ? undefined : index.match(prompt)
-      const missCost = ordinary === 0 ? 0 : (missWeight * size) / ordinary
-      const loadCost = loadCostOf(members, now)
-      return cursor.cheapest(members, usable, (member) => {
-        const miss = held === undefined ? 1 : 1 - held(member.backend.state) / size
-        return missCost * miss + loadCost * costNow(member, now)
-      })
+    scoresOf: (members, choice) => members.map(costsFor(members, choice, ordinaryWith(sizeOf(choice.prompt)))),
+    choose: (members, choice) => {
+      ordinary = ordinaryWith(sizeOf(choice.prompt))
+      return cursor.cheapest(members, choice.usable, costsFor(members, choice, ordinary))
     },
     routed: learn
   }
 }
+
+const sizeOf = (prompt: PromptBlocks | undefined): number => (prompt === undefined ? 0 : prompt.length)
 
 /** What a unit of load costs. None is free of load: each counts with the request that it would get. */
 const loadCostOf = (members: ReadonlyArray<Member>, now: number): number => {

@@ -10,16 +10,23 @@ const assumedLatencyMillis = 2000
 export const responseAware = (): Strategy => {
   const cursor = new RoundRobinCursor()
   return {
+    scoresOf: (members, { now }) => {
+      const typical = typicalLatency(members)
+      return members.map((member) => costOf(member, typical, Number.POSITIVE_INFINITY, now))
+    },
     choose: (members, { now, usable }) => {
       const typical = typicalLatency(members)
-      return cursor.cheapest(members, usable, (member, least) => {
-        const { inflight, latency, outcomes } = member.backend.state
-        const time = latency.count === 0 ? typical : latency.steady
-        const atBest = (time * (inflight + 1)) / weightNow(member, now)
-        return atBest >= least ? atBest : atBest / Math.max(0.01, 1 - outcomes.failureRate(now))
-      })
+      return cursor.cheapest(members, usable, (member, least) => costOf(member, typical, least, now))
     }
   }
+}
+
+/** Without the failures where it is not below `least` even so. */
+const costOf = (member: Member, typical: number, least: number, now: number): number => {
+  const { inflight, latency, outcomes } = member.backend.state
+  const time = latency.count === 0 ? typical : latency.steady
+  const atBest = (time * (inflight + 1)) / weightNow(member, now)
+  return atBest >= least ? atBest : atBest / Math.max(0.01, 1 - outcomes.failureRate(now))
 }
 
 const typicalLatency = (members: ReadonlyArray<Member>): number => {

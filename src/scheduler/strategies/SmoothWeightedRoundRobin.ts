@@ -47,6 +47,15 @@ export class SmoothWeightedRoundRobin {
     return members[chosen]
   }
 
+  /** What {@link next} compares, less being better: the negative of what each has gained, with its share of this round. */
+  scores(members: ReadonlyArray<Member>, share: (member: Member) => number): ReadonlyArray<number> {
+    const { credits, left, shares } = this.#numbersOf(members)
+    return members.map((member, position) => {
+      const known = left > 0 ? (shares[position] ?? 0) : 0
+      return 0 - (credits[position] ?? 0) - (known > 0 ? known : share(member))
+    })
+  }
+
   #numbersOf(members: ReadonlyArray<Member>): Credits {
     const known = this.#numbers.get(members)
     if (known !== undefined) return known

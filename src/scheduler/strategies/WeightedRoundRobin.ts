@@ -6,6 +6,7 @@ import { SmoothWeightedRoundRobin } from "./SmoothWeightedRoundRobin.ts"
 export const weightedRoundRobin = (): Strategy => {
   const cursor = new SmoothWeightedRoundRobin()
   return {
+    scoresOf: (members, { now }) => cursor.scores(members, (member) => weightNow(member, now)),
     choose: (members, { now, usable }) => cursor.next(members, usable, (member) => weightNow(member, now))
   }
 }
