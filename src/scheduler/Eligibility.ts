@@ -1,8 +1,9 @@
 /** Which backends may be given a request now, in which order of standing, and why there is none. */
-import type { Standing } from "../domain/Health.ts"
+import type { HealthStatus, Standing } from "../domain/Health.ts"
 import type { BackendState, Capacity, Member, PoolEntry } from "../registry/Registry.ts"
 import type { Candidates } from "../routing/Router.ts"
 import { circuitPermits, type Exclusion, exclusionOf, outOfService, unwilling, willingAt } from "./Exclusions.ts"
+import { hasFree } from "./InstanceChoice.ts"
 import type { PromptBlocks } from "./PromptBlocks.ts"
 
 export interface PickRequest {
@@ -35,12 +36,39 @@ export class NoLease {
   }
 }
 
-/**
- * As if it had said itself that it is busy: far slower than its peers, with a failure of which it is not known yet whose
- * fault it is, or after it refused a request for this model.
- */
-export const isAskedLast = ({ backend: { state } }: Member, { model }: PickRequest, now: number): boolean =>
-  now < state.ejectedUntil || state.unresolved > 0 || state.refuses(model, now)
+/** Why a backend is asked after others, although it can be given the request. */
+export type AskedLast =
+  /** Its health. */
+  | Extract<HealthStatus, "busy" | "degraded">
+  /** It is far slower than its peers. */
+  | "ejected"
+  /** A request failed there, and it is not known yet whose fault that is. */
+  | "unresolved_failure"
+  /** It refused a request for this model a while ago. */
+  | "refused_model"
+  /** Where the model has instances there: each has a request. */
+  | "no_free_instance"
+
+/** What traffic has found: it is asked last then, as if it had said itself that it is busy. */
+const foundByTraffic = ({ backend: { state } }: Member, { model }: PickRequest, now: number): AskedLast | undefined => {
+  if (now < state.ejectedUntil) return "ejected"
+  if (state.unresolved > 0) return "unresolved_failure"
+  return state.refuses(model, now) ? "refused_model" : undefined
+}
+
+export const isAskedLast = (member: Member, request: PickRequest, now: number): boolean =>
+  foundByTraffic(member, request, now) !== undefined
+
+/** The first reason, in the order of {@link AskedLast}: to tell why, off the path of requests. */
+export const askedLastFor = (member: Member, request: PickRequest, now: number): AskedLast | undefined => {
+  const { health } = member.backend.state
+  if (health.standingAt(now) === "last" && (health.status === "busy" || health.status === "degraded")) {
+    return health.status
+  }
+  const { instances } = request.candidates
+  const isTaken = instances !== undefined && !hasFree(member, instances)
+  return foundByTraffic(member, request, now) ?? (isTaken ? "no_free_instance" : undefined)
+}
 
 export const standingNow = (member: Member, request: PickRequest, now: number): Standing => {
   const standing = member.backend.state.health.standingAt(now)

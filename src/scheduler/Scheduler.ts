@@ -4,27 +4,38 @@ import type { Standing } from "../domain/Health.ts"
 import type { StrategyName } from "../domain/Pool.ts"
 import { Capacity, type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
 import { AffinityTable, type AffinityTarget } from "./Affinity.ts"
-import { Eligibility, isAskedLast, isPresent, NoLease, type PickRequest, standingNow } from "./Eligibility.ts"
+import {
+  type AskedLast,
+  askedLastFor,
+  Eligibility,
+  isAskedLast,
+  isPresent,
+  NoLease,
+  type PickRequest,
+  standingNow
+} from "./Eligibility.ts"
 import type { Exclusion } from "./Exclusions.ts"
 import { hasFree, instanceFor } from "./InstanceChoice.ts"
 import { Lease, type LeaseOptions } from "./Lease.ts"
 import { makeStrategy } from "./Strategies.ts"
 import type { Choice, Strategy } from "./Strategy.ts"
 
-export { isAskedLast, NoLease, type PickRequest } from "./Eligibility.ts"
+export { type AskedLast, isAskedLast, NoLease, type PickRequest } from "./Eligibility.ts"
 export type { Exclusion } from "./Exclusions.ts"
 export { Lease, type StickyOutcome } from "./Lease.ts"
 export type { PromptBlocks } from "./PromptBlocks.ts"
 export { type SelectionHints, selectionHintsFor } from "./SelectionHints.ts"
 
-/** A candidate, and what speaks against it or for it. */
+/** A backend of the pool, and what speaks against it or for it. */
 export interface Considered {
   readonly backend: string
-  /** Lower first. */
+  /** Its configured priority: lower first. */
   readonly tier: number
   readonly standing: Standing
-  /** Why it cannot be given the request; `undefined` where it can. */
-  readonly exclusion: Exclusion | undefined
+  /** Why it cannot be given the request; `undefined` where it can. `other_model`: it does not serve this one. */
+  readonly exclusion: Exclusion | "other_model" | undefined
+  /** Why it is asked after others; `undefined` where nothing but its tier and its score decides, or for another model. */
+  readonly askedLast: AskedLast | undefined
   /** What the strategy compares it by within its tier, less being better; `undefined` where it compares it by no number. */
   readonly score: number | undefined
 }
@@ -43,7 +54,10 @@ export class Scheduler extends Context.Service<
     readonly outlook: (request: PickRequest, now: number) => "ready" | NoLease
     /** Whether `pickLastResort` would find one. */
     readonly hasLastResort: (request: PickRequest, now: number) => boolean
-    /** Every candidate as a choice would look at it now, to tell why: off the path of requests. */
+    /**
+     * Every backend of the pool as a choice would look at it now, to tell why: the candidates by tier, then those that
+     * do not serve the model. Off the path of requests.
+     */
     readonly considered: (request: PickRequest, now: number) => ReadonlyArray<Considered>
   }
 >()("weir/scheduler/Scheduler") {
@@ -181,16 +195,20 @@ class PoolState {
   considered(request: PickRequest, now: number): ReadonlyArray<Considered> {
     const { eligibility } = this.#services
     const choice = this.#choiceOf(request, now, (member) => eligibility.isUsable(member, request, now))
-    return request.candidates.tiers.flatMap((tier, index) => {
+    const candidates = request.candidates.tiers.flatMap((tier) => {
       const scores = this.#strategy.scoresOf?.(tier, choice)
       return tier.map((member, position) => ({
         backend: member.backend.name,
-        tier: index,
+        tier: member.priority,
         standing: standingNow(member, request, now),
         exclusion: eligibility.exclusionOf(member, request, now),
+        askedLast: askedLastFor(member, request, now),
         score: scores?.[position]
       }))
     })
+    const among = new Set(request.candidates.all)
+    const others = request.pool.members.filter((member) => !among.has(member))
+    return [...candidates, ...others.map((member) => notCandidate(member, request, now))]
   }
 
   #choiceOf({ hashKey, prompt }: PickRequest, now: number, usable: Choice["usable"]): Choice {
@@ -247,6 +265,15 @@ class PoolState {
     return undefined
   }
 }
+
+const notCandidate = (member: Member, request: PickRequest, now: number): Considered => ({
+  backend: member.backend.name,
+  tier: member.priority,
+  standing: standingNow(member, request, now),
+  exclusion: member.backend.config.enabled ? "other_model" : "disabled",
+  askedLast: undefined,
+  score: undefined
+})
 
 /** Requests beyond the fair share: on a quiet pool every count is far from the mean, and a move costs the cache. */
 const neverTooMany = 2

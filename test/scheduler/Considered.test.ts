@@ -1,7 +1,9 @@
 /** What is told of a choice: each candidate with what speaks against it. */
 import { assert, describe, it } from "@effect/vitest"
+import type { HealthStatus, Standing } from "../../src/domain/Health.ts"
 import type { StrategyName } from "../../src/domain/Pool.ts"
-import { must } from "../registry/Fixtures.ts"
+import type { Considered } from "../../src/scheduler/Scheduler.ts"
+import { leaveUnresolved, must } from "../registry/Fixtures.ts"
 import { type Fleet, type FleetLike, named, withFleet } from "./Fleet.ts"
 
 const names = ["free", "full", "resting", "open", "tried", "off"]
@@ -32,6 +34,100 @@ describe("each candidate of a choice", () => {
       )
       assert.strictEqual(fleet.choice({ tried: [fleet.state("tried")] }), "free")
     })
+  )
+})
+
+interface Reason {
+  readonly given: (on: Fleet) => void
+  readonly standing: Standing
+  readonly exclusion?: Considered["exclusion"]
+  readonly askedLast?: Considered["askedLast"]
+}
+
+const probe = (found: HealthStatus) => (on: Fleet) => on.found("a", found)
+
+const reasons: ReadonlyArray<Reason> = [
+  { given: () => {}, standing: "first" },
+  { given: probe("healthy"), standing: "first" },
+  { given: probe("busy"), standing: "last", askedLast: "busy" },
+  { given: probe("degraded"), standing: "last", askedLast: "degraded" },
+  { given: probe("warming"), standing: "out", exclusion: "warming" },
+  { given: probe("rate_limited"), standing: "out", exclusion: "rate_limited" },
+  { given: probe("misconfigured"), standing: "out", exclusion: "misconfigured" },
+  { given: probe("unhealthy"), standing: "out", exclusion: "unhealthy" },
+  { given: probe("draining"), standing: "out", exclusion: "draining" },
+  { given: (on) => on.with("a", { ejectedFor: 5000 }), standing: "last", askedLast: "ejected" },
+  { given: (on) => leaveUnresolved(on.state("a")), standing: "last", askedLast: "unresolved_failure" },
+  { given: (on) => on.state("a").refused("m", on.now), standing: "last", askedLast: "refused_model" },
+  { given: (on) => on.state("a").refused("other", on.now), standing: "first" },
+  // Both are told: it would be asked last even if it did not rest.
+  {
+    given: (on) => on.with("a", { restsFor: 5000, ejectedFor: 5000 }),
+    standing: "last",
+    exclusion: "resting",
+    askedLast: "ejected"
+  }
+]
+
+describe("why a backend is asked last or not at all", () => {
+  it.effect.each(reasons)("is told: $exclusion, $askedLast", ({ askedLast, exclusion, given, standing }) =>
+    withFleet(named("a", "b"), (on) => {
+      given(on)
+      const [told] = on.scheduler.considered(on.request({ model: "m" }), on.now)
+      assert.deepStrictEqual(
+        { standing: told?.standing, exclusion: told?.exclusion, askedLast: told?.askedLast },
+        { standing, exclusion, askedLast }
+      )
+    })
+  )
+
+  it.effect("is told of those too that do not serve the model, after the candidates", () =>
+    withFleet(
+      {
+        backends: [
+          { name: "a", models: ["other"] },
+          { name: "b", models: ["m"] },
+          { name: "c", models: ["m"], enabled: false },
+          { name: "d", models: ["m"] }
+        ],
+        pool: { backends: ["a", { name: "b", priority: 2 }, "c", "d"] }
+      },
+      (on) => {
+        const told = on.scheduler.considered(on.request({ model: "m" }), on.now)
+        assert.deepStrictEqual(
+          told.map(({ backend, exclusion, score, tier }) => [backend, exclusion, score, tier]),
+          [
+            ["d", undefined, 1, 0],
+            ["b", undefined, 1, 2],
+            ["a", "other_model", undefined, 0],
+            ["c", "disabled", undefined, 0]
+          ]
+        )
+      }
+    )
+  )
+
+  it.effect("is told where every instance of the model has a request", () =>
+    withFleet(
+      {
+        backends: [
+          { name: "a", models: ["m", "m-2"] },
+          { name: "b", models: ["m"] }
+        ],
+        more: { models: [{ match: "m", pool: "default", instances: true }] }
+      },
+      (on) => {
+        on.state("b").instances.set("m", 1)
+        const told = on.scheduler.considered(on.request({ model: "m" }), on.now)
+        assert.deepStrictEqual(
+          told.map(({ askedLast, backend }) => [backend, askedLast]),
+          [
+            ["a", undefined],
+            ["b", "no_free_instance"]
+          ]
+        )
+      }
+    )
   )
 })
 
