@@ -8,7 +8,7 @@ import { ModelRule } from "./ModelRule.ts"
 import { Name } from "./Names.ts"
 import { Pool } from "./Pool.ts"
 import { between, decimal, flag, HealthDefaults } from "./Settings.ts"
-import { Size, Span } from "./Units.ts"
+import { Size, Span, sizeAboveZero } from "./Units.ts"
 
 /** The process: how many workers share the ports and how it stops. */
 export const Server = Schema.Struct({
@@ -37,13 +37,25 @@ export const Server = Schema.Struct({
  * through; `maxBufferedBytes`: the bodies of all requests that are in memory at once.
  */
 export const Limits = Schema.Struct({
-  maxBodyBytes: Size.pipe(orElse("16MiB"), doc("One body that is held in memory.", { examples: ["32MiB"] })),
-  maxUploadBytes: Size.pipe(orElse("1GiB"), doc("One body that streams through.", { examples: ["4GiB"] })),
-  maxBufferedBytes: Size.pipe(
-    orElse("512MiB"),
-    doc("The bodies of all requests that are in memory at once.", { examples: ["2GiB"] })
+  maxBodyBytes: sizeAboveZero("with 0 every request with a body is refused; leave it out for 16MiB").pipe(
+    orElse("16MiB"),
+    doc("One body that is held in memory; at least 1 byte.", { examples: ["32MiB"] })
   ),
-  maxHeaderBytes: Size.pipe(orElse("16KiB"), doc("The head of one request.", { examples: ["64KiB"] }))
+  maxUploadBytes: Size.pipe(
+    orElse("1GiB"),
+    doc("One body that streams through; 0: no uploads.", { examples: ["4GiB"] })
+  ),
+  maxBufferedBytes: sizeAboveZero("with 0 no body can be in memory; leave it out for 512MiB").pipe(
+    orElse("512MiB"),
+    doc(
+      "The bodies of all requests that are in memory at once; at least 1 byte, and one of maxBodyBytes in any case.",
+      { examples: ["2GiB"] }
+    )
+  ),
+  maxHeaderBytes: sizeAboveZero("with 0 every request is refused; leave it out for 16KiB").pipe(
+    orElse("16KiB"),
+    doc("The head of one request; at least 1 byte.", { examples: ["64KiB"] })
+  )
 })
 
 /** Where spans go; without an endpoint there are none. */

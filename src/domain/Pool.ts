@@ -4,7 +4,7 @@ import { doc, orElse } from "./Fields.ts"
 import { compileRegExp } from "./LinearRegExp.ts"
 import { HeaderValue, Name } from "./Names.ts"
 import { between, decimal, flag, Timeouts } from "./Settings.ts"
-import { Span } from "./Units.ts"
+import { Span, spanFrom } from "./Units.ts"
 
 const decodeUri = Option.liftThrowable(decodeURIComponent)
 
@@ -84,7 +84,10 @@ export const StickySettings = Schema.Struct({
       }
     )
   ),
-  ttl: Span.pipe(orElse("3m"), doc("How long a session is kept after its last request.", { examples: ["10m"] })),
+  ttl: spanFrom(1, "with 0 no session is ever found again; to have none, write `by: []`").pipe(
+    orElse("3m"),
+    doc("How long a session is kept after its last request; more than 0.", { examples: ["10m"] })
+  ),
   maxEntries: between(1, 10_000_000).pipe(
     orElse(100_000),
     doc("Sessions that are kept at most; the one that was used the longest ago goes first.", {

@@ -59,24 +59,30 @@ export const defaultTimeouts = { connect: 10_000, firstByte: 120_000, idle: 60_0
 
 type TimeoutName = keyof typeof defaultTimeouts
 
+/** With 0 every attempt fails at once, and nothing means "no bound". */
+const AttemptSpan = spanFrom(
+  1,
+  "with 0 every attempt fails at once; for hardly any bound write a long one, such as 24h"
+)
+
 const makeTimeouts = (absent: (name: TimeoutName) => string) =>
   Schema.Struct({
     connect: Schema.optionalKey(Span).pipe(
-      doc("For a connection to a backend: TCP and TLS.", { examples: ["2s"], absent: absent("connect") })
+      doc("For a connection to a backend: TCP and TLS; 0: no bound.", { examples: ["2s"], absent: absent("connect") })
     ),
-    firstByte: Schema.optionalKey(Span).pipe(
+    firstByte: Schema.optionalKey(AttemptSpan).pipe(
       doc("Silence before the first output; any byte ends it. After it another backend is asked, once.", {
         examples: ["30s"],
         absent: absent("firstByte")
       })
     ),
-    idle: Schema.optionalKey(Span).pipe(
+    idle: Schema.optionalKey(AttemptSpan).pipe(
       doc("Silence between two reads of an answer's body, and on a WebSocket.", {
         examples: ["5m"],
         absent: absent("idle")
       })
     ),
-    request: Schema.optionalKey(Span).pipe(
+    request: Schema.optionalKey(AttemptSpan).pipe(
       doc("For the whole of an answer that does not stream.", { examples: ["10m"], absent: absent("request") })
     )
   })
@@ -105,7 +111,10 @@ export const BreakerSettings = Schema.Struct({
     orElse(10),
     doc("Requests that must be within the window before the share counts.", { examples: [20], unit: "requests" })
   ),
-  window: Span.pipe(orElse("30s"), doc("How far back failures are counted.", { examples: ["1m"] })),
+  window: spanFrom(1, "a window of 0 can hold no failure; leave it out for 30s").pipe(
+    orElse("30s"),
+    doc("How far back failures are counted; more than 0.", { examples: ["1m"] })
+  ),
   cooldown: Span.pipe(
     orElse("30s"),
     doc("How long an open circuit lets no request through, at most: a good probe lets a trial through at once.", {

@@ -42,12 +42,17 @@ export const Span = Schema.Union([Schema.String, Schema.Finite]).pipe(
   })
 )
 
-/** The same where less than so many milliseconds, 0 among them, means nothing that could be done. */
-export const spanFrom = (minMillis: number) =>
+/**
+ * The same where less than so many milliseconds, 0 among them, means nothing that could be done. `hint`: what 0 would
+ * do, and what to write instead.
+ */
+export const spanFrom = (minMillis: number, hint?: string) =>
   Span.pipe(
     Schema.check(
       Schema.makeFilter((duration) =>
-        Duration.toMillis(duration) >= minMillis ? undefined : `expected a duration of at least ${minMillis}ms`
+        Duration.toMillis(duration) >= minMillis
+          ? undefined
+          : `expected a duration of at least ${minMillis}ms${hint === undefined ? "" : `: ${hint}`}`
       )
     )
   )
@@ -88,3 +93,9 @@ export const Size = Schema.Union([Schema.String, Schema.Finite]).pipe(
     encode: SchemaGetter.transform((bytes) => bytes)
   })
 )
+
+/** The same where 0 means nothing that could be done. `hint`: what 0 would do, and what to write instead. */
+export const sizeAboveZero = (hint: string) =>
+  Size.pipe(
+    Schema.check(Schema.makeFilter((bytes) => (bytes > 0 ? undefined : `expected a size of at least 1 byte: ${hint}`)))
+  )
