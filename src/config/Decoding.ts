@@ -1,16 +1,17 @@
 /** From plain data to a {@link GatewayConfig}, or to the list of everything that is wrong with it. */
 
 import type { Result, SchemaAST } from "effect"
-import { Effect, Schema, SchemaIssue } from "effect"
-import { GatewayConfig } from "../domain/GatewayConfig.ts"
+import { Effect, Schema, SchemaIssue, Struct } from "effect"
+import { ConfigFile, type GatewayConfig } from "../domain/GatewayConfig.ts"
 import type { Issue } from "../domain/Issue.ts"
 import { suggestion } from "../domain/Suggestion.ts"
 
-const decode = Schema.decodeUnknownEffect(GatewayConfig, { errors: "all", onExcessProperty: "error" })
+const decode = Schema.decodeUnknownEffect(ConfigFile, { errors: "all", onExcessProperty: "error" })
 
 /** Decodes and fills in defaults. Values are never part of a message: they may be secrets. */
 export const decodeConfig = (value: unknown): Effect.Effect<Result.Result<GatewayConfig, ReadonlyArray<Issue>>> =>
   decode(value).pipe(
+    Effect.map((file): GatewayConfig => Struct.omit(file, ["$schema"])),
     Effect.mapError((error) => describe(error.issue)),
     Effect.result
   )

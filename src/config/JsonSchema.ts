@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from "node:util"
 import { JsonSchema, Schema } from "effect"
 import { docKeys } from "../domain/Fields.ts"
-import { GatewayConfig } from "../domain/GatewayConfig.ts"
+import { ConfigFile } from "../domain/GatewayConfig.ts"
 import { variable } from "./Interpolation.ts"
 
 type Node = JsonSchema.JsonSchema
@@ -21,7 +21,7 @@ export const configJsonSchema = (): Node => {
 
 /** The same for `docs/configuration.md`: without variables, and with {@link docKeys} on their own. */
 export const describedConfig = (): Node => {
-  const { schema } = Schema.toJsonSchemaDocument(GatewayConfig, {
+  const { schema } = Schema.toJsonSchemaDocument(ConfigFile, {
     onExcessProperty: "error",
     includeAnnotationKey: isDocKey
   })

@@ -212,5 +212,16 @@ export const GatewayConfig = Schema.Struct({
 })
 export type GatewayConfig = typeof GatewayConfig.Type
 
+/** What a file may say: the configuration, and a key for the editor that nothing else reads. */
+export const ConfigFile = Schema.Struct({
+  ...GatewayConfig.fields,
+  $schema: Schema.optionalKey(Schema.String).pipe(
+    doc("Where an editor finds the JSON Schema of this file; the gateway does not read it.", {
+      examples: ["./weir.schema.json"],
+      absent: "the editor goes by its own settings"
+    })
+  )
+})
+
 /** For configurations that the program itself makes; what people write goes through the loader, which explains. */
 export const parseGatewayConfig = Schema.decodeUnknownEffect(GatewayConfig)

@@ -115,6 +115,22 @@ state: { store: memory, path: ./data, url: redis://127.0.0.1:6379 }
     })
   )
 
+  it.effect.each([
+    { form: "JSON", text: '{ "$schema": "./weir.schema.json", "server": { "shutdownGrace": "5s" } }' },
+    { form: "YAML", text: "$schema: https://example.org/weir.json\nserver: { shutdownGrace: 5s }" }
+  ])("may name its JSON Schema for an editor, which changes nothing: $form", ({ text }) =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* load(text), yield* load("server: { shutdownGrace: 5s }"))
+    })
+  )
+
+  it.effect("names its JSON Schema at the top only, and in text", () =>
+    Effect.gen(function* () {
+      assert.match((yield* problemsOf("server: { $schema: a }")).join("\n"), /^server\.\$schema: unknown key/)
+      assert.match((yield* problemsOf("$schema: 1")).join("\n"), /^\$schema: expected string/)
+    })
+  )
+
   it.effect("may be JSON", () =>
     Effect.gen(function* () {
       const config = yield* load(JSON.stringify({ backends: [{ name: "a", url: "http://127.0.0.1:9001" }] }))

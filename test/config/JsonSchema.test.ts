@@ -4,7 +4,7 @@ import { Equal, Result, Schema, type SchemaAST } from "effect"
 import { configJsonSchema } from "../../src/config/ConfigLoader.ts"
 import { describedConfig } from "../../src/config/JsonSchema.ts"
 import { docKeys } from "../../src/domain/Fields.ts"
-import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
+import { ConfigFile } from "../../src/domain/GatewayConfig.ts"
 import { isNode, type Node, nodesIn, withVariables } from "./SchemaNodes.ts"
 
 /** Every schema within a schema, itself too, with where it stands; a property is one that has a name. */
@@ -41,7 +41,7 @@ const placesOf = (found: ReadonlyArray<Found>) => found.map(({ at }) => at)
 describe("the JSON Schema", () => {
   it("has every field of the configuration", () => {
     assert.isAbove(properties.length, 130)
-    const top = Object.keys(GatewayConfig.fields)
+    const top = Object.keys(ConfigFile.fields)
     assert.deepStrictEqual(Object.keys(Object(configJsonSchema()["properties"])), top)
   })
 
@@ -123,7 +123,7 @@ const fieldsIn = (ast: SchemaAST.AST, at: string): ReadonlyArray<Field> => {
 }
 
 describe("what the schema says", () => {
-  const fields = fieldsIn(GatewayConfig.ast, "")
+  const fields = fieldsIn(ConfigFile.ast, "")
   const decode = ({ ast, name }: Field, input: Record<string, unknown>) => {
     const alone = Schema.Struct({ [name]: Schema.make<Schema.Codec<unknown, unknown>>(ast) })
     return Schema.decodeUnknownResult(alone, { errors: "all", onExcessProperty: "error" })(input)
