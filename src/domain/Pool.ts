@@ -62,19 +62,24 @@ const userPatterns = [
   "(?i)\\buser['’]?s name is:? (?:[“\"'«]([^”\"'»\\n]+)[”\"'»]|([\\pL\\pN_-]+))"
 ]
 
-/**
- * What keeps a client on its backend: the `X-Session-Key` header, the user, or the address, the first that is there.
- * An entry lives for `ttl` after its last use; a backend that is busier than `maxImbalance` times the mean loses it.
- */
-export const StickySettings = Schema.Struct({
-  by: Schema.Array(Schema.Literals(["header", "user", "ip"])).pipe(
-    orElse(["header", "user", "ip"]),
+const StickyBy = Schema.Array(Schema.Literals(["header", "user", "ip"]))
+
+const stickyBy = (absent: typeof StickyBy.Encoded) =>
+  StickyBy.pipe(
+    orElse(absent),
     doc(
       "What makes requests a session, the first that is there: the `X-Session-Key` header, the user (the body's `user`, " +
         "or a name in the system message), the client's address. An empty list: nothing.",
       { examples: [["header", "user"]] }
     )
-  ),
+  )
+
+/**
+ * What keeps a client on its backend: the `X-Session-Key` header, the user, or the address, the first that is there.
+ * An entry lives for `ttl` after its last use; a backend that is busier than `maxImbalance` times the mean loses it.
+ */
+export const StickySettings = Schema.Struct({
+  by: stickyBy(["header", "user", "ip"]),
   userPatterns: Schema.Array(NamePattern).pipe(
     orElse(userPatterns),
     doc(
@@ -104,6 +109,12 @@ export const StickySettings = Schema.Struct({
   )
 })
 export type StickySettings = typeof StickySettings.Type
+
+/**
+ * The same for a pool: by the header alone, whether it says nothing of sessions or something else than by what. Clients
+ * behind one address would share a backend, so that the address has to be asked for.
+ */
+const PoolSticky = Schema.Struct({ ...StickySettings.fields, by: stickyBy(["header"]) })
 
 /** At most `maxConcurrent` requests at work, `maxQueue` waiting, none for longer than `queueTimeout`. */
 export const AdmissionSettings = Schema.Struct({
@@ -216,8 +227,8 @@ export const Pool = Schema.Struct({
     orElse("least_inflight"),
     doc("How the next backend is chosen; the README compares them.", { examples: ["prefix_aware"] })
   ),
-  sticky: StickySettings.pipe(
-    orElse({ by: ["header"] }),
+  sticky: PoolSticky.pipe(
+    orElse({}),
     doc("What keeps a session on its backend.", { examples: [{ by: ["header", "user", "ip"], ttl: "3m" }] })
   ),
   admission: AdmissionSettings.pipe(

@@ -116,6 +116,21 @@ state: { store: memory, path: ./data, url: redis://127.0.0.1:6379 }
   )
 
   it.effect.each([
+    { sticky: undefined, by: ["header"] },
+    { sticky: {}, by: ["header"] },
+    { sticky: { ttl: "10m" }, by: ["header"] },
+    { sticky: { maxEntries: 10, userPatterns: [] }, by: ["header"] },
+    { sticky: { by: ["ip"], ttl: "10m" }, by: ["ip"] },
+    { sticky: { by: [] }, by: [] }
+  ])("has sessions by the header, unless it says by what: $sticky", ({ by, sticky }) =>
+    Effect.gen(function* () {
+      const pool = { name: "p", backends: ["a"], ...(sticky !== undefined && { sticky }) }
+      const config = yield* load(JSON.stringify({ backends: [{ name: "a", url: "http://h" }], pools: [pool] }))
+      assert.strictEqual(config.pools[0]?.sticky.by.join(" "), by.join(" "))
+    })
+  )
+
+  it.effect.each([
     { form: "JSON", text: '{ "$schema": "./weir.schema.json", "server": { "shutdownGrace": "5s" } }' },
     { form: "YAML", text: "$schema: https://example.org/weir.json\nserver: { shutdownGrace: 5s }" }
   ])("may name its JSON Schema for an editor, which changes nothing: $form", ({ text }) =>

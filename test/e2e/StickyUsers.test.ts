@@ -49,7 +49,7 @@ describe("thirty people", () => {
     "thirty people known by %s stay where they are; only those of a dead backend move, and to all the others",
     (by) =>
       Effect.gen(function* () {
-        const { engines, url } = yield* setUp({})
+        const { engines, url } = yield* setUp({ by: ["header", "user", "ip"] })
         const send = (who: number) => {
           const { fields, headers } = ways[by](who)
           return chat(url, { max_tokens: 2, ...fields }, headers)
@@ -87,6 +87,24 @@ describe("thirty people", () => {
           moved.map((each) => ["hit", homeOf(each)])
         )
       })
+  )
+})
+
+describe("sessions of a pool that does not say by what", () => {
+  it.live.each([{}, { ttl: "5m" }, { maxImbalance: 2 }])("are by the header alone: sticky %j", (sticky) =>
+    Effect.gen(function* () {
+      const { url } = yield* setUp(sticky)
+      const send = (headers: Record<string, string>) =>
+        Effect.map(chat(url, { max_tokens: 1, user: "ada" }, headers), stickyOf)
+      const session = { "x-session-key": "s" }
+      const address = { "x-forwarded-for": "192.0.2.1" }
+      assert.deepStrictEqual(yield* Effect.forEach([address, address, session, session], send), [
+        null,
+        null,
+        "miss",
+        "hit"
+      ])
+    })
   )
 })
 
