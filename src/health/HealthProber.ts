@@ -39,7 +39,7 @@ export class HealthProber extends Context.Service<
           const outgoing = adapters.probe(backend.config, kind)
           if (outgoing === undefined) return undefined
           const target = { ...backend, config: adapters.probeTarget(backend.config, kind) }
-          const member = { backend: target, weight: 1, priority: 0, capacity: 1, timeouts: probeTimeouts(backend) }
+          const member = { backend: target, weight: 1, priority: 0, timeouts: probeTimeouts(backend) }
           const response = yield* transport.send(adapters.prepare(member, backend.client, outgoing), () => {})
           if (kind === "health") backend.state.probeAsksForRest = asksForRest(response)
           return yield* readAnswer(response)

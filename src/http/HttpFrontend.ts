@@ -2,7 +2,7 @@
 import { Effect, Layer } from "effect"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Proxy } from "../proxy/Proxy.ts"
-import { Registry } from "../registry/Registry.ts"
+import { Capacity, Registry } from "../registry/Registry.ts"
 import { Admission } from "../resilience/Admission.ts"
 import { Exposition, Metrics } from "../telemetry/Telemetry.ts"
 import { makeRequestHandlers } from "./RequestHandler.ts"
@@ -30,6 +30,7 @@ export const layer = (onListening: OnListening) =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const registry = yield* Registry
+      const capacity = yield* Capacity
       const proxy = yield* Proxy
       const clock = yield* MonotonicClock
       const metrics = yield* Metrics
@@ -39,11 +40,11 @@ export const layer = (onListening: OnListening) =>
       const handlerFor = yield* makeRequestHandlers
       // Written once, by the end.
       let draining = false
-      const health = healthRoutes({ clock, startedAt: clock.now(), isDraining: () => draining })
+      const health = healthRoutes({ capacity, clock, startedAt: clock.now(), isDraining: () => draining })
       const isPublic = () => registry.current().config.admin.publicMetrics
       const adminTable = new Map<string, BuiltinRoute>([
         ...health,
-        ["/stats", statsRoute({ admission, clock })],
+        ["/stats", statsRoute({ admission, capacity, clock })],
         ["/metrics", metricsRoute(exposition, isPublic)]
       ])
       const one = modelRoute(proxy.models, modelPrefix)

@@ -4,6 +4,7 @@ import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import type { CircuitPhase } from "./BackendState.ts"
 import { statusOf } from "./BackendStatus.ts"
+import { Capacity } from "./Capacity.ts"
 import { Registry } from "./Registry.ts"
 import type { BackendEntry } from "./Snapshot.ts"
 
@@ -17,6 +18,7 @@ export const layerBackendGauges = Layer.effectDiscard(
     const registry = yield* Registry
     const metrics = yield* Metrics
     const clock = yield* MonotonicClock
+    const capacity = yield* Capacity
     // Entries are new with each snapshot; their series stay the same.
     const observed = new Map<string, ReadonlyArray<() => void>>()
 
@@ -34,7 +36,7 @@ export const layerBackendGauges = Layer.effectDiscard(
           ({ state }) => state.inflight
         ),
         gauge("weir_backend_healthy", "1 where the backend can serve", (backend) =>
-          healthy.has(statusOf(backend, clock.now())) ? 1 : 0
+          healthy.has(statusOf(backend, capacity, clock.now())) ? 1 : 0
         ),
         gauge(
           "weir_backend_ewma_latency_seconds",

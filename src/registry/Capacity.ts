@@ -4,7 +4,7 @@
  * a look and a take, so that a take may fail although there seemed to be room.
  */
 import { Context, Layer } from "effect"
-import type { Member } from "./Snapshot.ts"
+import type { BackendEntry } from "./Snapshot.ts"
 
 /** A place that is taken, until it is given back. */
 export interface Claim {
@@ -16,24 +16,23 @@ export class Capacity extends Context.Service<
   Capacity,
   {
     /** Whether there seems to be a place. */
-    readonly hasRoom: (member: Member) => boolean
+    readonly hasRoom: (backend: BackendEntry) => boolean
     /** Takes a place and counts it; `undefined` where there is none. */
-    readonly tryTake: (member: Member) => Claim | undefined
+    readonly tryTake: (backend: BackendEntry) => Claim | undefined
   }
 >()("weir/registry/Capacity") {
   static readonly layer = Layer.sync(Capacity, () => inProcess)
 }
 
-const hasRoom = ({ backend: { state }, capacity }: Member): boolean => state.inflight < capacity
+const hasRoom = ({ capacity, state }: BackendEntry): boolean => state.inflight < capacity
 
 /** Of one process: exact, as nothing else counts. */
 export const inProcess: Capacity["Service"] = {
   hasRoom,
-  tryTake: (member) => {
-    if (!hasRoom(member)) return undefined
-    const { state } = member.backend
-    state.inflight++
+  tryTake: (backend) => {
+    if (!hasRoom(backend)) return undefined
+    backend.state.inflight++
     // All claims on a backend are alike, so that its state stands for each: nothing is made for one.
-    return state
+    return backend.state
   }
 }

@@ -20,6 +20,8 @@ export interface BackendEntry {
   readonly state: BackendState
   /** The models it is configured to serve; `undefined`: what discovery finds. */
   readonly models: ReadonlySet<string> | undefined
+  /** The most requests that it may have at once; `Infinity` without a limit. */
+  readonly capacity: number
   readonly probing: Probing
   /** How the pools that hold it make their connections; the first one's counts. */
   readonly client: ClientSettings
@@ -37,8 +39,6 @@ export interface Member {
   readonly weight: number
   /** Lower first. */
   readonly priority: number
-  /** The most requests it may have at once; `Infinity` without a limit. */
-  readonly capacity: number
   /** Milliseconds, from the backend, else the pool's client, else the defaults. */
   readonly timeouts: AttemptTimeouts
 }
@@ -87,6 +87,7 @@ export const makeSnapshot = (
       config: backend,
       state: stateOf(backend),
       models,
+      capacity: backend.maxConcurrency ?? Number.POSITIVE_INFINITY,
       probing,
       client
     })
@@ -122,7 +123,6 @@ export const toMember = (
       backend,
       weight: weight ?? config.weight,
       priority,
-      capacity: config.maxConcurrency ?? Number.POSITIVE_INFINITY,
       timeouts: resolveTimeouts(config.timeouts, pool.client.timeouts)
     }
   ]

@@ -128,7 +128,7 @@ export class Eligibility {
       const back = willingAt(state)
       if (back > now) until = Math.min(until, back)
       // Its trial is under way, and takes its last place.
-      else if (!this.#capacity.hasRoom(member)) return new NoLease("saturated", now)
+      else if (!this.#capacity.hasRoom(member.backend)) return new NoLease("saturated", now)
     }
     if (until !== Number.POSITIVE_INFINITY) return new NoLease("resting", until)
     return new NoLease(refusing > 0 && others === 0 ? "misconfigured" : "unavailable", until)
@@ -141,7 +141,7 @@ export class Eligibility {
     for (const member of request.candidates.all) {
       const { state } = member.backend
       const trials = state.lastResorts + (state.circuit.trialRunning ? 1 : 0)
-      if (trials >= maxLastResorts || !this.#capacity.hasRoom(member) || request.tried.includes(state)) continue
+      if (trials >= maxLastResorts || !this.#capacity.hasRoom(member.backend) || request.tried.includes(state)) continue
       const badness = badnessOf(member, now)
       if (badness === undefined || badness + trials >= least) continue
       best = member

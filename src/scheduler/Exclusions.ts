@@ -25,7 +25,7 @@ export const exclusionOf = (
   outOfService(member, now) ??
   (tried.length > 0 && tried.includes(member.backend.state) ? "tried" : undefined) ??
   unwilling(member.backend.state, now) ??
-  (capacity.hasRoom(member) ? undefined : "full")
+  (capacity.hasRoom(member.backend) ? undefined : "full")
 
 /** The first step: it is configured to be used, and its health lets it be. */
 export const outOfService = ({ backend: { config, state } }: Member, now: number): Exclusion | undefined => {

@@ -32,7 +32,7 @@ export class Lease implements LeaseOptions {
 
   /** `undefined` where the last place was taken since it was looked for. */
   static take(capacity: Capacity["Service"], member: Member, options: LeaseOptions): Lease | undefined {
-    const claim = capacity.tryTake(member)
+    const claim = capacity.tryTake(member.backend)
     return claim && new Lease(member, claim, options)
   }
 

@@ -179,7 +179,7 @@ class PoolState {
     const sticky = known === undefined ? "miss" : stays ? "hit" : "moved"
     const taken = this.#take(chosen, { sticky, instance, isLastResort: false }, request, now)
     if (taken instanceof Lease) {
-      this.#affinity.bind(session, target, instance !== undefined || chosen.capacity === 1, now)
+      this.#affinity.bind(session, target, instance !== undefined || chosen.backend.capacity === 1, now)
     }
     return taken
   }

@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import { BackendAdapter } from "../../src/backend/BackendAdapter.ts"
 import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { HealthProber } from "../../src/health/HealthProber.ts"
+import { inProcess } from "../../src/registry/Capacity.ts"
 import { Registry, statusOf } from "../../src/registry/Registry.ts"
 import { published, verify } from "../backend/ApigGateway.ts"
 import { backendOf, configOf, occupy } from "../registry/Fixtures.ts"
@@ -38,7 +39,7 @@ const probing = <A>(
       const registry = yield* Registry
       const prober = yield* HealthProber
       yield* TestClock.adjust(1)
-      const status = (name: string) => statusOf(backendOf(registry.current(), name), 0)
+      const status = (name: string) => statusOf(backendOf(registry.current(), name), inProcess, 0)
       return yield* use({ backends, registry, prober, status })
     })
     return yield* Effect.provide(

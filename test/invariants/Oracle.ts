@@ -71,7 +71,7 @@ export class Oracle {
   }
 
   /** Whether a request could be given to a member at this moment; worked out from the state alone. */
-  #eligible({ backend: { config, state }, capacity }: Member): boolean {
+  #eligible({ backend: { capacity, config, state } }: Member): boolean {
     const { circuit, health, inflight, retryAfterUntil } = state
     const isOut = health.standingAt(this.#now) === "out"
     const tryable = circuit.phase === "closed" || (this.#now >= circuit.openUntil && !circuit.trialRunning)
@@ -93,7 +93,7 @@ export class Oracle {
       this.#stateOf.set(config, state)
       this.#states.add(state)
       this.expect(state.lastResorts <= 3, () => `${name} has ${state.lastResorts} requests of last resort at once`)
-      this.expect(state.inflight <= lease.member.capacity, () => `${name} has more than it can take`)
+      this.expect(state.inflight <= lease.member.backend.capacity, () => `${name} has more than it can take`)
       this.#byCandidates.get(request.candidates)?.chosen.push(name)
       return lease
     })
@@ -123,7 +123,7 @@ export class Oracle {
       const rest = (this.#rests.get(state) ?? 0) - now
       this.expect(rest <= 0, () => `${name} was chosen ${rest} ms before it wanted to be`)
       this.expect(eligible.includes(name), () => `${name} was chosen though it must not be`)
-      this.expect(state.inflight <= picked.member.capacity, () => `${name} has more than it can take`)
+      this.expect(state.inflight <= picked.member.backend.capacity, () => `${name} has more than it can take`)
       this.#noteChoice(this.#byCandidates.get(request.candidates), name, eligible)
       return picked
     })

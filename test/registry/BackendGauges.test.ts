@@ -3,7 +3,7 @@ import { Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { layerBackendGauges } from "../../src/registry/BackendGauges.ts"
-import { Registry } from "../../src/registry/Registry.ts"
+import { Capacity, Registry } from "../../src/registry/Registry.ts"
 import { layerMetrics, shown } from "../telemetry/TestMetrics.ts"
 import { backendOf, configOf, occupy, setCircuit } from "./Fixtures.ts"
 
@@ -16,7 +16,12 @@ const withGauges = <A>(use: (registry: Registry["Service"]) => Effect.Effect<A>)
   Effect.gen(function* () {
     const layer = layerBackendGauges.pipe(
       Layer.provideMerge(
-        Layer.mergeAll(Registry.layerMemory(yield* backends("a", "b")), layerMetrics, MonotonicClock.layer)
+        Layer.mergeAll(
+          Registry.layerMemory(yield* backends("a", "b")),
+          layerMetrics,
+          MonotonicClock.layer,
+          Capacity.layer
+        )
       )
     )
     const program = Effect.gen(function* () {

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { statusOf } from "../../src/registry/BackendStatus.ts"
+import { inProcess } from "../../src/registry/Capacity.ts"
 import { lone, occupy, setCircuit } from "./Fixtures.ts"
 
 const limits = { unhealthyAfter: 1, healthyAfter: 1 }
@@ -10,16 +11,16 @@ describe("a backend's state as people see it", () => {
     Effect.gen(function* () {
       const { entry } = yield* lone({ enabled: false })
       entry.state.health.probed("unhealthy", limits, 0, 0)
-      assert.strictEqual(statusOf(entry, 0), "disabled")
+      assert.strictEqual(statusOf(entry, inProcess, 0), "disabled")
     })
   )
 
   it.effect("is unknown before the first probe and healthy after a good one", () =>
     Effect.gen(function* () {
       const { entry } = yield* lone()
-      assert.strictEqual(statusOf(entry, 0), "unknown")
+      assert.strictEqual(statusOf(entry, inProcess, 0), "unknown")
       entry.state.health.probed("healthy", limits, 0, 0)
-      assert.strictEqual(statusOf(entry, 0), "healthy")
+      assert.strictEqual(statusOf(entry, inProcess, 0), "healthy")
     })
   )
 
@@ -31,7 +32,7 @@ describe("a backend's state as people see it", () => {
       state.rest(100, true)
       setCircuit(state, { phase: "open" })
       state.health.probed("misconfigured", limits, 0, 0)
-      assert.strictEqual(statusOf(entry, 0), "misconfigured")
+      assert.strictEqual(statusOf(entry, inProcess, 0), "misconfigured")
     })
   )
 
@@ -40,8 +41,8 @@ describe("a backend's state as people see it", () => {
       const { entry } = yield* lone()
       entry.state.health.probed("healthy", limits, 0, 0)
       entry.state.rest(5000, true)
-      assert.strictEqual(statusOf(entry, 4999), "rate_limited")
-      assert.strictEqual(statusOf(entry, 5000), "healthy")
+      assert.strictEqual(statusOf(entry, inProcess, 4999), "rate_limited")
+      assert.strictEqual(statusOf(entry, inProcess, 5000), "healthy")
     })
   )
 
@@ -51,7 +52,7 @@ describe("a backend's state as people see it", () => {
         const { entry } = yield* lone()
         entry.state.health.probed("healthy", limits, 0, 0)
         setCircuit(entry.state, { phase })
-        assert.strictEqual(statusOf(entry, 0), "degraded")
+        assert.strictEqual(statusOf(entry, inProcess, 0), "degraded")
       })
     )
   }
@@ -64,10 +65,18 @@ describe("a backend's state as people see it", () => {
         entry.state.health.probed("healthy", limits, 0, 0)
         occupy(entry, 2)
       }
-      assert.strictEqual(statusOf(limited, 0), "busy")
-      assert.strictEqual(statusOf(free, 0), "healthy")
+      assert.strictEqual(statusOf(limited, inProcess, 0), "busy")
+      assert.strictEqual(statusOf(free, inProcess, 0), "healthy")
       occupy(limited, 1)
-      assert.strictEqual(statusOf(limited, 0), "healthy")
+      assert.strictEqual(statusOf(limited, inProcess, 0), "healthy")
+    })
+  )
+
+  it.effect("is busy by the rule that choosing goes by, also where others count as well", () =>
+    Effect.gen(function* () {
+      const { entry } = yield* lone({ maxConcurrency: 2 })
+      entry.state.health.probed("healthy", limits, 0, 0)
+      assert.strictEqual(statusOf(entry, { ...inProcess, hasRoom: () => false }, 0), "busy")
     })
   )
 })

@@ -51,7 +51,7 @@ export const leaseOf = (backend: BackendEntry): Lease =>
   must(
     Lease.take(
       inProcess,
-      { backend, weight: 1, priority: 0, capacity: Number.POSITIVE_INFINITY, timeouts: noTimeouts },
+      { backend: { ...backend, capacity: Number.POSITIVE_INFINITY }, weight: 1, priority: 0, timeouts: noTimeouts },
       { sticky: undefined, instance: undefined, isLastResort: false }
     )
   )

@@ -21,8 +21,8 @@ describe("a member of a pool", () => {
         ]
       })
       const told = (pool: string, name: string) => {
-        const { capacity, priority, weight } = memberOf(snapshot, pool, name)
-        return { capacity, priority, weight }
+        const { backend, priority, weight } = memberOf(snapshot, pool, name)
+        return { capacity: backend.capacity, priority, weight }
       }
       assert.deepStrictEqual(told("p", "a"), { capacity: 5, priority: 0, weight: 3 })
       assert.deepStrictEqual(told("p", "b"), { capacity: Number.POSITIVE_INFINITY, priority: 2, weight: 4 })

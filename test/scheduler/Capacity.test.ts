@@ -4,7 +4,7 @@ import { Effect, Layer } from "effect"
 import { inProcess } from "../../src/registry/Capacity.ts"
 import { Capacity } from "../../src/registry/Registry.ts"
 import { promptBlocks } from "../../src/scheduler/PromptBlocks.ts"
-import { memberOf, must } from "../registry/Fixtures.ts"
+import { backendOf, must } from "../registry/Fixtures.ts"
 import { type FleetLike, nameOf, onFleet, withFleet } from "./Fleet.ts"
 
 const fleet: FleetLike = {
@@ -19,19 +19,19 @@ const fleet: FleetLike = {
 const contested = (lost: (name: string) => boolean) =>
   Layer.succeed(Capacity, {
     hasRoom: inProcess.hasRoom,
-    tryTake: (member) => (lost(member.backend.name) ? undefined : inProcess.tryTake(member))
+    tryTake: (backend) => (lost(backend.name) ? undefined : inProcess.tryTake(backend))
   })
 
 describe("a place at a backend", () => {
   it.effect("is counted in the moment that it is taken, and given back once", () =>
     withFleet(fleet, ({ snapshot }) => {
-      const member = memberOf(snapshot, "default", "a")
-      const claims = [inProcess.tryTake(member), inProcess.tryTake(member)]
-      assert.strictEqual(member.backend.state.inflight, 2)
-      assert.isFalse(inProcess.hasRoom(member))
-      assert.isUndefined(inProcess.tryTake(member))
+      const backend = backendOf(snapshot, "a")
+      const claims = [inProcess.tryTake(backend), inProcess.tryTake(backend)]
+      assert.strictEqual(backend.state.inflight, 2)
+      assert.isFalse(inProcess.hasRoom(backend))
+      assert.isUndefined(inProcess.tryTake(backend))
       for (const claim of claims) claim?.release()
-      assert.strictEqual(member.backend.state.inflight, 0)
+      assert.strictEqual(backend.state.inflight, 0)
     })
   )
 

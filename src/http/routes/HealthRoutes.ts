@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import type { HealthStatus } from "../../domain/Health.ts"
 import type { MonotonicClock } from "../../domain/MonotonicClock.ts"
 import { version } from "../../domain/Version.ts"
-import { type BackendEntry, type Snapshot, statusOf } from "../../registry/Registry.ts"
+import { type BackendEntry, type Capacity, type Snapshot, statusOf } from "../../registry/Registry.ts"
 import { json } from "../Responses.ts"
 
 import type { BuiltinRoute } from "./BuiltinRoutes.ts"
@@ -11,6 +11,7 @@ import type { BuiltinRoute } from "./BuiltinRoutes.ts"
 export interface HealthServices {
   /** Whether the end has begun: from that moment on nothing calls itself ready. */
   readonly isDraining: () => boolean
+  readonly capacity: Capacity["Service"]
   readonly clock: MonotonicClock["Service"]
   readonly startedAt: number
 }
@@ -44,17 +45,17 @@ export const healthRoutes = (services: HealthServices): ReadonlyMap<string, Buil
   ])
 }
 
-const readiness = ({ backends }: Snapshot, { clock, isDraining }: HealthServices) => {
+const readiness = ({ backends }: Snapshot, { capacity, clock, isDraining }: HealthServices) => {
   const now = clock.now()
   const all = [...backends.values()]
-  const healthy = all.filter((backend) => serving.has(statusOf(backend, now))).length
+  const healthy = all.filter((backend) => serving.has(statusOf(backend, capacity, now))).length
   if (isDraining()) return json({ status: "not_ready", reason: "shutting_down" }, 503)
   if (healthy === 0) return json({ status: "not_ready", reason: "no_healthy_backend", healthy, total: all.length }, 503)
   return json({ status: "ready", healthy, total: all.length })
 }
 
 /** No address and no secret is in it: it can be read without a key. */
-const describe = (snapshot: Snapshot, { clock, isDraining, startedAt }: HealthServices) => {
+const describe = (snapshot: Snapshot, { capacity, clock, isDraining, startedAt }: HealthServices) => {
   const { backends, config, pools } = snapshot
   const now = clock.now()
   return {
@@ -62,7 +63,7 @@ const describe = (snapshot: Snapshot, { clock, isDraining, startedAt }: HealthSe
     version,
     uptime_seconds: Math.floor((now - startedAt) / 1000),
     strategy: (pools.get("default") ?? [...pools.values()][0])?.config.strategy ?? null,
-    nodes: [...backends.values()].map((backend) => describeNode(backend, now)),
+    nodes: [...backends.values()].map((backend) => describeNode(backend, statusOf(backend, capacity, now))),
     settings: {
       pools: [...pools.values()].map(({ config: pool, name }) => ({
         name,
@@ -76,7 +77,8 @@ const describe = (snapshot: Snapshot, { clock, isDraining, startedAt }: HealthSe
   }
 }
 
-const describeNode = (backend: BackendEntry, now: number) => {
-  const state = statusOf(backend, now)
-  return { name: backend.name, status: serving.has(state) ? "healthy" : "unhealthy", state }
-}
+const describeNode = ({ name }: BackendEntry, state: HealthStatus) => ({
+  name,
+  status: serving.has(state) ? "healthy" : "unhealthy",
+  state
+})

@@ -2,23 +2,24 @@
 import { Effect } from "effect"
 import { type EngineLoad, freshLoad } from "../../domain/Health.ts"
 import type { MonotonicClock } from "../../domain/MonotonicClock.ts"
-import { type BackendEntry, type Snapshot, statusOf } from "../../registry/Registry.ts"
+import { type BackendEntry, type Capacity, type Snapshot, statusOf } from "../../registry/Registry.ts"
 import type { Admission } from "../../resilience/Admission.ts"
 import { json } from "../Responses.ts"
 import type { BuiltinRoute } from "./BuiltinRoutes.ts"
 
 export interface StatsServices {
   readonly admission: Pick<Admission["Service"], "active" | "depth">
+  readonly capacity: Capacity["Service"]
   readonly clock: MonotonicClock["Service"]
 }
 
-export const statsRoute = ({ admission, clock }: StatsServices): BuiltinRoute => ({
+export const statsRoute = (services: StatsServices): BuiltinRoute => ({
   route: "/stats",
   access: "admin",
-  methods: { GET: ({ snapshot }) => Effect.sync(() => json(stats(snapshot, admission, clock.now()))) }
+  methods: { GET: ({ snapshot }) => Effect.sync(() => json(stats(snapshot, services, services.clock.now()))) }
 })
 
-const stats = ({ backends, pools }: Snapshot, admission: StatsServices["admission"], now: number) => ({
+const stats = ({ backends, pools }: Snapshot, { admission, capacity }: StatsServices, now: number) => ({
   active_requests: sum([...pools.keys()].map(admission.active)),
   queue_depth: sum([...pools.keys()].map(admission.depth)),
   pools: [...pools.values()].map(({ config, members, name }) => ({
@@ -28,10 +29,10 @@ const stats = ({ backends, pools }: Snapshot, admission: StatsServices["admissio
     active: admission.active(name),
     queued: admission.depth(name)
   })),
-  backends: [...backends.values()].map((backend) => describe(backend, now))
+  backends: [...backends.values()].map((backend) => describe(backend, capacity, now))
 })
 
-const describe = (backend: BackendEntry, now: number) => {
+const describe = (backend: BackendEntry, capacity: Capacity["Service"], now: number) => {
   const { circuit, failures, firstToken, inflight, latency, load, models, outcomes, requests } = backend.state
   const [p50, p95, p99] = latency.percentiles(0.5, 0.95, 0.99)
   const [ttft50, ttft95, ttft99] = firstToken.percentiles(0.5, 0.95, 0.99)
@@ -39,7 +40,7 @@ const describe = (backend: BackendEntry, now: number) => {
     name: backend.name,
     adapter: backend.config.adapter,
     enabled: backend.config.enabled,
-    health: statusOf(backend, now),
+    health: statusOf(backend, capacity, now),
     circuit: circuit.phase,
     inflight,
     requests,

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { version } from "../../../src/domain/Version.ts"
 import { healthRoutes } from "../../../src/http/routes/HealthRoutes.ts"
+import { inProcess } from "../../../src/registry/Capacity.ts"
 import type { Snapshot } from "../../../src/registry/Registry.ts"
 import { backendOf, occupy, setCircuit } from "../../registry/Fixtures.ts"
 import { answerOf, snapshot } from "../Requests.ts"
@@ -30,7 +31,12 @@ interface Asked {
 }
 
 const ask = Effect.fnUntraced(function* (path: string, shown: Snapshot, { draining = false, now = 0 }: Asked = {}) {
-  const route = healthRoutes({ clock: { now: () => now }, startedAt: 0, isDraining: () => draining }).get(path)
+  const route = healthRoutes({
+    capacity: inProcess,
+    clock: { now: () => now },
+    startedAt: 0,
+    isDraining: () => draining
+  }).get(path)
   assert.isDefined(route)
   assert.strictEqual(route.access, "public")
   const response = yield* answerOf(route, { path }, shown)

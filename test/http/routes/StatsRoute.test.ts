@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { statsRoute } from "../../../src/http/routes/StatsRoute.ts"
+import { inProcess } from "../../../src/registry/Capacity.ts"
 import { backendOf, occupy } from "../../registry/Fixtures.ts"
 import { jsonOf, snapshot } from "../Requests.ts"
 
@@ -8,7 +9,11 @@ const stats = Effect.fnUntraced(function* (now: number) {
   const shown = snapshot({ backends: [{ name: "a", url: "http://10.0.0.1:8000", adapter: "vllm" }] })
   occupy(backendOf(shown, "a"), 2)
   backendOf(shown, "a").state.reported({ running: 3, waiting: 1, kvCacheUsage: 0.5 }, 1000)
-  const route = statsRoute({ admission: { active: () => 0, depth: () => 0 }, clock: { now: () => now } })
+  const route = statsRoute({
+    admission: { active: () => 0, depth: () => 0 },
+    capacity: inProcess,
+    clock: { now: () => now }
+  })
   return yield* jsonOf(route, "/stats", shown)
 })
 
