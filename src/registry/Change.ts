@@ -76,3 +76,15 @@ export const derived = <A>(current: () => Snapshot, of: (snapshot: Snapshot) => 
     return value
   }
 }
+
+/**
+ * For what a part keeps by the names of pools or keys, to be called at each change: what the configuration in force has
+ * no more is forgotten, unless it is in use. That one is the part's to forget, once it is not.
+ */
+export const forgetGone = <A>(
+  kept: Map<string, A>,
+  inForce: { readonly has: (name: string) => boolean },
+  isInUse: (one: A) => boolean = () => false
+): void => {
+  for (const [name, one] of kept) if (!inForce.has(name) && !isInUse(one)) kept.delete(name)
+}

@@ -6,6 +6,7 @@
 import { Context, Effect, Layer } from "effect"
 import { DeadlineExceeded, QueueFull, QueueTimeout } from "../domain/Errors.ts"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
+import { Capacity, forgetGone, type Permits, Registry } from "../registry/Registry.ts"
 import { type Timed, Timers } from "./Timers.ts"
 import { type Attempted, type Waiter, WaitQueue } from "./WaitQueue.ts"
 
@@ -28,8 +29,8 @@ export interface Entry<A, E> {
   /** Called synchronously, possibly many times; must have no effect unless it grants. */
   readonly attempt: () => Attempted<A, E>
   /**
-   * Called synchronously with a grant that comes with a permit. What was granted must be noted here and in
-   * `attempt`, not when the effect returns: an interruption can come in between.
+   * Called synchronously with a grant that comes with a permit, right after `attempt`. What was granted must be noted
+   * here and in `attempt`, not when the effect returns: an interruption can come in between.
    */
   readonly onPermit: () => void
 }
@@ -52,7 +53,7 @@ export class Admission extends Context.Service<
     readonly wake: () => void
     /** How many wait for a permit. */
     readonly depth: (pool: string) => number
-    /** How many have one. */
+    /** How many have one, of this process's requests. */
     readonly active: (pool: string) => number
     /** Whole seconds after which asking a pool again is worth it. */
     readonly retryAfter: (pool: string, queueTimeout: number) => number
@@ -63,15 +64,24 @@ export class Admission extends Context.Service<
     Effect.gen(function* () {
       const clock = yield* MonotonicClock
       const timers = yield* Timers
+      const registry = yield* Registry
+      const capacity = yield* Capacity
       const queues = new Map<string, WaitQueue>()
       // Queues that are not empty, with the bound that they were last given: usually none.
       const busy = new Map<WaitQueue, number>()
       let order = 0
 
       const queueOf = (pool: string): WaitQueue => {
-        const queue = queues.get(pool) ?? new WaitQueue()
-        if (!queues.has(pool)) queues.set(pool, queue)
-        return queue
+        const known = queues.get(pool)
+        if (known !== undefined) return known
+        const made = new WaitQueue(capacity.permits("pool", pool))
+        queues.set(pool, made)
+        return made
+      }
+      yield* registry.follow(({ pools }) => Effect.sync(() => forgetGone(queues, pools, ({ isInUse }) => isInUse)))
+      /** A pool that is gone was kept for its last request. */
+      const forgetUnused = (pool: string) => {
+        if (!registry.current().pools.has(pool) && queues.get(pool)?.isInUse === false) queues.delete(pool)
       }
       const wake = () => {
         for (const [queue, maxConcurrent] of busy) {
@@ -88,8 +98,10 @@ export class Admission extends Context.Service<
         }
       }
 
-      const wait = <A, E>(queue: WaitQueue, entry: Entry<A, E>, holdsPermit: boolean) =>
+      const wait = <A, E>(entry: Entry<A, E>, holdsPermit: boolean) =>
         Effect.callback<A, E | QueueTimeout | DeadlineExceeded>((resume) => {
+          // Looked up here: others may have run since the request was told to wait.
+          const queue = queueOf(entry.pool)
           const now = clock.now()
           const leaveAt = now + Math.max(0, entry.queueTimeout - entry.waited())
           const timed: Timed = {
@@ -105,18 +117,14 @@ export class Admission extends Context.Service<
             priority: entry.priority,
             order: order++,
             holdsPermit,
-            tryAcquire: () => {
-              const attempted = entry.attempt()
+            tryAcquire: (maxConcurrent) => {
+              const attempted = holdsPermit ? entry.attempt() : attemptWith(queue.permits, maxConcurrent, entry)
               if (attempted._tag === "Wait") return "wait"
               // First out of the queue, then told: the one that is told runs on at once, and may wake the queue itself.
               leaveQueue()
               if (attempted._tag === "Refused") {
                 resume(Effect.fail(attempted.error))
                 return "gone"
-              }
-              if (!holdsPermit) {
-                queue.active++
-                entry.onPermit()
               }
               resume(Effect.succeed(attempted.value))
               return "entered"
@@ -125,6 +133,7 @@ export class Admission extends Context.Service<
           const leaveQueue = () => {
             timers.remove(timed)
             queue.remove(waiter)
+            forgetUnused(entry.pool)
           }
           queue.enqueue(waiter)
           if (busy.size === 0) {
@@ -140,17 +149,20 @@ export class Admission extends Context.Service<
         const queue = queueOf(entry.pool)
         const attempted = acquireNow(queue, entry)
         if (attempted._tag === "Granted") return Effect.succeed(attempted.value)
-        if (attempted._tag === "Refused") return Effect.fail(attempted.error)
+        if (attempted._tag === "Refused") {
+          forgetUnused(entry.pool)
+          return Effect.fail(attempted.error)
+        }
         return queue.queued >= entry.maxQueue
           ? Effect.fail(queueFull(queue.retryAfter(clock.now(), entry.queueTimeout / 1000)))
-          : wait(queue, entry, false)
+          : wait(entry, false)
       }
 
       const reacquire = <A, E>(entry: Entry<A, E>): Effect.Effect<A, E | QueueTimeout | DeadlineExceeded> => {
         const attempted = entry.attempt()
         if (attempted._tag === "Granted") return Effect.succeed(attempted.value)
         if (attempted._tag === "Refused") return Effect.fail(attempted.error)
-        return wait(queueOf(entry.pool), entry, true)
+        return wait(entry, true)
       }
 
       return Admission.of({
@@ -162,14 +174,15 @@ export class Admission extends Context.Service<
         reacquire: (entry) => Effect.suspend(() => reacquire(entry)),
         release: (pool, maxConcurrent) => {
           const queue = queueOf(pool)
-          queue.active--
+          queue.permits.release()
           queue.departed(clock.now())
           if (busy.has(queue)) busy.set(queue, maxConcurrent)
           wake()
+          forgetUnused(pool)
         },
         wake: wake,
         depth: (pool) => queues.get(pool)?.queued ?? 0,
-        active: (pool) => queues.get(pool)?.active ?? 0,
+        active: (pool) => queues.get(pool)?.permits.active ?? 0,
         retryAfter: (pool, queueTimeout) => queueOf(pool).retryAfter(clock.now(), queueTimeout / 1000)
       })
     })
@@ -177,15 +190,26 @@ export class Admission extends Context.Service<
 }
 
 /** A permit and what it is for, where nothing has to be waited for. */
-const acquireNow = <A, E>(queue: WaitQueue, entry: Entry<A, E>): Attempted<A, E> => {
-  const isFree = queue.active < entry.maxConcurrent && !queue.isBehind(entry.group, entry.priority)
-  if (!isFree) return { _tag: "Wait" }
-  const attempted = entry.attempt()
-  if (attempted._tag === "Granted") {
-    queue.active++
-    entry.onPermit()
+const acquireNow = <A, E>(queue: WaitQueue, entry: Entry<A, E>): Attempted<A, E> =>
+  queue.isBehind(entry.group, entry.priority) ? mustWait : attemptWith(queue.permits, entry.maxConcurrent, entry)
+
+const mustWait: Attempted<never, never> = { _tag: "Wait" }
+
+/**
+ * A permit and what `attempt` grants, or neither. The permit comes first: another process may take the last one, and what
+ * `attempt` has granted cannot be undone.
+ */
+const attemptWith = <A, E>(permits: Permits, maxConcurrent: number, entry: Entry<A, E>): Attempted<A, E> => {
+  if (!permits.tryTake(maxConcurrent)) return mustWait
+  let isGranted = false
+  try {
+    const attempted = entry.attempt()
+    isGranted = attempted._tag === "Granted"
+    if (isGranted) entry.onPermit()
+    return attempted
+  } finally {
+    if (!isGranted) permits.release()
   }
-  return attempted
 }
 
 const queueFull = (retryAfter: number) =>

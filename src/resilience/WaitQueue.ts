@@ -5,6 +5,7 @@
  * A request waits in a lane for each group (what it waits for: a model's candidates) and priority, so that a full
  * model holds up no request for another one.
  */
+import type { Permits } from "../registry/Registry.ts"
 
 /** What an attempt to enter finds. */
 export type Attempted<A, E> =
@@ -23,7 +24,7 @@ export interface Waiter {
    * Looks again, and if something came of it tells the request. Answers whether it did. A request that is told may go on, and
    * come back to this room, before this returns: it must have left its lane by then.
    */
-  readonly tryAcquire: () => "entered" | "gone" | "wait"
+  readonly tryAcquire: (maxConcurrent: number) => "entered" | "gone" | "wait"
 }
 
 interface Lane {
@@ -36,7 +37,8 @@ interface Lane {
 const memoryMillis = 10_000
 
 export class WaitQueue {
-  active = 0
+  /** Of those at work. */
+  readonly permits: Permits
   /** All that wait. */
   waiting = 0
   /** Those of them who have no permit: the ones that places in the queue are for. */
@@ -46,6 +48,15 @@ export class WaitQueue {
   /** Departures, and the milliseconds in which they were counted, both weighted by their age. */
   #departures = 0
   #countedMillis = 0
+
+  constructor(permits: Permits) {
+    this.permits = permits
+  }
+
+  /** Whether a request is at work or waits: then it must not be forgotten. */
+  get isInUse(): boolean {
+    return this.permits.active > 0 || this.waiting > 0
+  }
 
   /** Whether a request waits for the same with the same or a better claim: a newcomer must not overtake them. */
   isBehind(group: string, priority: number): boolean {
@@ -82,10 +93,10 @@ export class WaitQueue {
     if (this.waiting === 0) return
     const stuck = new Set<Lane>()
     for (;;) {
-      const next = this.#best(stuck, this.active < maxConcurrent)
+      const next = this.#best(stuck, this.permits.hasRoom(maxConcurrent))
       if (next === undefined) return
       const [lane, waiter] = next
-      if (waiter.tryAcquire() === "wait") stuck.add(lane)
+      if (waiter.tryAcquire(maxConcurrent) === "wait") stuck.add(lane)
       else this.remove(waiter)
     }
   }

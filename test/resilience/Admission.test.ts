@@ -2,13 +2,25 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
+import { Capacity, Registry } from "../../src/registry/Registry.ts"
 import { Admission } from "../../src/resilience/Admission.ts"
+import { configOf } from "../registry/Fixtures.ts"
 import { fc } from "../registry/Properties.ts"
 import { layerTime } from "../Time.ts"
 import { type Bounds, type FakeRequest, FakeRequests, Slots } from "./FakeRequests.ts"
 import { forAll } from "./Programs.ts"
+import { ScriptedCapacity } from "./ScriptedCapacity.ts"
 
-const layer = Admission.layer.pipe(Layer.provideMerge(layerTime))
+const pools = (...names: ReadonlyArray<string>) => configOf({ pools: names.map((name) => ({ name, backends: [] })) })
+
+const layerOver = (capacity: Layer.Layer<Capacity>) =>
+  Admission.layer.pipe(
+    Layer.provideMerge(layerTime),
+    Layer.provideMerge(Layer.unwrap(Effect.map(pools("p", "one", "two"), Registry.layerMemory))),
+    Layer.provide(capacity)
+  )
+
+const layer = layerOver(Capacity.layer)
 
 const withRequests = <A>(
   bounds: Partial<Bounds>,
@@ -330,6 +342,84 @@ describe("a request that ends in the very moment of being let in", () => {
       })
     )
   )
+})
+
+describe("a permit", () => {
+  it.effect(
+    "that another process takes between a look and a take is waited for, and no backend is asked for it",
+    () => {
+      const capacity = new ScriptedCapacity()
+      return Effect.gen(function* () {
+        const admission = yield* Admission
+        const requests = new FakeRequests(admission)
+        const slots = new Slots(1)
+        capacity.isLost = true
+        yield* requests.come({ slots })
+        yield* TestClock.adjust(70)
+        assert.deepStrictEqual(requests.told, ["waits"])
+        assert.deepStrictEqual([admission.active("p"), admission.depth("p"), slots.free], [0, 1, 1])
+        capacity.isLost = false
+        yield* TestClock.adjust(70)
+        assert.deepStrictEqual(requests.told, ["in"])
+        assert.deepStrictEqual([admission.active("p"), admission.depth("p"), slots.free], [1, 0, 0])
+      }).pipe(Effect.provide(layerOver(capacity.layer)))
+    }
+  )
+
+  it.effect("is not held by a request that broke while it looked for a backend", () =>
+    withRequests({ maxConcurrent: 1 }, (requests, admission) =>
+      Effect.gen(function* () {
+        const broken = () => {
+          throw new Error("a defect of ours")
+        }
+        yield* requests.come({ slots: new Slots(0), otherwise: broken })
+        assert.deepStrictEqual([requests.told, admission.active("p")], [["broken"], 0])
+      })
+    )
+  )
+})
+
+describe("a pool that is gone", () => {
+  it.effect("keeps its limit for the requests that began with it, and is forgotten with the last of them", () => {
+    const capacity = new ScriptedCapacity()
+    return Effect.gen(function* () {
+      const admission = yield* Admission
+      const registry = yield* Registry
+      const requests = new FakeRequests(admission, { maxConcurrent: 1 })
+      const slots = plenty()
+      const first = yield* requests.come({ slots })
+      yield* registry.replace(() => pools("one"))
+      const second = yield* requests.come({ slots })
+      assert.deepStrictEqual([requests.told, admission.active("p")], [["in", "waits"], 1])
+      yield* first.finish
+      yield* second.finish
+      assert.deepStrictEqual(capacity.made, ["pool p"])
+      const late = yield* requests.come({ slots })
+      assert.deepStrictEqual(capacity.made, ["pool p", "pool p"], "one that comes later is counted as well")
+      const impatient = yield* requests.come({ slots })
+      yield* late.finish
+      yield* impatient.finish
+      assert.deepStrictEqual(requests.told, ["done", "done", "done", "done"])
+      assert.strictEqual(admission.active("p"), 0)
+    }).pipe(Effect.provide(layerOver(capacity.layer)))
+  })
+
+  it.effect("is forgotten at the change where none of its requests is left", () => {
+    const capacity = new ScriptedCapacity()
+    return Effect.gen(function* () {
+      const registry = yield* Registry
+      const requests = new FakeRequests(yield* Admission)
+      const comeAndGo = Effect.flatMap(requests.come({ slots: plenty() }), ({ finish }) => finish)
+      yield* comeAndGo
+      yield* registry.replace(() => pools("p"))
+      yield* comeAndGo
+      assert.deepStrictEqual(capacity.made, ["pool p"], "a change that leaves it there takes nothing away")
+      yield* registry.replace(() => pools("one"))
+      yield* registry.replace(() => pools("p"))
+      yield* comeAndGo
+      assert.deepStrictEqual(capacity.made, ["pool p", "pool p"])
+    }).pipe(Effect.provide(layerOver(capacity.layer)))
+  })
 })
 
 /** Whatever comes, in any order. */

@@ -1,7 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { Registry } from "../../src/registry/Registry.ts"
+import { Capacity, Registry } from "../../src/registry/Registry.ts"
 import { Admission } from "../../src/resilience/Admission.ts"
 import { layerQueueGauges } from "../../src/resilience/QueueGauges.ts"
 import { configOf } from "../registry/Fixtures.ts"
@@ -13,8 +13,13 @@ const pools = (...names: ReadonlyArray<string>) => configOf({ pools: names.map((
 
 it.effect("a pool shows how many wait for it, as long as it exists", () =>
   Effect.gen(function* () {
-    const services = Layer.mergeAll(Registry.layerMemory(yield* pools("p", "q")), layerMetrics, Admission.layer)
-    const layer = layerQueueGauges.pipe(Layer.provideMerge(services), Layer.provide(layerTime))
+    const services = Layer.mergeAll(
+      Registry.layerMemory(yield* pools("p", "q")),
+      layerMetrics,
+      Capacity.layer,
+      layerTime
+    )
+    const layer = layerQueueGauges.pipe(Layer.provideMerge(Admission.layer), Layer.provideMerge(services))
     const program = Effect.gen(function* () {
       const requests = new FakeRequests(yield* Admission, { pool: "p", maxConcurrent: 1 })
       const registry = yield* Registry

@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
+import { inProcess } from "../../src/registry/Capacity.ts"
 import { type Waiter, WaitQueue } from "../../src/resilience/WaitQueue.ts"
 
 type Answer = ReturnType<Waiter["tryAcquire"]>
+
+const queueOf = () => new WaitQueue(inProcess.permits("pool", "p"))
 
 const party = (room: WaitQueue) => {
   const entered: Array<string> = []
@@ -17,7 +20,7 @@ const party = (room: WaitQueue) => {
         const answer = tell()
         if (answer === "wait") return answer
         entered.push(name)
-        if (answer === "entered" && !waiter.holdsPermit) room.active++
+        if (answer === "entered" && !waiter.holdsPermit) room.permits.tryTake(Number.POSITIVE_INFINITY)
         return answer
       },
       ...options
@@ -33,18 +36,18 @@ const no = (): Answer => "wait"
 
 describe("requests that wait for the same", () => {
   it("get in in the order of coming, as many as there is room for", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     const { entered, join } = party(room)
     for (const name of ["a", "b", "c", "d"]) join(name, yes)
     room.admitWaiting(2)
-    assert.deepStrictEqual([entered, room.active, room.waiting], [["a", "b"], 2, 2])
-    room.active--
+    assert.deepStrictEqual([entered, room.permits.active, room.waiting], [["a", "b"], 2, 2])
+    room.permits.release()
     room.admitWaiting(2)
     assert.deepStrictEqual(entered, ["a", "b", "c"])
   })
 
   it("get in by priority first, lower first", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     const { entered, join } = party(room)
     join("late", yes, { priority: 5 })
     join("soon", yes, { priority: -1 })
@@ -55,7 +58,7 @@ describe("requests that wait for the same", () => {
   })
 
   it("stay behind the first while that one finds nothing", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     const { entered, join } = party(room)
     let found: Answer = "wait"
     join("first", () => found)
@@ -68,7 +71,7 @@ describe("requests that wait for the same", () => {
   })
 
   it("move up when one in front gives up or is told that it is in vain", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     const { entered, join } = party(room)
     const first = join("first", no)
     join("second", () => "gone")
@@ -76,13 +79,13 @@ describe("requests that wait for the same", () => {
     room.remove(first)
     room.remove(first)
     room.admitWaiting(1)
-    assert.deepStrictEqual([entered, room.active, room.waiting], [["second", "third"], 1, 0])
+    assert.deepStrictEqual([entered, room.permits.active, room.waiting], [["second", "third"], 1, 0])
   })
 })
 
 describe("a request that waits for something else", () => {
   it("is not held up by a line that cannot move, even one with a better priority", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     const { entered, join } = party(room)
     join("stuck", no, { group: "full", priority: -5 })
     join("free", yes, { group: "other", priority: 3 })
@@ -91,7 +94,7 @@ describe("a request that waits for something else", () => {
   })
 
   it("shares the last place by the order of coming", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     const { entered, join } = party(room)
     join("a", yes, { group: "one" })
     join("b", yes, { group: "two" })
@@ -103,7 +106,7 @@ describe("a request that waits for something else", () => {
 
 describe("a request that is at work already and looks for its next backend", () => {
   it("is not one of those that take up the queue", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     const { join } = party(room)
     join("new", no)
     const again = join("again", no, { holdsPermit: true })
@@ -113,19 +116,19 @@ describe("a request that is at work already and looks for its next backend", () 
   })
 
   it("needs no place, and may pass those that do", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     const { entered, join } = party(room)
-    room.active = 1
+    room.permits.tryTake(1)
     join("new", yes)
     join("again", yes, { holdsPermit: true })
     room.admitWaiting(1)
-    assert.deepStrictEqual([entered, room.active, room.waiting], [["again"], 1, 1])
+    assert.deepStrictEqual([entered, room.permits.active, room.waiting], [["again"], 1, 1])
   })
 
   it("is asked in its turn where there are places", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     const { entered, join } = party(room)
-    room.active = 1
+    room.permits.tryTake(1)
     join("new", yes)
     join("again", yes, { holdsPermit: true })
     room.admitWaiting(2)
@@ -135,7 +138,7 @@ describe("a request that is at work already and looks for its next backend", () 
 
 describe("a newcomer", () => {
   it("is behind those that wait for the same with the same or a better claim, and behind no other", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     const { join } = party(room)
     assert.isFalse(room.isBehind("g", 0))
     const waiter = join("a", no, { priority: 2 })
@@ -163,7 +166,7 @@ describe("the time after which a place is likely", () => {
       [2000, 14]
     ] as const) {
       for (const more of [0, 2500, 5000, 9900]) {
-        const room = new WaitQueue()
+        const room = queueOf()
         const { join } = party(room)
         for (let i = 0; i < waiting; i++) join("w", no)
         const start = leaving(room, every, 1_000_000)
@@ -176,7 +179,7 @@ describe("the time after which a place is likely", () => {
   })
 
   it("grows while no request leaves any more", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     const { join } = party(room)
     for (let i = 0; i < 9; i++) join("w", no)
     const now = leaving(room, 1000)
@@ -184,7 +187,7 @@ describe("the time after which a place is likely", () => {
   })
 
   it("is known as soon as a few have left", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     const { join } = party(room)
     for (let i = 0; i < 19; i++) join("w", no)
     for (let now = 50_100; now <= 52_000; now += 100) room.departed(now)
@@ -192,20 +195,20 @@ describe("the time after which a place is likely", () => {
   })
 
   it("is what was configured where no request has left yet, or long ago", () => {
-    const room = new WaitQueue()
+    const room = queueOf()
     assert.strictEqual(room.retryAfter(0, 12), 12)
     assert.strictEqual(room.retryAfter(leaving(room, 100) + 3_600_000, 12), 12)
   })
 
   it("is between 1 and 60 whole seconds, whatever was measured", () => {
-    const queue = new WaitQueue()
+    const queue = queueOf()
     const { join } = party(queue)
     for (let i = 0; i < 1000; i++) join("w", no)
     assert.strictEqual(queue.retryAfter(leaving(queue, 5000), 30), 60)
-    const quick = new WaitQueue()
+    const quick = queueOf()
     assert.strictEqual(quick.retryAfter(leaving(quick, 1), 30), 1)
-    assert.strictEqual(new WaitQueue().retryAfter(0, 0), 1)
-    assert.strictEqual(new WaitQueue().retryAfter(0, 7200), 60)
-    assert.strictEqual(new WaitQueue().retryAfter(0, 2.1), 3)
+    assert.strictEqual(queueOf().retryAfter(0, 0), 1)
+    assert.strictEqual(queueOf().retryAfter(0, 7200), 60)
+    assert.strictEqual(queueOf().retryAfter(0, 2.1), 3)
   })
 })

@@ -18,7 +18,7 @@ const fleet: FleetLike = {
 /** Another process takes the last place of a backend in the moment between a look and a take. */
 const contested = (lost: (name: string) => boolean) =>
   Layer.succeed(Capacity, {
-    hasRoom: inProcess.hasRoom,
+    ...inProcess,
     tryTake: (backend) => (lost(backend.name) ? undefined : inProcess.tryTake(backend))
   })
 
