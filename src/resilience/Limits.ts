@@ -1,8 +1,10 @@
 /**
  * What bounds a key's use, one class a kind: a further kind of limit is one more class, and one more entry in `limitsOf`.
- * All are asked before any is taken. Times are monotonic milliseconds.
+ * All are asked before any is taken, and all are taken or none. Times are monotonic milliseconds.
  */
 import type { ApiKey } from "../domain/ApiKey.ts"
+import { RateLimitExceeded } from "../domain/Errors.ts"
+import type { Permits } from "../registry/Registry.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
 /** What is left of a limit, as the `x-ratelimit-*` headers tell it. */
@@ -16,9 +18,12 @@ export interface Remaining {
 export interface Limit {
   /** As the `x-ratelimit-*` headers name it. */
   readonly kind: string
-  /** Whether a request that will use about `tokens` may be sent; takes nothing. */
+  /** Whether a request that will use about `tokens` seems to be one that may be sent; takes nothing. */
   readonly has: (tokens: number, now: number) => boolean
-  readonly take: (tokens: number, now: number) => void
+  /** Takes what the request will use. Where others share the limit it may be lost to them after `has`: `false`. */
+  readonly take: (tokens: number, now: number) => boolean
+  /** Gives all of it back: the request is not sent after all. */
+  readonly undo: (tokens: number, now: number) => void
   /** The request is over. `used`: the tokens that were counted, `undefined` where they were not. */
   readonly settle: (tokens: number, used: number | undefined, now: number) => void
   /** `undefined` where clients are not told. */
@@ -27,14 +32,13 @@ export interface Limit {
   readonly refusal: (tokens: number, now: number) => readonly [message: string, waitMillis: number]
 }
 
-/** Requests of a key that are under way. Mutable; it outlives a change of the key's limits. */
-export interface AtWork {
-  count: number
-}
+/** What a client is told that is refused; it may try again after 1 to 60 s. */
+export const exceeded = (message: string, waitMillis: number): RateLimitExceeded =>
+  new RateLimitExceeded({ message, retryAfter: Math.min(60, Math.max(1, Math.ceil(waitMillis / 1000))) })
 
-/** In the order in which they are asked. */
-export const limitsOf = ({ limits }: ApiKey, atWork: AtWork, now: number): ReadonlyArray<Limit> => [
-  new ConcurrentLimit(limits.concurrent, atWork),
+/** In the order in which they are asked. The permits outlive a change of the key's limits. */
+export const limitsOf = ({ limits }: ApiKey, permits: Permits, now: number): ReadonlyArray<Limit> => [
+  new ConcurrentLimit(limits.concurrent ?? Number.POSITIVE_INFINITY, permits),
   ...(limits.tokensPerMinute === undefined ? [] : [new MinuteLimit("tokens", limits.tokensPerMinute, now)]),
   ...(limits.requestsPerMinute === undefined ? [] : [new MinuteLimit("requests", limits.requestsPerMinute, now)])
 ]
@@ -42,24 +46,28 @@ export const limitsOf = ({ limits }: ApiKey, atWork: AtWork, now: number): Reado
 /** Counts where there is no bound, too: one may be configured while requests are under way. */
 class ConcurrentLimit implements Limit {
   readonly kind = "concurrent"
-  readonly #max: number | undefined
-  readonly #atWork: AtWork
+  readonly #max: number
+  readonly #permits: Permits
 
-  constructor(max: number | undefined, atWork: AtWork) {
+  constructor(max: number, permits: Permits) {
     this.#max = max
-    this.#atWork = atWork
+    this.#permits = permits
   }
 
   has(): boolean {
-    return this.#max === undefined || this.#atWork.count < this.#max
+    return this.#permits.hasRoom(this.#max)
   }
 
-  take(): void {
-    this.#atWork.count++
+  take(): boolean {
+    return this.#permits.tryTake(this.#max)
+  }
+
+  undo(): void {
+    this.#permits.release()
   }
 
   settle(): void {
-    this.#atWork.count--
+    this.#permits.release()
   }
 
   remaining(): undefined {
@@ -89,8 +97,12 @@ class MinuteLimit implements Limit {
     return this.#bucket.has(this.#cost(tokens), now)
   }
 
-  take(tokens: number, now: number): void {
-    this.#bucket.take(this.#cost(tokens), now)
+  take(tokens: number, now: number): boolean {
+    return this.#bucket.take(this.#cost(tokens), now)
+  }
+
+  undo(tokens: number, now: number): void {
+    this.#bucket.settle(this.#cost(tokens), now)
   }
 
   /** A request that was sent stays one that was sent; tokens are settled by what was used. */

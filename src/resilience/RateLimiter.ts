@@ -5,24 +5,20 @@
  * Own code instead of `effect/persistence` RateLimiter, whose memory store keeps every key for ever, and which has
  * neither a refund nor a way to look without taking.
  */
-import { Context, Effect, Equal, Layer, Result } from "effect"
+import { Context, Effect, Layer, type Result } from "effect"
 import { LRUCache } from "lru-cache"
 import { clientNetwork } from "../domain/Addresses.ts"
 import type { ApiKey } from "../domain/ApiKey.ts"
-import { RateLimitExceeded } from "../domain/Errors.ts"
+import type { RateLimitExceeded } from "../domain/Errors.ts"
 import type { Listener } from "../domain/Listener.ts"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
-import { type AtWork, type Limit, limitsOf, type Remaining } from "./Limits.ts"
+import { Capacity, derived, forgetGone, Registry } from "../registry/Registry.ts"
+import { KeyBuckets, type KeyUse } from "./KeyBuckets.ts"
+import { exceeded } from "./Limits.ts"
 import { TokenBucket } from "./TokenBucket.ts"
 
+export type { KeyUse } from "./KeyBuckets.ts"
 export type { Remaining } from "./Limits.ts"
-
-export interface KeyUse {
-  /** To be called exactly once, with the tokens that were really used, or `undefined` where they were not counted. */
-  readonly settle: (tokens: number | undefined) => void
-  /** What is left of each limit that clients are told of, by its kind. */
-  readonly remaining: () => ReadonlyArray<readonly [kind: string, left: Remaining]>
-}
 
 /** Addresses that are remembered; those not seen for the longest are forgotten first. */
 const rememberedAddresses = 100_000
@@ -40,8 +36,12 @@ export class RateLimiter extends Context.Service<
     RateLimiter,
     Effect.gen(function* () {
       const { now } = yield* MonotonicClock
+      const registry = yield* Registry
+      const capacity = yield* Capacity
       const addresses = new LRUCache<string, TokenBucket>({ maxSize: rememberedAddresses, sizeCalculation: () => 1 })
       const keys = new Map<string, KeyBuckets>()
+      const inForce = derived(registry.current, ({ config }) => new Set(config.keys.map(({ name }) => name)))
+      yield* registry.follow(() => Effect.sync(() => forgetGone(keys, inForce(), ({ isInUse }) => isInUse)))
 
       const takeAddress = (listener: Listener, address: string): RateLimitExceeded | undefined => {
         const limit = listener.rateLimit
@@ -63,54 +63,17 @@ export class RateLimiter extends Context.Service<
       const bucketsOf = (key: ApiKey): KeyBuckets => {
         const known = keys.get(key.name)
         if (known !== undefined && known.fits(key)) return known
-        const made = new KeyBuckets(key, now, known?.atWork ?? { count: 0 })
+        const permits = known?.permits ?? capacity.permits("key", key.name)
+        const made = new KeyBuckets(key, permits, { now, settled: () => forgetUnused(key.name) })
         keys.set(key.name, made)
         return made
+      }
+      /** A key that is gone was kept for its last request. */
+      const forgetUnused = (name: string) => {
+        if (!inForce().has(name) && keys.get(name)?.isInUse === false) keys.delete(name)
       }
 
       return RateLimiter.of({ takeAddress, takeKey: (key, tokens) => bucketsOf(key).take(tokens) })
     })
   )
-}
-
-const exceeded = (message: string, waitMillis: number): RateLimitExceeded =>
-  new RateLimitExceeded({ message, retryAfter: Math.min(60, Math.max(1, Math.ceil(waitMillis / 1000))) })
-
-/** The limits of one key. What it has at work outlives a change of them. */
-class KeyBuckets {
-  readonly atWork: AtWork
-  readonly #settings: ApiKey["limits"]
-  readonly #limits: ReadonlyArray<Limit>
-  readonly #now: () => number
-
-  constructor(key: ApiKey, now: () => number, atWork: AtWork) {
-    this.atWork = atWork
-    this.#settings = key.limits
-    this.#limits = limitsOf(key, atWork, now())
-    this.#now = now
-  }
-
-  fits({ limits }: ApiKey): boolean {
-    return limits === this.#settings || Equal.equals(limits, this.#settings)
-  }
-
-  take(estimate: number): Result.Result<KeyUse, RateLimitExceeded> {
-    const now = this.#now()
-    const lacking = this.#limits.find((limit) => !limit.has(estimate, now))
-    if (lacking !== undefined) return Result.fail(exceeded(...lacking.refusal(estimate, now)))
-    for (const limit of this.#limits) limit.take(estimate, now)
-    return Result.succeed({
-      settle: (used) => {
-        const settledAt = this.#now()
-        for (const limit of this.#limits) limit.settle(estimate, used, settledAt)
-      },
-      remaining: () => {
-        const asked = this.#now()
-        return this.#limits.flatMap((limit) => {
-          const left = limit.remaining(asked)
-          return left === undefined ? [] : [[limit.kind, left] as const]
-        })
-      }
-    })
-  }
 }

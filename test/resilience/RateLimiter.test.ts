@@ -4,13 +4,24 @@ import { TestClock } from "effect/testing"
 import type { ApiKey } from "../../src/domain/ApiKey.ts"
 import type { RateLimitExceeded } from "../../src/domain/Errors.ts"
 import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
+import { Capacity, Registry } from "../../src/registry/Registry.ts"
 import { type KeyUse, RateLimiter } from "../../src/resilience/RateLimiter.ts"
 import { configOf, must } from "../registry/Fixtures.ts"
 import { fc } from "../registry/Properties.ts"
 import { layerTime } from "../Time.ts"
 import { forAll } from "./Programs.ts"
+import { ScriptedCapacity } from "./ScriptedCapacity.ts"
 
-const layer = RateLimiter.layer.pipe(Layer.provideMerge(layerTime))
+const keys = (...names: ReadonlyArray<string>) => configOf({ keys: names.map((name) => ({ name, key: `sk-${name}` })) })
+
+const layerOver = (capacity: Layer.Layer<Capacity>) =>
+  RateLimiter.layer.pipe(
+    Layer.provideMerge(layerTime),
+    Layer.provideMerge(Layer.unwrap(Effect.map(keys("team", "one", "two"), Registry.layerMemory))),
+    Layer.provide(capacity)
+  )
+
+const layer = layerOver(Capacity.layer)
 
 const withLimiter = <A>(use: (limiter: RateLimiter["Service"]) => Effect.Effect<A>) =>
   Effect.flatMap(RateLimiter, use).pipe(Effect.provide(layer))
@@ -306,6 +317,56 @@ describe("a key", () => {
       })
     )
   )
+
+  it.effect("loses a request to another process that takes the last permit, and is charged nothing for it", () => {
+    const capacity = new ScriptedCapacity()
+    return Effect.gen(function* () {
+      const limiter = yield* RateLimiter
+      const key = yield* keyWith({ concurrent: 2, requestsPerMinute: 2, tokensPerMinute: 100 })
+      capacity.isLost = true
+      const lost = refused(limiter.takeKey(key, 60))
+      assert.deepInclude(lost, { retryAfter: 1 })
+      assert.include(lost.message, "2 requests at once")
+      capacity.isLost = false
+      const use = used(limiter.takeKey(key, 60))
+      assert.deepInclude(left(use, "requests"), { remaining: 1 })
+      assert.deepInclude(left(use, "tokens"), { remaining: 40 })
+    }).pipe(Effect.provide(layerOver(capacity.layer)))
+  })
+
+  it.effect("a key that is gone is held to its limits until its last request has ended, and is forgotten then", () => {
+    const capacity = new ScriptedCapacity()
+    return Effect.gen(function* () {
+      const limiter = yield* RateLimiter
+      const registry = yield* Registry
+      const key = yield* keyWith({ concurrent: 1 })
+      const first = used(limiter.takeKey(key, 0))
+      yield* registry.replace(() => keys("one"))
+      refused(limiter.takeKey(key, 0))
+      first.settle(undefined)
+      assert.deepStrictEqual(capacity.made, ["key team"])
+      const late = used(limiter.takeKey(key, 0))
+      assert.deepStrictEqual(capacity.made, ["key team", "key team"])
+      refused(limiter.takeKey(key, 0))
+      late.settle(undefined)
+    }).pipe(Effect.provide(layerOver(capacity.layer)))
+  })
+
+  it.effect("a key that is gone with nothing at work is forgotten at once, and one that stays is not", () => {
+    const capacity = new ScriptedCapacity()
+    return Effect.gen(function* () {
+      const limiter = yield* RateLimiter
+      const registry = yield* Registry
+      for (const name of ["one", "two"]) {
+        used(limiter.takeKey(yield* keyWith({ requestsPerMinute: 1 }, name), 0)).settle(undefined)
+      }
+      yield* registry.replace(() => keys("one"))
+      yield* registry.replace(() => keys("one", "two"))
+      refused(limiter.takeKey(yield* keyWith({ requestsPerMinute: 1 }, "one"), 0))
+      used(limiter.takeKey(yield* keyWith({ requestsPerMinute: 1 }, "two"), 0))
+      assert.deepStrictEqual(capacity.made, ["key one", "key two", "key two"])
+    }).pipe(Effect.provide(layerOver(capacity.layer)))
+  })
 
   it("never has more at work, or more requests in a minute, than it may, whatever it does", () =>
     forAll(
