@@ -2,7 +2,7 @@
 import { Context, Duration, Effect, Layer, Random } from "effect"
 import type { Standing } from "../domain/Health.ts"
 import type { StrategyName } from "../domain/Pool.ts"
-import { Capacity, type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
+import { Capacity, forgetGone, type Member, type PoolEntry, Registry } from "../registry/Registry.ts"
 import { AffinityTable, type AffinityTarget } from "./Affinity.ts"
 import {
   type AskedLast,
@@ -69,18 +69,20 @@ export class Scheduler extends Context.Service<
       const capacity = yield* Capacity
       const eligibility = new Eligibility(capacity)
       const draw = () => random.nextDoubleUnsafe()
-      const isCurrent = ({ config, name }: PoolEntry): boolean => {
-        const current = registry.current().pools.get(name)
-        return current === undefined || current.config === config
-      }
-      // By pool name, so that cursors and sessions survive a new snapshot.
+      // By pool name, so that cursors and sessions survive a new snapshot that has the pool as well.
       const states = new Map<string, PoolState>()
+      // Of pools that are gone or others now, for as long as requests have them that began with an older snapshot.
+      const late = new WeakMap<PoolEntry, PoolState>()
+      yield* registry.follow(({ pools }) => Effect.sync(() => forgetGone(states, pools)))
       const stateOf = (pool: PoolEntry): PoolState => {
-        const known = states.get(pool.name)
+        const known = states.get(pool.name) ?? late.get(pool)
+        if (known?.fits(pool)) return known
+        const isInForce = registry.current().pools.get(pool.name)?.config === pool.config
         // A request of an older snapshot takes what is there: it must not undo what the newer ones have begun.
-        if (known !== undefined && (known.fits(pool) || !isCurrent(pool))) return known
+        if (known !== undefined && !isInForce) return known
         const made = new PoolState(pool, { capacity, eligibility, random: draw }, known)
-        states.set(pool.name, made)
+        if (isInForce) states.set(pool.name, made)
+        else late.set(pool, made)
         return made
       }
       const pickLastResort = (request: PickRequest, now: number): Lease | undefined => {

@@ -261,6 +261,22 @@ describe("a new configuration", () => {
     )
   )
 
+  it.effect("without the pool takes its sessions away, also those of requests that began before", () =>
+    onFleet(two, (fleet) =>
+      Effect.gen(function* () {
+        const old = fleet.request({ session: "s" })
+        assert.match(outcome(fleet, "s"), /^miss/)
+        const elsewhere = { pools: [{ name: "other", backends: ["a", "b"] }], listeners: [{ port: 0, pool: "other" }] }
+        yield* fleet.registry.replace(() => Effect.succeed(configOf({ ...two, more: elsewhere })))
+        const late = Array.from({ length: 2 }, () => fleet.scheduler.pick(old, fleet.now))
+        const told = late.map((picked) => (picked instanceof Lease ? picked.sticky : picked.reason))
+        assert.deepStrictEqual(told, ["miss", "hit"], "they find each other as long as they last")
+        yield* fleet.registry.replace(() => Effect.succeed(configOf(two)))
+        assert.match(outcome(fleet, "s"), /^miss/)
+      })
+    )
+  )
+
   it.effect("is not undone by a request that began with the old one", () =>
     onFleet({ ...named("a", "b", "c"), pool: { strategy: "round_robin" } }, (fleet) =>
       Effect.gen(function* () {
