@@ -2,7 +2,7 @@
  * What exists now and in what state: one immutable snapshot, swapped atomically, whose backends carry their live
  * state from one snapshot to the next.
  */
-import { Clock, Context, Effect, Layer, Result, type Scope, Semaphore, type Stream } from "effect"
+import { Clock, Context, Effect, Layer, type Result, type Scope, Semaphore, type Stream } from "effect"
 import type { Backend } from "../domain/Backend.ts"
 import type { ConfigInvalid } from "../domain/ConfigInvalid.ts"
 import type { GatewayConfig } from "../domain/GatewayConfig.ts"
@@ -59,8 +59,6 @@ export class Registry extends Context.Service<
     readonly modify: <E = never>(edit: Edit<E>) => Effect.Effect<Changed, E | ConfigInvalid | NotChanged>
     /** The same for a configuration that its maker has validated, as the loader does. */
     readonly replace: <E = never>(edit: Edit<E>) => Effect.Effect<Changed, E | NotChanged>
-    /** Puts a validated configuration in the place of whatever is in force. */
-    readonly apply: (config: GatewayConfig) => Effect.Effect<Snapshot, NotChanged>
     /**
      * Runs `follow` with the snapshot in force, then with each later one as soon as it is, until the scope closes; also
      * where a change came to nothing, since files that the configuration names may be others now. A change is done when
@@ -126,11 +124,6 @@ const makeRegistry = Effect.fnUntraced(function* (first: GatewayConfig) {
     },
     modify: (edit) => replace((before) => Effect.flatMap(asEffect(edit(before)), (edited) => check(before, edited))),
     replace,
-    apply: (config) =>
-      Effect.map(
-        replace(() => Result.succeed(config)),
-        ({ snapshot }) => snapshot
-      ),
     follow: Effect.fnUntraced(function* (follow) {
       const services = yield* Effect.context()
       const own: Follow = (snapshot) => Effect.setContext(follow(snapshot), services)

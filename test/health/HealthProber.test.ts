@@ -7,7 +7,7 @@ import { HealthProber } from "../../src/health/HealthProber.ts"
 import { inProcess } from "../../src/registry/Capacity.ts"
 import { Registry, statusOf } from "../../src/registry/Registry.ts"
 import { published, verify } from "../backend/ApigGateway.ts"
-import { backendOf, configOf, occupy } from "../registry/Fixtures.ts"
+import { backendOf, configOf, occupy, putInForce } from "../registry/Fixtures.ts"
 import { ok, type Reply, ScriptedBackends } from "./ScriptedBackends.ts"
 
 /** No jitter: every interval is what the configuration says. */
@@ -56,7 +56,7 @@ const withUrls = (list: ReadonlyArray<object>) =>
 
 const apply = (registry: Registry["Service"], list: ReadonlyArray<object>) =>
   Effect.gen(function* () {
-    yield* Effect.orDie(registry.apply(yield* configOf({ ...defaults, backends: withUrls(list) })))
+    yield* Effect.orDie(putInForce(registry, yield* configOf({ ...defaults, backends: withUrls(list) })))
     yield* TestClock.adjust(1)
   })
 

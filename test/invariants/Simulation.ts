@@ -5,6 +5,7 @@ import type { GatewayError } from "../../src/domain/Errors.ts"
 import { Proxy } from "../../src/proxy/Proxy.ts"
 import { gatherServices, Harness, layerOf, type Reading } from "../proxy/Harness.ts"
 import { type Exchange, refuse, ScriptedTransport } from "../proxy/ScriptedTransport.ts"
+import { putInForce } from "../registry/Fixtures.ts"
 import { Oracle, type Trail } from "./Oracle.ts"
 import { checkOne, type Done, type Ending, sayingOf } from "./Outcomes.ts"
 import { type Plan, type PlannedRequest, planFor } from "./Plan.ts"
@@ -113,7 +114,7 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, oracle: Oracle, pl
   const happenings: ReadonlyArray<{ readonly at: number; readonly effect: Effect.Effect<unknown> }> = [
     ...plan.requests.map((planned) => ({ at: planned.at, effect: arrive(planned) })),
     ...plan.requests.map(({ at, patience }) => ({ at: at + patience, effect: leave })),
-    ...plan.reloads.map(({ at, config }) => ({ at: at + 0.7, effect: Effect.orDie(registry.apply(config)) })),
+    ...plan.reloads.map(({ at, config }) => ({ at: at + 0.7, effect: Effect.orDie(putInForce(registry, config)) })),
     ...plan.turns.map((each) => ({ at: each.at + 0.3, effect: turn(each) }))
   ]
     .filter(({ at }) => Number.isFinite(at))

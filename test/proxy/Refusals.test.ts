@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { leaseOf } from "../registry/Fixtures.ts"
+import { leaseOf, putInForce } from "../registry/Fixtures.ts"
 import { withGateway } from "./Harness.ts"
 import { answer, reset, silence } from "./ScriptedTransport.ts"
 
@@ -138,7 +138,7 @@ describe("a backend that refuses the gateway's credential", () => {
         yield* gateway.ask()
         const { config } = gateway.registry.current()
         const backends = config.backends.map((backend) => ({ ...backend, weight: backend.name === "a" ? 2 : 1 }))
-        yield* Effect.orDie(gateway.registry.apply({ ...config, backends }))
+        yield* Effect.orDie(putInForce(gateway.registry, { ...config, backends }))
         yield* gateway.ask()
         assert.strictEqual(gateway.transport.asked.at(-1), "a")
       })

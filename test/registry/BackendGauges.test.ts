@@ -5,7 +5,7 @@ import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { layerBackendGauges } from "../../src/registry/BackendGauges.ts"
 import { Capacity, Registry } from "../../src/registry/Registry.ts"
 import { layerMetrics, shown } from "../telemetry/TestMetrics.ts"
-import { backendOf, configOf, occupy, setCircuit } from "./Fixtures.ts"
+import { backendOf, configOf, occupy, putInForce, setCircuit } from "./Fixtures.ts"
 
 const limits = { unhealthyAfter: 1, healthyAfter: 1 }
 
@@ -73,12 +73,12 @@ describe("a backend's gauges", () => {
     withGauges((registry) =>
       Effect.gen(function* () {
         occupy(backendOf(registry.current(), "a"), 3)
-        yield* Effect.orDie(registry.apply(yield* backends("c", "a")))
+        yield* Effect.orDie(putInForce(registry, yield* backends("c", "a")))
         yield* TestClock.adjust(1)
         assert.deepStrictEqual(yield* shown("weir_backend_inflight"), { a: 0, c: 0 })
         occupy(backendOf(registry.current(), "a"), 5)
         assert.deepStrictEqual(yield* shown("weir_backend_inflight"), { a: 5, c: 0 })
-        yield* Effect.orDie(registry.apply(yield* backends()))
+        yield* Effect.orDie(putInForce(registry, yield* backends()))
         yield* TestClock.adjust(1)
         for (const name of ["inflight", "healthy", "ewma_latency_seconds", "error_rate"]) {
           assert.deepStrictEqual(yield* shown(`weir_backend_${name}`), {})

@@ -4,7 +4,7 @@ import { Context, Deferred, Effect, Exit, Fiber, Layer, Schema, Scope, Stream } 
 import { TestClock } from "effect/testing"
 import { maxPendingEvents } from "../../src/registry/Events.ts"
 import { type Happened, modelsReason, Registry, RegistryEvent } from "../../src/registry/Registry.ts"
-import { configOf, must } from "./Fixtures.ts"
+import { configOf, must, putInForce } from "./Fixtures.ts"
 
 const one = { name: "a", url: "http://127.0.0.1:9001" }
 
@@ -131,10 +131,10 @@ it.effect("a change of the configuration says between which versions and what is
   Effect.gen(function* () {
     const registry = yield* Registry
     const seen = yield* collecting(registry, 2)
-    yield* registry.apply(yield* configOf({ backends: [one] }))
-    yield* registry.apply(yield* configOf({ backends: [one, { ...one, name: "b" }], defaultModel: "m" }))
+    yield* putInForce(registry, yield* configOf({ backends: [one] }))
+    yield* putInForce(registry, yield* configOf({ backends: [one, { ...one, name: "b" }], defaultModel: "m" }))
     const many = Array.from({ length: 12 }, (_, i) => ({ ...one, name: `n${i}` }))
-    yield* registry.apply(yield* configOf({ backends: [one, { ...one, name: "b" }, ...many], defaultModel: "m" }))
+    yield* putInForce(registry, yield* configOf({ backends: [one, { ...one, name: "b" }, ...many], defaultModel: "m" }))
     const [small, large] = yield* Fiber.join(seen)
     const { time: _, ...told } = must(small)
     assert.deepStrictEqual(told, {

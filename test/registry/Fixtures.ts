@@ -1,10 +1,11 @@
 /** What the tests of several rooms share: configurations as people write them, and the entries that come of them. */
 
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import { type GatewayConfig, parseGatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { BackendState, type Circuit } from "../../src/registry/BackendState.ts"
 import { inProcess } from "../../src/registry/Capacity.ts"
 import { LoadColumns } from "../../src/registry/LoadColumns.ts"
+import type { NotChanged, Registry } from "../../src/registry/Registry.ts"
 import {
   type BackendEntry,
   type Member,
@@ -21,6 +22,13 @@ export const snapshotOf = (input: unknown): Effect.Effect<Snapshot> =>
     const columns = new LoadColumns()
     return makeSnapshot(config, 1, ({ name }) => new BackendState(name, columns))
   })
+
+/** Puts a validated configuration in the place of whatever is in force. */
+export const putInForce = (registry: Registry["Service"], config: GatewayConfig): Effect.Effect<Snapshot, NotChanged> =>
+  Effect.map(
+    registry.replace(() => Result.succeed(config)),
+    ({ snapshot }) => snapshot
+  )
 
 /** A backend named `a`, the only one of a pool named `p`. */
 export const lone = Effect.fnUntraced(function* (backend: object = {}, pool: object = {}) {

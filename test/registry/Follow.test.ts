@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Logger } from "effect"
 import { derived, Registry } from "../../src/registry/Registry.ts"
-import { configOf } from "./Fixtures.ts"
+import { configOf, putInForce } from "./Fixtures.ts"
 
 const one = { name: "a", url: "http://127.0.0.1:9001" }
 const two = { name: "b", url: "http://127.0.0.1:9002" }
@@ -20,9 +20,9 @@ describe("a part that follows", () => {
         Effect.sync(() => void seen.push([version, ...backends.keys()].join(" ")))
       )
       assert.deepStrictEqual(seen, ["1 a"])
-      yield* registry.apply(yield* configOf({ backends: [two] }))
+      yield* putInForce(registry, yield* configOf({ backends: [two] }))
       assert.deepStrictEqual(seen, ["1 a", "2 b"])
-      yield* registry.apply(yield* configOf({}))
+      yield* putInForce(registry, yield* configOf({}))
       assert.deepStrictEqual(seen, ["1 a", "2 b", "3"])
     }).pipe(Effect.provide(layer))
   )
@@ -32,7 +32,7 @@ describe("a part that follows", () => {
       const registry = yield* Registry
       const seen: Array<number> = []
       yield* registry.follow(({ version }) => Effect.sync(() => void seen.push(version)))
-      yield* registry.apply(yield* configOf({ backends: [one] }))
+      yield* putInForce(registry, yield* configOf({ backends: [one] }))
       assert.deepStrictEqual(seen, [1, 1])
     }).pipe(Effect.provide(layer))
   )
@@ -42,7 +42,7 @@ describe("a part that follows", () => {
       const registry = yield* Registry
       const seen: Array<number> = []
       yield* Effect.scoped(registry.follow(({ version }) => Effect.sync(() => void seen.push(version))))
-      yield* registry.apply(yield* configOf({ backends: [two] }))
+      yield* putInForce(registry, yield* configOf({ backends: [two] }))
       assert.deepStrictEqual(seen, [1])
     }).pipe(Effect.provide(layer))
   )
@@ -54,7 +54,7 @@ describe("a part that follows", () => {
       const commit = () => Effect.sync(() => void seen.push("commits"))
       yield* registry.participate(() => Effect.succeed({ commit, abort: Effect.void }))
       yield* registry.follow(({ version }) => Effect.sync(() => void seen.push(`follows ${version}`)))
-      yield* registry.apply(yield* configOf({ backends: [two] }))
+      yield* putInForce(registry, yield* configOf({ backends: [two] }))
       assert.deepStrictEqual(seen, ["follows 1", "follows 2", "commits"])
     }).pipe(Effect.provide(layer))
   )
@@ -66,7 +66,7 @@ describe("a part that follows", () => {
       const slow = Effect.as(Deferred.await(gate), { commit: () => Effect.void, abort: Effect.void })
       yield* registry.participate(() => slow)
       const next = yield* configOf({ backends: [two] })
-      const changing = yield* Effect.forkChild(registry.apply(next), { startImmediately: true })
+      const changing = yield* Effect.forkChild(putInForce(registry, next), { startImmediately: true })
       const seen: Array<number> = []
       const beginning = yield* Effect.forkChild(
         registry.follow(({ version }) => Effect.sync(() => void seen.push(version))),
@@ -87,7 +87,7 @@ describe("a part that follows", () => {
       const lines: Array<string> = []
       const logger = Logger.make<unknown, void>(({ message }) => void lines.push(JSON.stringify(message)))
       const next = yield* configOf({ backends: [two] })
-      yield* Effect.provide(registry.apply(next), Logger.layer([logger]))
+      yield* Effect.provide(putInForce(registry, next), Logger.layer([logger]))
       assert.deepStrictEqual(seen, [1, 2])
       assert.match(lines.join("\n"), /could not follow a change of the configuration/)
     }).pipe(Effect.provide(layer))
@@ -103,7 +103,7 @@ describe("a part that follows", () => {
         Mark,
         "part"
       )
-      const change = registry.apply(yield* configOf({ backends: [two] }))
+      const change = putInForce(registry, yield* configOf({ backends: [two] }))
       yield* Effect.provideService(change, Mark, "client")
       assert.lengthOf(seen, 2)
       for (const mark of seen) assert.include(mark, "part")
@@ -120,7 +120,7 @@ it.effect("a derived value is made anew at the first use after a change, and onl
       return backends.size
     })
     assert.deepStrictEqual([size(), size(), made], [1, 1, 1])
-    yield* registry.apply(yield* configOf({ backends: [one, two] }))
+    yield* putInForce(registry, yield* configOf({ backends: [one, two] }))
     assert.strictEqual(made, 1)
     assert.deepStrictEqual([size(), size(), made], [2, 2, 2])
   }).pipe(Effect.provide(layer))

@@ -7,7 +7,7 @@ import { ModelLabels } from "../../src/registry/ModelLabels.ts"
 import { Registry } from "../../src/registry/Registry.ts"
 import { Metrics } from "../../src/telemetry/Telemetry.ts"
 import { counted, layerMetrics } from "../telemetry/TestMetrics.ts"
-import { backendOf, configOf } from "./Fixtures.ts"
+import { backendOf, configOf, putInForce } from "./Fixtures.ts"
 
 const a = { name: "a", url: "http://127.0.0.1:1" }
 const b = { name: "b", url: "http://127.0.0.1:2" }
@@ -39,7 +39,7 @@ const scene = <A, E>(config: unknown, use: (scene: Scene) => Effect.Effect<A, E>
           )
         },
         of: (model, backend = "a") => labels.of(backendOf(registry.current(), backend), model),
-        change: (next) => Effect.orDie(Effect.flatMap(configOf(next), registry.apply))
+        change: (next) => Effect.orDie(Effect.flatMap(configOf(next), (config) => putInForce(registry, config)))
       })
     })
     return yield* Effect.provide(

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Ref } from "effect"
 import type { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { ChangeRefused, Registry, RegistryStore } from "../../src/registry/Registry.ts"
-import { backendOf, configOf, occupy } from "./Fixtures.ts"
+import { backendOf, configOf, occupy, putInForce } from "./Fixtures.ts"
 
 const one = { name: "a", url: "http://127.0.0.1:9001" }
 const two = { name: "b", url: "http://127.0.0.1:9002" }
@@ -17,7 +17,7 @@ describe("a change that is applied", () => {
     withRegistry({ backends: [one] }, (registry) =>
       Effect.gen(function* () {
         const before = registry.current()
-        const applied = yield* registry.apply(yield* configOf({ backends: [one, two] }))
+        const applied = yield* putInForce(registry, yield* configOf({ backends: [one, two] }))
         assert.strictEqual(registry.current(), applied)
         assert.deepStrictEqual([...registry.current().backends.keys()], ["a", "b"])
         assert.deepStrictEqual([...before.backends.keys()], ["a"])
@@ -40,7 +40,7 @@ describe("a change that is applied", () => {
         Effect.gen(function* () {
           const { state } = backendOf(registry.current(), "a")
           occupy(backendOf(registry.current(), "a"), 3)
-          yield* registry.apply(yield* configOf({ backends: [{ ...one, ...change }, two] }))
+          yield* putInForce(registry, yield* configOf({ backends: [{ ...one, ...change }, two] }))
           assert.strictEqual(backendOf(registry.current(), "a").state, state)
         })
       )
@@ -56,7 +56,7 @@ describe("a change that is applied", () => {
         Effect.gen(function* () {
           const { state } = backendOf(registry.current(), "a")
           occupy(backendOf(registry.current(), "a"), 3)
-          yield* registry.apply(yield* configOf({ backends: [{ ...one, ...change }] }))
+          yield* putInForce(registry, yield* configOf({ backends: [{ ...one, ...change }] }))
           const fresh = backendOf(registry.current(), "a").state
           assert.notStrictEqual(fresh, state)
           assert.deepStrictEqual([fresh.inflight, fresh.health.status], [0, "unknown"])
@@ -69,8 +69,8 @@ describe("a change that is applied", () => {
     withRegistry({ backends: [one] }, (registry) =>
       Effect.gen(function* () {
         const { state } = backendOf(registry.current(), "a")
-        yield* registry.apply(yield* configOf({}))
-        yield* registry.apply(yield* configOf({ backends: [one] }))
+        yield* putInForce(registry, yield* configOf({}))
+        yield* putInForce(registry, yield* configOf({ backends: [one] }))
         assert.notStrictEqual(backendOf(registry.current(), "a").state, state)
       })
     )
@@ -83,7 +83,7 @@ describe("a change that is applied", () => {
         registry.modelsChanged()
         const second = registry.modelsVersion()
         assert.isAbove(second, first)
-        yield* registry.apply(yield* configOf({ backends: [one, two] }))
+        yield* putInForce(registry, yield* configOf({ backends: [one, two] }))
         assert.isAbove(registry.modelsVersion(), second)
       })
     )
@@ -99,7 +99,7 @@ describe("a change that changes nothing", () => {
           const commit = () => Effect.sync(() => void looked++)
           yield* registry.participate(() => Effect.succeed({ commit, abort: Effect.void }))
           const before = registry.current()
-          assert.strictEqual(yield* registry.apply(yield* configOf({ backends: [one] })), before)
+          assert.strictEqual(yield* putInForce(registry, yield* configOf({ backends: [one] })), before)
           assert.strictEqual(looked, 1)
         })
       )
@@ -110,7 +110,8 @@ describe("a change that changes nothing", () => {
     withRegistry({ backends: [one, two], keys: [{ name: "k", key: "s" }] }, (registry) =>
       Effect.gen(function* () {
         const before = registry.current().config
-        const { config } = yield* registry.apply(
+        const { config } = yield* putInForce(
+          registry,
           yield* configOf({ backends: [{ ...two, weight: 3 }, one], keys: [{ name: "k", key: "s" }] })
         )
         assert.strictEqual(config.backends[1], before.backends[0])
@@ -145,7 +146,7 @@ describe("a participant in changes", () => {
           const log: Array<string> = []
           yield* part(log, "a")(registry)
           yield* part(log, "b")(registry)
-          yield* registry.apply(yield* configOf({ backends: [one] }))
+          yield* putInForce(registry, yield* configOf({ backends: [one] }))
           assert.deepStrictEqual(log, ["a prepares 1", "b prepares 1", "a commits 2", "b commits 2"])
         })
       )
@@ -161,7 +162,7 @@ describe("a participant in changes", () => {
           yield* part(log, "a")(registry)
           yield* part(log, "b", true)(registry)
           yield* part(log, "c")(registry)
-          const refused = yield* Effect.flip(registry.apply(yield* configOf({ backends: [one] })))
+          const refused = yield* Effect.flip(putInForce(registry, yield* configOf({ backends: [one] })))
           assert.strictEqual(refused.message, "b: cannot")
           assert.deepStrictEqual(log, ["a prepares 1", "b prepares 1", "a aborts"])
           assert.strictEqual(registry.current(), before)
@@ -175,7 +176,7 @@ describe("a participant in changes", () => {
       Effect.gen(function* () {
         const log: Array<string> = []
         yield* Effect.scoped(part(log, "a")(registry))
-        yield* registry.apply(yield* configOf({ backends: [one] }))
+        yield* putInForce(registry, yield* configOf({ backends: [one] }))
         assert.deepStrictEqual(log, [])
       })
     )
@@ -204,7 +205,7 @@ describe("the store", () => {
       yield* withStore(save, (registry) =>
         Effect.gen(function* () {
           const next = yield* configOf({ backends: [one, two] })
-          const applying = yield* Effect.forkChild(registry.apply(next), { startImmediately: true })
+          const applying = yield* Effect.forkChild(putInForce(registry, next), { startImmediately: true })
           assert.deepStrictEqual(yield* Ref.get(saved), [1, 2])
           assert.strictEqual(registry.current().version, 1)
           yield* Deferred.succeed(gate, undefined)
@@ -225,7 +226,9 @@ describe("the store", () => {
           const configs = yield* Effect.forEach([[], [one, two], [two], [one, two]], (backends) =>
             configOf({ backends })
           )
-          const snapshots = yield* Effect.forEach(configs, registry.apply, { concurrency: "unbounded" })
+          const snapshots = yield* Effect.forEach(configs, (config) => putInForce(registry, config), {
+            concurrency: "unbounded"
+          })
           assert.deepStrictEqual(
             snapshots.map(({ backends, version }) => [version, backends.size]),
             [
@@ -259,7 +262,7 @@ describe("the store", () => {
       yield* withStore(save, (registry) =>
         Effect.gen(function* () {
           const next = yield* configOf({ backends: [one, two] })
-          const applying = yield* Effect.forkChild(registry.apply(next))
+          const applying = yield* Effect.forkChild(putInForce(registry, next))
           yield* Deferred.await(entered)
           const leaving = yield* Effect.forkChild(Fiber.interrupt(applying), { startImmediately: true })
           yield* Deferred.succeed(gate, undefined)

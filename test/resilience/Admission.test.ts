@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { Capacity, Registry } from "../../src/registry/Registry.ts"
 import { Admission } from "../../src/resilience/Admission.ts"
-import { configOf } from "../registry/Fixtures.ts"
+import { configOf, putInForce } from "../registry/Fixtures.ts"
 import { fc } from "../registry/Properties.ts"
 import { layerTime } from "../Time.ts"
 import { type Bounds, type FakeRequest, FakeRequests, Slots } from "./FakeRequests.ts"
@@ -388,7 +388,7 @@ describe("a pool that is gone", () => {
       const requests = new FakeRequests(admission, { maxConcurrent: 1 })
       const slots = plenty()
       const first = yield* requests.come({ slots })
-      yield* registry.replace(() => pools("one"))
+      yield* putInForce(registry, yield* pools("one"))
       const second = yield* requests.come({ slots })
       assert.deepStrictEqual([requests.told, admission.active("p")], [["in", "waits"], 1])
       yield* first.finish
@@ -411,11 +411,11 @@ describe("a pool that is gone", () => {
       const requests = new FakeRequests(yield* Admission)
       const comeAndGo = Effect.flatMap(requests.come({ slots: plenty() }), ({ finish }) => finish)
       yield* comeAndGo
-      yield* registry.replace(() => pools("p"))
+      yield* putInForce(registry, yield* pools("p"))
       yield* comeAndGo
       assert.deepStrictEqual(capacity.made, ["pool p"], "a change that leaves it there takes nothing away")
-      yield* registry.replace(() => pools("one"))
-      yield* registry.replace(() => pools("p"))
+      yield* putInForce(registry, yield* pools("one"))
+      yield* putInForce(registry, yield* pools("p"))
       yield* comeAndGo
       assert.deepStrictEqual(capacity.made, ["pool p", "pool p"])
     }).pipe(Effect.provide(layerOver(capacity.layer)))

@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { Registry } from "../../src/registry/Registry.ts"
 import { type CallResult, type CallRole, CircuitBreaker } from "../../src/resilience/CircuitBreaker.ts"
-import { backendOf, configOf } from "../registry/Fixtures.ts"
+import { backendOf, configOf, putInForce } from "../registry/Fixtures.ts"
 import { fc } from "../registry/Properties.ts"
 import { layerTime } from "../Time.ts"
 import { counted, layerMetrics } from "../telemetry/TestMetrics.ts"
@@ -337,11 +337,11 @@ describe("what changes in the configuration", () => {
       Effect.gen(function* () {
         calls("success", "failure", "success")
         yield* Effect.orDie(
-          registry.apply(yield* configOf({ backends: [backendWith({ minRequests: 4, threshold: 0.5 })] }))
+          putInForce(registry, yield* configOf({ backends: [backendWith({ minRequests: 4, threshold: 0.5 })] }))
         )
         calls("failure")
         assert.strictEqual(phase(), "open")
-        yield* Effect.orDie(registry.apply(yield* configOf({ backends: [backendWith({ window: "1s" })] })))
+        yield* Effect.orDie(putInForce(registry, yield* configOf({ backends: [backendWith({ window: "1s" })] })))
         assert.strictEqual(phase(), "open")
         yield* TestClock.adjust("31 seconds")
         assert.strictEqual(phase(), "half_open")

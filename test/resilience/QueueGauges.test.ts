@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { Capacity, Registry } from "../../src/registry/Registry.ts"
 import { Admission } from "../../src/resilience/Admission.ts"
 import { layerQueueGauges } from "../../src/resilience/QueueGauges.ts"
-import { configOf } from "../registry/Fixtures.ts"
+import { configOf, putInForce } from "../registry/Fixtures.ts"
 import { layerTime } from "../Time.ts"
 import { layerMetrics, shown } from "../telemetry/TestMetrics.ts"
 import { FakeRequests, Slots } from "./FakeRequests.ts"
@@ -33,7 +33,7 @@ it.effect("a pool shows how many wait for it, as long as it exists", () =>
       assert.deepStrictEqual(yield* depth, { p: 2, q: 0 })
       yield* first.finish
       assert.deepStrictEqual(yield* depth, { p: 1, q: 0 })
-      yield* registry.apply(yield* pools("q", "r"))
+      yield* putInForce(registry, yield* pools("q", "r"))
       yield* TestClock.adjust(1)
       assert.deepStrictEqual(yield* depth, { q: 0, r: 0 })
     })

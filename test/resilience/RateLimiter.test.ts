@@ -6,7 +6,7 @@ import type { RateLimitExceeded } from "../../src/domain/Errors.ts"
 import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { Capacity, Registry } from "../../src/registry/Registry.ts"
 import { type KeyUse, RateLimiter } from "../../src/resilience/RateLimiter.ts"
-import { configOf, must } from "../registry/Fixtures.ts"
+import { configOf, must, putInForce } from "../registry/Fixtures.ts"
 import { fc } from "../registry/Properties.ts"
 import { layerTime } from "../Time.ts"
 import { forAll } from "./Programs.ts"
@@ -341,7 +341,7 @@ describe("a key", () => {
       const registry = yield* Registry
       const key = yield* keyWith({ concurrent: 1 })
       const first = used(limiter.takeKey(key, 0))
-      yield* registry.replace(() => keys("one"))
+      yield* putInForce(registry, yield* keys("one"))
       refused(limiter.takeKey(key, 0))
       first.settle(undefined)
       assert.deepStrictEqual(capacity.made, ["key team"])
@@ -360,8 +360,8 @@ describe("a key", () => {
       for (const name of ["one", "two"]) {
         used(limiter.takeKey(yield* keyWith({ requestsPerMinute: 1 }, name), 0)).settle(undefined)
       }
-      yield* registry.replace(() => keys("one"))
-      yield* registry.replace(() => keys("one", "two"))
+      yield* putInForce(registry, yield* keys("one"))
+      yield* putInForce(registry, yield* keys("one", "two"))
       refused(limiter.takeKey(yield* keyWith({ requestsPerMinute: 1 }, "one"), 0))
       used(limiter.takeKey(yield* keyWith({ requestsPerMinute: 1 }, "two"), 0))
       assert.deepStrictEqual(capacity.made, ["key one", "key two", "key two"])

@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import type { ModelInfo } from "../../src/domain/Health.ts"
 import type { BackendState } from "../../src/registry/Registry.ts"
 import { type Candidates, CandidateTable, makeCandidates } from "../../src/routing/Candidates.ts"
+import { putInForce } from "../registry/Fixtures.ts"
 import { configOf, membersOf, named, onFleet, withFleet } from "../scheduler/Fleet.ts"
 
 const namesOf = ({ all }: Candidates) => all.map(({ backend }) => backend.name)
@@ -55,7 +56,8 @@ describe("the backends that may serve a model", () => {
     onFleet({ backends: [{ name: "a", models: ["m"] }] }, (fleet) =>
       Effect.gen(function* () {
         assert.deepStrictEqual(namesOf(fleet.request({ model: "m" }).candidates), ["a"])
-        yield* fleet.registry.apply(
+        yield* putInForce(
+          fleet.registry,
           configOf({
             backends: [
               { name: "a", models: ["n"] },

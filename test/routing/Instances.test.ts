@@ -5,6 +5,7 @@ import * as fc from "fast-check"
 import { instancesOf, isNumberedInstance } from "../../src/routing/Instances.ts"
 import type { Lease } from "../../src/scheduler/Scheduler.ts"
 import { holdsFor } from "../Property.ts"
+import { putInForce } from "../registry/Fixtures.ts"
 import { configOf, type Fleet, type FleetLike, nameOf, onFleet, withFleet } from "../scheduler/Fleet.ts"
 
 describe("the instances of a model", () => {
@@ -251,9 +252,9 @@ describe("a session that had an instance, or had none", () => {
       Effect.gen(function* () {
         lease(fleet)
         assert.strictEqual(outcome(fleet, "s"), "miss a/m-2")
-        yield* fleet.registry.apply(configOf({ ...one, more: {} }))
+        yield* putInForce(fleet.registry, configOf({ ...one, more: {} }))
         assert.strictEqual(outcome(fleet, "s"), "moved a/undefined")
-        yield* fleet.registry.apply(configOf(one))
+        yield* putInForce(fleet.registry, configOf(one))
         assert.match(outcome(fleet, "s"), /^moved a\/m/)
       })
     )

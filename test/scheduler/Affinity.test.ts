@@ -4,6 +4,7 @@ import * as fc from "fast-check"
 import { AffinityTable } from "../../src/scheduler/Affinity.ts"
 import { Lease } from "../../src/scheduler/Scheduler.ts"
 import { holdsFor } from "../Property.ts"
+import { putInForce } from "../registry/Fixtures.ts"
 import { configOf, type Fleet, type FleetLike, named, nameOf, onFleet, withFleet } from "./Fleet.ts"
 
 const at = (backend: string, instance?: string) => ({ backend, instance })
@@ -248,14 +249,14 @@ describe("a new configuration", () => {
     onFleet(two, (fleet) =>
       Effect.gen(function* () {
         outcome(fleet, "s")
-        yield* fleet.registry.apply(configOf({ ...named("a", "b", "c"), pool: two.pool ?? {} }))
+        yield* putInForce(fleet.registry, configOf({ ...named("a", "b", "c"), pool: two.pool ?? {} }))
         assert.strictEqual(outcome(fleet, "s"), "hit a")
-        yield* fleet.registry.apply(configOf({ ...named("b", "c"), pool: two.pool ?? {} }))
+        yield* putInForce(fleet.registry, configOf({ ...named("b", "c"), pool: two.pool ?? {} }))
         assert.match(outcome(fleet, "s"), /^moved/)
         const place = outcome(fleet, "s")
-        yield* fleet.registry.apply(configOf({ ...named("b", "c"), pool: { strategy: "failover" } }))
+        yield* putInForce(fleet.registry, configOf({ ...named("b", "c"), pool: { strategy: "failover" } }))
         assert.strictEqual(outcome(fleet, "s"), place, "another strategy takes no session away")
-        yield* fleet.registry.apply(configOf({ ...named("b", "c"), pool: { sticky: { ttl: "1h" } } }))
+        yield* putInForce(fleet.registry, configOf({ ...named("b", "c"), pool: { sticky: { ttl: "1h" } } }))
         assert.match(outcome(fleet, "s"), /^miss/)
       })
     )
@@ -267,11 +268,11 @@ describe("a new configuration", () => {
         const old = fleet.request({ session: "s" })
         assert.match(outcome(fleet, "s"), /^miss/)
         const elsewhere = { pools: [{ name: "other", backends: ["a", "b"] }], listeners: [{ port: 0, pool: "other" }] }
-        yield* fleet.registry.replace(() => Effect.succeed(configOf({ ...two, more: elsewhere })))
+        yield* putInForce(fleet.registry, configOf({ ...two, more: elsewhere }))
         const late = Array.from({ length: 2 }, () => fleet.scheduler.pick(old, fleet.now))
         const told = late.map((picked) => (picked instanceof Lease ? picked.sticky : picked.reason))
         assert.deepStrictEqual(told, ["miss", "hit"], "they find each other as long as they last")
-        yield* fleet.registry.replace(() => Effect.succeed(configOf(two)))
+        yield* putInForce(fleet.registry, configOf(two))
         assert.match(outcome(fleet, "s"), /^miss/)
       })
     )
@@ -281,7 +282,7 @@ describe("a new configuration", () => {
     onFleet({ ...named("a", "b", "c"), pool: { strategy: "round_robin" } }, (fleet) =>
       Effect.gen(function* () {
         const old = fleet.request()
-        yield* fleet.registry.apply(configOf({ ...named("a", "b", "c"), pool: { sticky: { ttl: "1h" } } }))
+        yield* putInForce(fleet.registry, configOf({ ...named("a", "b", "c"), pool: { sticky: { ttl: "1h" } } }))
         const place = outcome(fleet, "s").replace("miss", "hit")
         const late = fleet.scheduler.pick(old, fleet.now)
         assert.instanceOf(late, Lease)

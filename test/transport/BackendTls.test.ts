@@ -5,6 +5,7 @@ import { createServer, type TLSSocket, type TlsOptions } from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import { folderWith } from "../Folder.ts"
+import { putInForce } from "../registry/Fixtures.ts"
 import * as certificates from "./Certificates.ts"
 import { configFor, type Line, nextTurn, ok, onLine, readAll } from "./Line.ts"
 import { listen } from "./Origin.ts"
@@ -62,7 +63,7 @@ const onTls = <A, E>(use: (scene: Scene) => Effect.Effect<A, E, Scope.Scope>) =>
           Object.entries(tls).map(([key, value]) => [key, key === "serverName" ? value : path.join(at, value)])
         )
         const setting = { backend: { tls: files }, ...(client !== undefined && { client }) }
-        yield* Effect.orDie(line.registry.apply(yield* configFor(url, setting)))
+        yield* Effect.orDie(putInForce(line.registry, yield* configFor(url, setting)))
       })
       return yield* use({ ...line, at, point })
     })

@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { vi } from "vitest"
+import { putInForce } from "../registry/Fixtures.ts"
 import { configFor, type Line, nextTurn, ok, onLine, readAll } from "./Line.ts"
 import type { Peer } from "./Origin.ts"
 
@@ -41,7 +42,7 @@ const named = <A, E>(backend: object, use: (line: Line) => Effect.Effect<A, E>) 
     Effect.gen(function* () {
       Object.assign(names, { address: "127.0.0.1", asked: 0 })
       const client = { keepAlive: "10h" }
-      yield* line.registry.apply(yield* configFor(`http://engine.test:${line.origin.port}`, { backend, client }))
+      yield* putInForce(line.registry, yield* configFor(`http://engine.test:${line.origin.port}`, { backend, client }))
       yield* use(line)
     })
   )
@@ -83,7 +84,7 @@ describe("a backend whose name has come to mean another address", () => {
         const peer = yield* line.origin.next
         yield* peer.head
         const url = `http://engine.test:${line.origin.port}`
-        yield* line.registry.apply(yield* configFor(url, { backend: { maxConnectionAge: "1m" } }))
+        yield* putInForce(line.registry, yield* configFor(url, { backend: { maxConnectionAge: "1m" } }))
         yield* asked(line)
         assert.strictEqual(names.asked, 2)
         peer.send(ok("whole"))

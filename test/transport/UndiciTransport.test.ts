@@ -9,7 +9,7 @@ import { Registry } from "../../src/registry/Registry.ts"
 import { layerUndici } from "../../src/transport/UndiciTransport.ts"
 import { BodyEnd, RequestBodyFailed, UpstreamFailed, UpstreamTransport } from "../../src/transport/UpstreamTransport.ts"
 import { published, type Received, verify } from "../backend/ApigGateway.ts"
-import { backendOf, configOf, poolOf } from "../registry/Fixtures.ts"
+import { backendOf, configOf, poolOf, putInForce } from "../registry/Fixtures.ts"
 import { cert, key } from "../sim/Certificate.ts"
 import { configFor, type Line, nextTurn, ok, onLine, readAll } from "./Line.ts"
 import { eventually, listen, makeOrigin, steady } from "./Origin.ts"
@@ -243,7 +243,8 @@ describe("a connection", () => {
     onLine(({ origin, registry, request, send }) =>
       Effect.gen(function* () {
         const early = request()
-        yield* registry.apply(
+        yield* putInForce(
+          registry,
           yield* configOf({ backends: [{ name: "b", url: origin.url }], pools: [{ name: "p", backends: ["b"] }] })
         )
         const { config } = backendOf(registry.current(), "b")
@@ -287,7 +288,7 @@ describe("a connection", () => {
         idle.send(ok("ok"))
         yield* Fiber.join(first)
         yield* nextTurn
-        yield* registry.apply(yield* configFor("http://127.0.0.1:9", {}))
+        yield* putInForce(registry, yield* configFor("http://127.0.0.1:9", {}))
         yield* idle.closed
         running.send("ce")
         assert.deepStrictEqual(yield* Fiber.join(second), { text: "once", failure: undefined })
@@ -301,13 +302,16 @@ describe("a connection", () => {
       Effect.gen(function* () {
         const { origin, registry, send } = line
         const peer = yield* answered(line)
-        yield* registry.apply(yield* configFor(origin.url, { backend: { weight: 7 } }))
+        yield* putInForce(registry, yield* configFor(origin.url, { backend: { weight: 7 } }))
         const sending = yield* Effect.forkChild(Effect.flatMap(send(), readAll))
         yield* peer.until((received) => received.split("GET / ").length === 3)
         peer.send(ok("ok"))
         yield* Fiber.join(sending)
         assert.strictEqual(origin.accepted(), 1)
-        yield* registry.apply(yield* configFor(origin.url, { security: { denyNetworks: ["127.0.0.0/8", "::1"] } }))
+        yield* putInForce(
+          registry,
+          yield* configFor(origin.url, { security: { denyNetworks: ["127.0.0.0/8", "::1"] } })
+        )
         yield* peer.closed
         assert.strictEqual((yield* Effect.flip(send())).kind, "refused")
       })
@@ -488,7 +492,7 @@ describe("what goes wrong", () => {
     onLine(({ registry, send }) =>
       Effect.gen(function* () {
         const gone = yield* Effect.scoped(makeOrigin)
-        yield* registry.apply(yield* configFor(gone.url, {}))
+        yield* putInForce(registry, yield* configFor(gone.url, {}))
         const failed = yield* Effect.flip(send())
         assert.deepInclude(failed, { kind: "connect", detail: "ECONNREFUSED" })
       })
@@ -599,7 +603,7 @@ describe("what goes wrong", () => {
       const port = yield* listen(server)
       yield* onLine(({ registry, send }) =>
         Effect.gen(function* () {
-          yield* registry.apply(yield* configFor(`https://127.0.0.1:${port}`, {}))
+          yield* putInForce(registry, yield* configFor(`https://127.0.0.1:${port}`, {}))
           assert.strictEqual((yield* Effect.flip(send())).kind, "tls")
           assert.strictEqual(requests, 0)
         })
@@ -611,7 +615,7 @@ describe("what goes wrong", () => {
     onLine(({ origin, registry, send }) =>
       Effect.gen(function* () {
         // It accepts connections and never says a word, so TLS never begins.
-        yield* registry.apply(yield* configFor(origin.url.replace("http:", "https:"), {}))
+        yield* putInForce(registry, yield* configFor(origin.url.replace("http:", "https:"), {}))
         const patient = yield* Effect.forkChild(send({ connectTimeout: 3_600_000 }))
         yield* origin.next
         const failed = yield* Effect.flip(send({ connectTimeout: 50 }))
@@ -624,7 +628,7 @@ describe("what goes wrong", () => {
   it.live("one connection that hangs holds up no other", () =>
     onLine(({ origin, registry, send }) =>
       Effect.gen(function* () {
-        yield* registry.apply(yield* configFor(origin.url.replace("http:", "https:"), {}))
+        yield* putInForce(registry, yield* configFor(origin.url.replace("http:", "https:"), {}))
         const first = yield* Effect.forkChild(send())
         yield* origin.next
         const second = yield* Effect.forkChild(Effect.flip(send()))
@@ -647,7 +651,7 @@ describe("addresses that are denied", () => {
     it.live(`are refused before anything is sent: ${url}`, () =>
       onLine(({ registry, send }) =>
         Effect.gen(function* () {
-          yield* registry.apply(yield* configFor(url, {}))
+          yield* putInForce(registry, yield* configFor(url, {}))
           assert.strictEqual((yield* Effect.flip(send())).kind, "refused")
         })
       )
@@ -659,7 +663,7 @@ describe("addresses that are denied", () => {
       ({ origin, registry, send }) =>
         Effect.gen(function* () {
           const url = `http://localhost:${origin.port}`
-          yield* registry.apply(yield* configFor(url, { security: { denyNetworks: ["127.0.0.0/8", "::1"] } }))
+          yield* putInForce(registry, yield* configFor(url, { security: { denyNetworks: ["127.0.0.0/8", "::1"] } }))
           assert.strictEqual((yield* Effect.flip(send())).kind, "refused")
           assert.strictEqual(origin.accepted(), 0)
         }),
@@ -670,9 +674,9 @@ describe("addresses that are denied", () => {
   it.live("are those of the configuration in force, not of the one that the gateway began with", () =>
     onLine(({ origin, registry, send }) =>
       Effect.gen(function* () {
-        yield* registry.apply(yield* configFor(origin.url, { security: { denyNetworks: ["127.0.0.1"] } }))
+        yield* putInForce(registry, yield* configFor(origin.url, { security: { denyNetworks: ["127.0.0.1"] } }))
         assert.strictEqual((yield* Effect.flip(send())).kind, "refused")
-        yield* registry.apply(yield* configFor(origin.url, {}))
+        yield* putInForce(registry, yield* configFor(origin.url, {}))
         const sending = yield* Effect.forkChild(send())
         const peer = yield* origin.next
         yield* peer.head
@@ -873,7 +877,7 @@ describe("a proxy", () => {
       Effect.gen(function* () {
         const { registry, origin } = line
         const client = { proxy: `http://user:p%40ss@127.0.0.1:${origin.port}`, keepAlive: "30s" }
-        yield* registry.apply(yield* configFor("http://engine.invalid:8001", { client }))
+        yield* putInForce(registry, yield* configFor("http://engine.invalid:8001", { client }))
         yield* use(line)
       })
     )
@@ -902,7 +906,7 @@ describe("a proxy", () => {
     onLine(({ registry, send }) =>
       Effect.gen(function* () {
         const gone = yield* Effect.scoped(makeOrigin)
-        yield* registry.apply(yield* configFor("http://engine.invalid", { client: { proxy: gone.url } }))
+        yield* putInForce(registry, yield* configFor("http://engine.invalid", { client: { proxy: gone.url } }))
         assert.strictEqual((yield* Effect.flip(send())).kind, "connect")
       })
     )
@@ -913,7 +917,7 @@ describe("a proxy", () => {
       onLine(({ origin, registry, send }) =>
         Effect.gen(function* () {
           for (const host of ["169.254.169.254", "[::ffff:a9fe:a9fe]", "metadata.google.internal"]) {
-            yield* registry.apply(yield* configFor(`${scheme}://${host}`, { client: { proxy: origin.url } }))
+            yield* putInForce(registry, yield* configFor(`${scheme}://${host}`, { client: { proxy: origin.url } }))
             assert.strictEqual((yield* Effect.flip(send())).kind, "refused")
           }
           assert.strictEqual(origin.accepted(), 0)
@@ -927,10 +931,10 @@ describe("a proxy", () => {
           const client = { proxy: `http://localhost:${origin.port}` }
           const url = `${scheme}://engine.invalid`
           const denied = { denyNetworks: ["127.0.0.0/8", "::1"] }
-          yield* registry.apply(yield* configFor(url, { client, security: denied }))
+          yield* putInForce(registry, yield* configFor(url, { client, security: denied }))
           assert.strictEqual((yield* Effect.flip(send())).kind, "refused")
           assert.strictEqual(origin.accepted(), 0)
-          yield* registry.apply(yield* configFor(url, { client, security: { allowPrivateBackends: false } }))
+          yield* putInForce(registry, yield* configFor(url, { client, security: { allowPrivateBackends: false } }))
           const sending = yield* Effect.forkChild(Effect.exit(send()))
           const peer = yield* origin.next
           assert.match(yield* peer.head, scheme === "http" ? /^GET http:/ : /^CONNECT engine\.invalid:443 /)
@@ -943,7 +947,7 @@ describe("a proxy", () => {
   it.live("a proxy that will not open a tunnel is a failed connect, whatever it says", () =>
     onLine(({ origin, registry, send }) =>
       Effect.gen(function* () {
-        yield* registry.apply(yield* configFor("https://engine.invalid", { client: { proxy: origin.url } }))
+        yield* putInForce(registry, yield* configFor("https://engine.invalid", { client: { proxy: origin.url } }))
         for (const status of [403, 407, 502]) {
           const sending = yield* Effect.forkChild(Effect.flip(send()))
           const peer = yield* origin.next

@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { type Abort, UpstreamFailed } from "../../src/transport/UpstreamTransport.ts"
+import { putInForce } from "../registry/Fixtures.ts"
 import { configFor, onLine, readAll } from "./Line.ts"
 import { eventually } from "./Origin.ts"
 
@@ -114,7 +115,7 @@ describe("an upgrade", () => {
         yield* peer.head
         peer.send(accepted)
         const { socket } = yield* Fiber.join(sending)
-        yield* registry.apply(yield* configFor("http://127.0.0.1:9", {}))
+        yield* putInForce(registry, yield* configFor("http://127.0.0.1:9", {}))
         socket?.write("still here")
         yield* peer.until((received) => received.endsWith("still here"))
         socket?.destroy()

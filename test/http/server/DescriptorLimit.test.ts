@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger } from "effect"
 import { holdAgainstLimit, readDescriptorLimit } from "../../../src/http/server/DescriptorLimit.ts"
 import { Registry } from "../../../src/registry/Registry.ts"
-import { configOf } from "../../registry/Fixtures.ts"
+import { configOf, putInForce } from "../../registry/Fixtures.ts"
 
 const listener = (name: string, port: number, maxConnections?: number) => ({
   name,
@@ -25,7 +25,7 @@ const warnings = (limit: number | undefined, ...configs: ReadonlyArray<object>) 
       yield* holdAgainstLimit(registry, limit)
       const all = [told.length]
       for (const next of others) {
-        yield* registry.apply(next)
+        yield* putInForce(registry, next)
         all.push(told.length)
       }
       return all
