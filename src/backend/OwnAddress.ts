@@ -6,7 +6,7 @@ import { NetAddress } from "effect/net"
 import { parseAddress } from "../domain/Addresses.ts"
 import type { Backend } from "../domain/Backend.ts"
 import { isLoopbackHost } from "../domain/Loopback.ts"
-import type { UpstreamHeaders } from "../transport/UpstreamTransport.ts"
+import type { UpstreamHeaders } from "../domain/UpstreamHeaders.ts"
 import { clientPath, ownHostHeaders, type PreparedRequest, target } from "./Outgoing.ts"
 
 /** Headers that hold references, and the form in which they do. */

@@ -1,5 +1,5 @@
 /** How long a backend asks to be left alone. */
-import type { UpstreamHeaders } from "../transport/UpstreamTransport.ts"
+import type { UpstreamHeaders } from "../domain/UpstreamHeaders.ts"
 
 /** Where it does not say. */
 const defaultRestMillis = 1_000

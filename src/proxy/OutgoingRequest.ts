@@ -3,9 +3,9 @@ import type { Outgoing } from "../backend/BackendAdapter.ts"
 import { edited, setMember } from "../protocol/BodyEdit.ts"
 import { deploymentIn, withDeployment } from "../protocol/Endpoint.ts"
 import { gptOssEdits } from "../protocol/GptOssEdits.ts"
+import { toUpstream } from "../protocol/HeaderFilter.ts"
 import { withUpgradeModel } from "../protocol/UpgradeModel.ts"
 import type { Lease } from "../scheduler/Scheduler.ts"
-import { toUpstream } from "./HeaderFilter.ts"
 import type { RequestPlan } from "./RequestPlan.ts"
 
 /** Made once for each plan; where a model has instances, each lease may ask for another one. */

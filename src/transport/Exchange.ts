@@ -4,6 +4,7 @@ import { Effect, Result } from "effect"
 import { isReadonlyArrayNonEmpty } from "effect/Array"
 import type { Dispatcher } from "undici"
 import { type Chunks, joined } from "../domain/Bytes.ts"
+import type { UpstreamHeaders } from "../domain/UpstreamHeaders.ts"
 import { streamByReading } from "./Body.ts"
 import { givenUpBefore, hadServed } from "./StaleConnection.ts"
 import { toExchangeFailed } from "./TransportFailure.ts"
@@ -15,7 +16,6 @@ import {
   type OnHead,
   type Pouring,
   UpstreamFailed,
-  type UpstreamHeaders,
   type UpstreamResponse
 } from "./UpstreamTransport.ts"
 

@@ -11,6 +11,7 @@ import { Context, type Result, Schema, type Stream } from "effect"
 import type { Backend } from "../domain/Backend.ts"
 import { type Chunks, Pieces } from "../domain/Bytes.ts"
 import type { ClientSettings } from "../domain/Pool.ts"
+import type { UpstreamHeaders } from "../domain/UpstreamHeaders.ts"
 
 /** Why an exchange came to nothing. The kinds are metric labels; the detail is for logs, never for clients. */
 export class UpstreamFailed extends Schema.TaggedError<UpstreamFailed>()("UpstreamFailed", {
@@ -68,8 +69,6 @@ export type UpstreamBody = Uint8Array | Pieces | Stream.Stream<Uint8Array, Reque
 /** Whether a body is there as a whole, or there is none. */
 export const isAtHand = (body: UpstreamBody): body is Uint8Array | Pieces | undefined =>
   body === undefined || body instanceof Uint8Array || body instanceof Pieces
-
-export type UpstreamHeaders = Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
 
 /** How a body ended: in order, or broken off. A value and not an error, since every body has one. */
 export class BodyEnd {

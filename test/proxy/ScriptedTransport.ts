@@ -6,13 +6,13 @@
 import type { Duplex } from "node:stream"
 import { Clock, type Context, Deferred, Duration, Effect, Layer } from "effect"
 import { type Chunks, Pieces } from "../../src/domain/Bytes.ts"
+import type { UpstreamHeaders } from "../../src/domain/UpstreamHeaders.ts"
 import {
   type Abort,
   BodyEnd,
   type ExchangeFailed,
   RequestBodyFailed,
   UpstreamFailed,
-  type UpstreamHeaders,
   type UpstreamRequest,
   type UpstreamResponse,
   UpstreamTransport

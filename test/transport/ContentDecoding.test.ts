@@ -14,14 +14,10 @@ import {
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import type { Chunks } from "../../src/domain/Bytes.ts"
+import type { UpstreamHeaders } from "../../src/domain/UpstreamHeaders.ts"
 import { bodyByReading } from "../../src/transport/Body.ts"
 import { decodeContent } from "../../src/transport/ContentDecoding.ts"
-import {
-  BodyEnd,
-  UpstreamFailed,
-  type UpstreamHeaders,
-  type UpstreamResponse
-} from "../../src/transport/UpstreamTransport.ts"
+import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../../src/transport/UpstreamTransport.ts"
 import { fc } from "../registry/Properties.ts"
 
 const inOrder = new BodyEnd(undefined)

@@ -2,9 +2,8 @@
  * Which headers travel. Hop-by-hop ones (RFC 9110, 7.6.1) end here in both directions, with everything that
  * `Connection` names; so do the client's credentials on the way up, and the upstream's `server` on the way down.
  */
-
-import { withoutKeys } from "../protocol/KeyProtocol.ts"
-import type { UpstreamHeaders } from "../transport/UpstreamTransport.ts"
+import type { UpstreamHeaders } from "../domain/UpstreamHeaders.ts"
+import { withoutKeys } from "./KeyProtocol.ts"
 
 const hopByHop = [
   "connection",

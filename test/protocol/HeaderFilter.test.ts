@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { toClient, toUpstream } from "../../src/proxy/HeaderFilter.ts"
+import { toClient, toUpstream } from "../../src/protocol/HeaderFilter.ts"
 import { holdsFor } from "../Property.ts"
 
 type Pair = readonly [name: string, value: string]
