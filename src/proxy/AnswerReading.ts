@@ -4,12 +4,12 @@
  */
 import { Effect } from "effect"
 import type { Chunks } from "../domain/Bytes.ts"
+import { endsWithConnection, formOf, hasBody, isEventStream, isJson, isRedirect } from "../protocol/AnswerForm.ts"
 import { isFields } from "../protocol/JsonFields.ts"
 import { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import { readStreamedError } from "../protocol/StreamedError.ts"
 import { isWholeJson, parsedJson } from "../protocol/WholeJson.ts"
 import { BodyEnd, type ExchangeFailed, UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
-import { endsWithConnection, formOf, hasBody, isEventStream, isJson } from "./AnswerForm.ts"
 import type { Attempt } from "./Attempt.ts"
 import { ErrorInStream } from "./ErrorInStream.ts"
 import type { RequestPlan } from "./RequestPlan.ts"
@@ -90,14 +90,14 @@ export class AnswerReading {
     const { attempt, plan, response } = this.reader
     const { dialect, choices, passedThrough, streaming } = plan
     if (response.socket !== undefined) return this.reader.answer(false, false)
-    const isStream = isEventStream(plan, response)
+    const isStream = isEventStream(plan.dialect, response)
     if (passedThrough) {
       // What has no known form is not looked at before it is passed on.
       if (!isStream && isShort(plan, response)) return undefined
       attempt.awaitOutput(attempt.sentAt)
       return this.reader.answer(false, true, isStream ? new StreamEndDetector(dialect, choices) : undefined)
     }
-    const wasAskedFor = streaming && response.status < 300 && hasBody(plan, response)
+    const wasAskedFor = streaming && response.status < 300 && hasBody(plan.request.method, response)
     if (!isStream && !wasAskedFor) return undefined
     attempt.awaitOutput()
     if (isStream) return this.#awaitEvents()
@@ -152,7 +152,7 @@ export class AnswerReading {
     const reader = this.reader
     if (read instanceof BodyEnd) return read.failure ?? nothingSaid
     reader.take(read)
-    switch (formOf(reader.plan, reader.response, reader.bytes)) {
+    switch (formOf(reader.plan.dialect, reader.response, reader.bytes)) {
       case "events":
         return this.#awaitEvents()
       case "json":
@@ -219,12 +219,9 @@ const maxBlankBytes = 64
 
 /** Whether the end of an answer is near, so that it can be waited for; else it may be a stream of any kind. */
 const isShort = (plan: RequestPlan, response: UpstreamResponse): boolean =>
-  !hasBody(plan, response) ||
+  !hasBody(plan.request.method, response) ||
   isRedirect(response.status) ||
   Number(response.headers["content-length"] ?? Number.NaN) <= maxHeldBytes
-
-/** What a client is sent elsewhere by; its body, if it has one, is a page for a person. */
-export const isRedirect = (status: number): boolean => status >= 300 && status < 400 && status !== 304
 
 /** Whether a line of Ollama's is one of several, whatever its label. */
 const saysMoreFollows = (line: string): boolean => {

@@ -7,6 +7,7 @@ import { Span } from "../domain/Units.ts"
 import { promptFrom } from "../protocol/BodyOutline.ts"
 import { isLong } from "../protocol/BodyReading.ts"
 import { type Envelope, formEnvelope, readEnvelope, readLongEnvelope, unreadEnvelope } from "../protocol/Envelope.ts"
+import { makeSessions } from "../protocol/Session.ts"
 import { needsTools } from "../protocol/ToolUse.ts"
 import { modelOfUpgrade } from "../protocol/UpgradeModel.ts"
 import { type Route, type RouteRequest, Router } from "../routing/Router.ts"
@@ -16,7 +17,6 @@ import { refuseTargets } from "./PassThrough.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import { isRepeatable, type RequestPlan } from "./RequestPlan.ts"
 import { makeRequestTrace } from "./RequestTrace.ts"
-import { makeSessions } from "./Session.ts"
 
 export type Planned = Result.Result<RequestPlan, GatewayError>
 

@@ -5,6 +5,7 @@
 import { Effect } from "effect"
 import { BackendAdapter } from "../backend/BackendAdapter.ts"
 import { asBuffer, joined } from "../domain/Bytes.ts"
+import { isEventStream, isRedirect } from "../protocol/AnswerForm.ts"
 import { toClient } from "../protocol/HeaderFilter.ts"
 import type { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import type { StreamEnd } from "../protocol/StreamError.ts"
@@ -12,13 +13,12 @@ import { readEvalCounts, readUsage } from "../protocol/Usage.ts"
 import { ModelLabels } from "../registry/ModelLabels.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import type { UpstreamResponse } from "../transport/UpstreamTransport.ts"
-import { isEventStream } from "./AnswerForm.ts"
-import { isRedirect, type UpstreamAnswer } from "./AnswerReading.ts"
 import { eventBody } from "./EventBody.ts"
 import type { RequestState } from "./RequestState.ts"
 import { ContentRecorder, usageAttributes } from "./RequestTrace.ts"
 import { noBody, plainBody, type StreamBody } from "./StreamBody.ts"
 import { type Tunnel, tunnelTo } from "./Tunnel.ts"
+import type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 export interface ProxyResponse {
   readonly status: number
@@ -108,7 +108,7 @@ export const makeRelay = Effect.gen(function* () {
     head.headers["cache-control"] = "no-cache"
     head.headers["x-accel-buffering"] = "no"
     // Clients look at the label before they look at an event: under another one many would wait for a document.
-    if (dialect !== "ollama" && !isEventStream(state.plan, response)) head.headers["content-type"] = "text/event-stream"
+    if (dialect !== "ollama" && !isEventStream(dialect, response)) head.headers["content-type"] = "text/event-stream"
     const gap = metrics.interToken({ pool: pool.name, model })
     const { body, finalEvent } = eventBody(state.plan, answer, {
       detector,

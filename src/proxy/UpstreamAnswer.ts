@@ -1,9 +1,9 @@
 /** What has come so far of an answer, and what is kept of it. */
 import { asBuffer, type Chunks, joined } from "../domain/Bytes.ts"
+import { endsWithConnection, isJson, isLabelled } from "../protocol/AnswerForm.ts"
 import { JsonBalance } from "../protocol/JsonBalance.ts"
 import type { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import { UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
-import { endsWithConnection, isJson, isLabelled } from "./AnswerForm.ts"
 import type { Attempt } from "./Attempt.ts"
 import type { RequestPlan } from "./RequestPlan.ts"
 

@@ -4,8 +4,8 @@ import { Result } from "effect"
 import { memoize } from "effect/Function"
 import { compileRegExp, type LinearRegExp } from "../domain/LinearRegExp.ts"
 import type { StickySettings } from "../domain/Pool.ts"
-import type { BodyOutline } from "../protocol/BodyOutline.ts"
-import { maxSearchedChars, minSearchedChars } from "../protocol/SaidTexts.ts"
+import type { BodyOutline } from "./BodyOutline.ts"
+import { maxSearchedChars, minSearchedChars } from "./SaidTexts.ts"
 
 export interface Client {
   /** `X-Session-Key`. */

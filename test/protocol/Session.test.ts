@@ -2,9 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import * as fc from "fast-check"
 import { StickySettings } from "../../src/domain/Pool.ts"
-import { makeSessions } from "../../src/proxy/Session.ts"
+import { makeSessions } from "../../src/protocol/Session.ts"
 import { holdsFor } from "../Property.ts"
-import { outlineOf } from "../protocol/Outlines.ts"
+import { outlineOf } from "./Outlines.ts"
 
 const settings = Schema.decodeUnknownSync(StickySettings)
 const all = settings({})
