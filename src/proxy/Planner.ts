@@ -1,4 +1,4 @@
-/** Makes the plan of a request, and those of its fallbacks. */
+/** Makes the plan of a request, and those of its fallbacks: when another model is asked in place of the one that was named. */
 import { Duration, Effect, Result, Schema, Semaphore } from "effect"
 import { BackendAdapter } from "../backend/BackendAdapter.ts"
 import { type GatewayError, InvalidRequest, ToolsNotSupported } from "../domain/Errors.ts"
@@ -7,6 +7,7 @@ import { Span } from "../domain/Units.ts"
 import { promptFrom } from "../protocol/BodyOutline.ts"
 import { isLong } from "../protocol/BodyReading.ts"
 import { type Envelope, formEnvelope, readEnvelope, readLongEnvelope, unreadEnvelope } from "../protocol/Envelope.ts"
+import { saysPromptIsTooLong } from "../protocol/RefusalText.ts"
 import { makeSessions } from "../protocol/Session.ts"
 import { needsTools } from "../protocol/ToolUse.ts"
 import { modelOfUpgrade } from "../protocol/UpgradeModel.ts"
@@ -17,6 +18,7 @@ import { refuseTargets } from "./PassThrough.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import { isRepeatable, type RequestPlan } from "./RequestPlan.ts"
 import { makeRequestTrace } from "./RequestTrace.ts"
+import type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 export type Planned = Result.Result<RequestPlan, GatewayError>
 
@@ -138,6 +140,24 @@ export const makePlanner = Effect.gen(function* () {
   const planner: Planner = { plan, fallback, hasFallback }
   return planner
 })
+
+/**
+ * No backend was there, all had too much to do or were silent, or the prompt was too long: with another model it may go
+ * better. `wasSilent`: a time-out was one for the first byte; what takes too long as a whole is not asked for again.
+ */
+export const callsForFallback = (outcome: UpstreamAnswer | GatewayError, wasSilent: boolean): boolean => {
+  if (!("response" in outcome)) {
+    return errorsForFallback.has(outcome._tag) || (wasSilent && outcome._tag === "UpstreamTimeout")
+  }
+  const { status } = outcome.response
+  if (isOverload(status)) return true
+  return (status === 400 || status === 413 || status === 422) && outcome.complete && saysPromptIsTooLong(outcome.held)
+}
+
+const errorsForFallback = new Set(["NoHealthyBackend", "QueueFull", "QueueTimeout", "UpstreamError"])
+
+/** Too many requests, unavailable, and Anthropic's own word for overloaded. */
+export const isOverload = (status: number): boolean => status === 429 || status === 503 || status === 529
 
 /** Another model is asked for the same thing: that must do no harm, where a backend may have done it already. */
 const mayFallBack = (plan: RequestPlan, attempts: number): boolean =>

@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import { BackendAdapter, type Outgoing, restFor } from "../backend/BackendAdapter.ts"
 import type { GatewayError } from "../domain/Errors.ts"
 import { withTraceparent } from "../protocol/HeaderFilter.ts"
+import { saysModelIsMissing } from "../protocol/RefusalText.ts"
 import { Registry } from "../registry/Registry.ts"
 import { HedgePolicy } from "../resilience/HedgePolicy.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
@@ -23,7 +24,6 @@ import type { Attempt } from "./Attempt.ts"
 import { AttemptFailed } from "./AttemptFailed.ts"
 import { ErrorInStream } from "./ErrorInStream.ts"
 import { credentialRefused, notWebSocket, pastDeadline, requestBodyError } from "./GatewayAnswers.ts"
-import { saysModelIsMissing } from "./Refusals.ts"
 import type { RequestState } from "./RequestState.ts"
 import type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 
@@ -179,7 +179,7 @@ export const makeSendOnce = Effect.gen(function* () {
     Effect.flatMap(readOn(state, attempt, response), (answer) => {
       const { model, pool } = state.plan
       const backend = attempt.member.backend.state
-      const lacksModel = response.status === 404 && saysModelIsMissing(answer)
+      const lacksModel = response.status === 404 && answer.complete && saysModelIsMissing(answer.held)
       if (!answer.complete || model === undefined || (response.status === 404 && !lacksModel)) {
         recordAnswer(state, attempt, since, "request_fault")
         return Effect.succeed(answer)
