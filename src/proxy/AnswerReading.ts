@@ -3,17 +3,25 @@
  * to its end where that is near. Nothing is committed to the client before.
  */
 import { Effect } from "effect"
-import type { Chunks } from "../domain/Bytes.ts"
-import { endsWithConnection, formOf, hasBody, isEventStream, isJson, isRedirect } from "../protocol/AnswerForm.ts"
+import { asBuffer, type Chunks, joined } from "../domain/Bytes.ts"
+import {
+  endsWithConnection,
+  formOf,
+  hasBody,
+  isEventStream,
+  isJson,
+  isLabelled,
+  isRedirect
+} from "../protocol/AnswerForm.ts"
+import { JsonBalance } from "../protocol/JsonBalance.ts"
 import { isFields } from "../protocol/JsonFields.ts"
 import { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import { readStreamedError } from "../protocol/StreamedError.ts"
 import { isWholeJson, parsedJson } from "../protocol/WholeJson.ts"
 import { BodyEnd, type ExchangeFailed, UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
 import type { Attempt } from "./Attempt.ts"
-import { ErrorInStream } from "./ErrorInStream.ts"
 import type { RequestPlan } from "./RequestPlan.ts"
-import { AnswerReader, cutDocument, type UpstreamAnswer } from "./UpstreamAnswer.ts"
+import { cutDocument, ErrorInStream, type UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 /** An answer of at most this many bytes is read to its end before the client gets any of it. */
 const maxHeldBytes = 1024 * 1024
@@ -29,8 +37,6 @@ const maxCommentMillis = 5000
  * that failed. The client gets it within 50 ms; due times are met to 20 ms.
  */
 const maxPreambleMillis = 30
-
-export type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 /** What came of an answer: one to keep, or why there is none. */
 export type Read = UpstreamAnswer | ErrorInStream | ExchangeFailed
@@ -236,3 +242,68 @@ const noBytes = new Uint8Array(0)
 
 const nothingSaid = new UpstreamFailed({ kind: "reset", detail: "the stream ended before its first event" })
 const emptyDocument = new UpstreamFailed({ kind: "reset", detail: "the answer is empty" })
+
+/** What has come so far of an answer, and what is kept of it. Mutable by nature: written by the fiber that reads. */
+class AnswerReader {
+  readonly plan: RequestPlan
+  readonly attempt: Attempt
+  readonly response: UpstreamResponse
+  readonly held: Array<Uint8Array> = []
+  size = 0
+  /** Pieces that were searched for the end of the first line. */
+  #searched = 0
+  #hasLine = false
+
+  constructor(plan: RequestPlan, attempt: Attempt, response: UpstreamResponse) {
+    this.plan = plan
+    this.attempt = attempt
+    this.response = response
+  }
+
+  take(pieces: Chunks): void {
+    for (const piece of pieces) {
+      // What woke the reader is no piece.
+      if (piece.length === 0) continue
+      this.held.push(piece)
+      this.size += piece.length
+    }
+  }
+
+  /** All of it, as text. */
+  get text(): string {
+    return this.bytes.toString("utf8")
+  }
+
+  get bytes(): Buffer {
+    return asBuffer(joined(this.held))
+  }
+
+  /** The first line, once: when its end has come. */
+  firstLine(): string | undefined {
+    for (; !this.#hasLine && this.#searched < this.held.length; this.#searched++) {
+      this.#hasLine = this.held[this.#searched]?.includes(lineFeed) ?? false
+      if (!this.#hasLine) continue
+      const { bytes } = this
+      return bytes.toString("utf8", 0, bytes.indexOf(lineFeed))
+    }
+    return undefined
+  }
+
+  /** Whether it is a document of JSON whose end only the connection tells: then a cut looks like an end. */
+  get isUncertain(): boolean {
+    const { held, response } = this
+    if (response.status >= 300 || !endsWithConnection(response) || !isJson(response)) return false
+    return isLabelled(response) || opensDocument.test(Buffer.from(held[0] ?? []).toString("latin1", 0, 64))
+  }
+
+  answer(complete: boolean, streams: boolean, detector?: StreamEndDetector): UpstreamAnswer {
+    const { attempt, held, response } = this
+    const balance = !complete && detector === undefined && this.isUncertain ? new JsonBalance() : undefined
+    if (balance !== undefined) for (const piece of held) balance.push(piece)
+    return { attempt, response, held, complete, streams, detector, balance }
+  }
+}
+
+const lineFeed = 0x0a
+
+const opensDocument = /^\s*[{[]/

@@ -11,14 +11,13 @@ import { RetryPolicy, TryAgain } from "../resilience/RetryPolicy.ts"
 import { Lease, type NoLease, Scheduler } from "../scheduler/Scheduler.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import type { Attempt } from "./Attempt.ts"
-import { AttemptFailed } from "./AttemptFailed.ts"
 import { credentialRefused, noAnswer, noBackend, pastDeadline } from "./GatewayAnswers.ts"
 import { makeHedged } from "./Hedged.ts"
 import { isOverload, type Planner } from "./Planner.ts"
 import { isRepeatable } from "./RequestPlan.ts"
 import type { RequestState } from "./RequestState.ts"
 import { makeSendOnce } from "./SendOnce.ts"
-import type { UpstreamAnswer } from "./UpstreamAnswer.ts"
+import { AttemptFailed, type UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 export const makeAttempts = (planner: Planner) =>
   Effect.gen(function* () {

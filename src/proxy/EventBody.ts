@@ -4,10 +4,10 @@ import type { StreamEnd } from "../protocol/StreamError.ts"
 import { errorEvent, stopMessage } from "../protocol/StreamError.ts"
 import type { StreamedError } from "../protocol/StreamedError.ts"
 import { type ExchangeFailed, UpstreamFailed } from "../transport/UpstreamTransport.ts"
-import type { UpstreamAnswer } from "./AnswerReading.ts"
 import type { RequestPlan } from "./RequestPlan.ts"
 import type { ContentRecorder } from "./RequestTrace.ts"
 import { maxEndMillis, type StreamBody, watchedBody } from "./StreamBody.ts"
+import type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 /** What watches a stream of events go by, and is told of what becomes of it. */
 export interface Events {

@@ -12,7 +12,7 @@ import {
 } from "../domain/Errors.ts"
 import type { NoLease } from "../scheduler/Scheduler.ts"
 import type { RequestBodyFailed } from "../transport/UpstreamTransport.ts"
-import type { AttemptFailed } from "./AttemptFailed.ts"
+import type { AttemptFailed } from "./UpstreamAnswer.ts"
 
 /** Seconds, where nothing says how long it will take. */
 const usualRetryAfterSeconds = 5

@@ -21,11 +21,9 @@ import {
 } from "../transport/UpstreamTransport.ts"
 import { isAnswer, readAnswer } from "./AnswerReading.ts"
 import type { Attempt } from "./Attempt.ts"
-import { AttemptFailed } from "./AttemptFailed.ts"
-import { ErrorInStream } from "./ErrorInStream.ts"
 import { credentialRefused, notWebSocket, pastDeadline, requestBodyError } from "./GatewayAnswers.ts"
 import type { RequestState } from "./RequestState.ts"
-import type { UpstreamAnswer } from "./UpstreamAnswer.ts"
+import { AttemptFailed, ErrorInStream, type UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 type Sent = Effect.Effect<UpstreamAnswer, AttemptFailed | GatewayError>
 

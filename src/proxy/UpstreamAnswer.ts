@@ -1,11 +1,12 @@
-/** What has come so far of an answer, and what is kept of it. */
-import { asBuffer, type Chunks, joined } from "../domain/Bytes.ts"
-import { endsWithConnection, isJson, isLabelled } from "../protocol/AnswerForm.ts"
-import { JsonBalance } from "../protocol/JsonBalance.ts"
+/** What comes of asking one backend once: an answer, an error in the place of one, or a failure. */
+import { Effect } from "effect"
+import type { Chunks } from "../domain/Bytes.ts"
+import type { JsonBalance } from "../protocol/JsonBalance.ts"
 import type { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
-import { UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
+import type { StreamedError } from "../protocol/StreamedError.ts"
+import { bodyByReading } from "../transport/Body.ts"
+import { BodyEnd, UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
 import type { Attempt } from "./Attempt.ts"
-import type { RequestPlan } from "./RequestPlan.ts"
 
 /** A head, and as much of the body as was read before anything had to be decided. */
 export interface UpstreamAnswer {
@@ -23,70 +24,74 @@ export interface UpstreamAnswer {
   readonly balance: JsonBalance | undefined
 }
 
-/** Mutable by nature: written by the fiber that reads. */
-export class AnswerReader {
-  readonly plan: RequestPlan
-  readonly attempt: Attempt
+/**
+ * An error that a backend told under a head that said 200, as the answer that it ought to have been. What was a stream is
+ * given up; what is classified, retried or passed on is `response`.
+ */
+export class ErrorInStream {
   readonly response: UpstreamResponse
-  readonly held: Array<Uint8Array> = []
-  size = 0
-  /** Pieces that were searched for the end of the first line. */
-  #searched = 0
-  #hasLine = false
-
-  constructor(plan: RequestPlan, attempt: Attempt, response: UpstreamResponse) {
-    this.plan = plan
-    this.attempt = attempt
-    this.response = response
-  }
-
-  take(pieces: Chunks): void {
-    for (const piece of pieces) {
-      // What woke the reader is no piece.
-      if (piece.length === 0) continue
-      this.held.push(piece)
-      this.size += piece.length
+  constructor(stream: UpstreamResponse, error: StreamedError) {
+    const { "content-encoding": _coding, "content-length": _length, ...headers } = stream.headers
+    let body: Buffer | undefined = Buffer.from(error.body, "utf8")
+    const read = Effect.sync((): Chunks | BodyEnd => {
+      const piece = body
+      body = undefined
+      return piece === undefined ? inOrder : [piece]
+    })
+    stream.cancel()
+    this.response = {
+      status: error.status,
+      headers: { ...headers, "content-type": "application/json", "content-length": String(body.length) },
+      ...bodyByReading(read, () => {}),
+      wake: () => {}
     }
-  }
-
-  /** All of it, as text. */
-  get text(): string {
-    return this.bytes.toString("utf8")
-  }
-
-  get bytes(): Buffer {
-    return asBuffer(joined(this.held))
-  }
-
-  /** The first line, once: when its end has come. */
-  firstLine(): string | undefined {
-    for (; !this.#hasLine && this.#searched < this.held.length; this.#searched++) {
-      this.#hasLine = this.held[this.#searched]?.includes(lineFeed) ?? false
-      if (!this.#hasLine) continue
-      const { bytes } = this
-      return bytes.toString("utf8", 0, bytes.indexOf(lineFeed))
-    }
-    return undefined
-  }
-
-  /** Whether it is a document of JSON whose end only the connection tells: then a cut looks like an end. */
-  get isUncertain(): boolean {
-    const { held, response } = this
-    if (response.status >= 300 || !endsWithConnection(response) || !isJson(response)) return false
-    return isLabelled(response) || opensDocument.test(Buffer.from(held[0] ?? []).toString("latin1", 0, 64))
-  }
-
-  answer(complete: boolean, streams: boolean, detector?: StreamEndDetector): UpstreamAnswer {
-    const { attempt, held, response } = this
-    const balance = !complete && detector === undefined && this.isUncertain ? new JsonBalance() : undefined
-    if (balance !== undefined) for (const piece of held) balance.push(piece)
-    return { attempt, response, held, complete, streams, detector, balance }
   }
 }
 
-const lineFeed = 0x0a
+const inOrder = new BodyEnd(undefined)
 
-const opensDocument = /^\s*[{[]/
+/** An attempt that is not worth keeping, if another one can be made. */
+export class AttemptFailed {
+  readonly _tag = "AttemptFailed"
+  readonly attempt: Attempt
+  /** `transport`: no answer, or one that broke off before anything was committed. */
+  readonly why: "transport" | "back_pressure" | "backend_fault" | "refused" | "refused_credential"
+  /** A label for metrics: a status, or a kind of failure. */
+  readonly reason: string
+  readonly failure: UpstreamFailed | undefined
+  /** What the backend said, if it said anything: a head, or an answer that was read already. */
+  readonly said: UpstreamResponse | UpstreamAnswer | undefined
+
+  constructor(
+    attempt: Attempt,
+    why: AttemptFailed["why"],
+    reason: string,
+    failure: UpstreamFailed | undefined,
+    said: UpstreamResponse | UpstreamAnswer | undefined
+  ) {
+    this.attempt = attempt
+    this.why = why
+    this.reason = reason
+    this.failure = failure
+    this.said = said
+  }
+
+  /** The status of what it said; 0 where it said nothing. */
+  get status(): number {
+    if (this.said === undefined) return 0
+    return "response" in this.said ? this.said.response.status : this.said.status
+  }
+
+  /** A silent backend has cost the client its patience. */
+  get isSilence(): boolean {
+    return this.failure?.kind === "timeout" && this.attempt.expired === "first_byte"
+  }
+
+  /** A whole answer that ran into its bound would take as long again. */
+  get tookTooLong(): boolean {
+    return this.failure?.kind === "timeout" && this.attempt.expired === "request"
+  }
+}
 
 /** The end of a document whose end was a cut. */
 export const cutDocument = new UpstreamFailed({
