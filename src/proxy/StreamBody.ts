@@ -1,8 +1,15 @@
-/** A body on its way to a client: what comes is seen as it goes by, and the next of it awaited. */
+/**
+ * A body on its way to a client: what comes is seen as it goes by, and the next of it awaited. A stream of events ends
+ * complete, or in an event that says why it does not; of all else only the connection tells whether it is complete.
+ */
 import { Effect } from "effect"
-import type { StreamEnd } from "../protocol/StreamError.ts"
+import type { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
+import { errorEvent, type StreamEnd, stopMessage } from "../protocol/StreamError.ts"
+import type { StreamedError } from "../protocol/StreamedError.ts"
 import { pipeStream } from "../transport/Body.ts"
-import type { BodySink, ExchangeFailed } from "../transport/UpstreamTransport.ts"
+import { type BodySink, type ExchangeFailed, UpstreamFailed } from "../transport/UpstreamTransport.ts"
+import type { RequestPlan } from "./RequestPlan.ts"
+import type { ContentRecorder } from "./RequestTrace.ts"
 import { cutDocument, type UpstreamAnswer } from "./UpstreamAnswer.ts"
 
 /** A body that is written to a sink, to its end. A failure means: break the connection, the rest will not come. */
@@ -32,7 +39,7 @@ interface Watched {
 }
 
 /** A watched body in both of its forms. */
-export const watchedBody = ({ answer, begin, finish, observe }: Watched): StreamBody => {
+const watchedBody = ({ answer, begin, finish, observe }: Watched): StreamBody => {
   const { attempt, response } = answer
   const direct = attempt.isByPath ? undefined : response.direct
   const piped = (sink: BodySink) => (attempt.isByPath ? pipeStream(response.stream)(sink) : response.pipe(sink))
@@ -89,7 +96,7 @@ export const noBody: StreamBody = {
 }
 
 /** Lets an observer see each piece; the next one is awaited, but not while the client takes its time with the last. */
-export const observedSink = (
+const observedSink = (
   { attempt, detector, streams }: UpstreamAnswer,
   sink: BodySink,
   observe: ((piece: Uint8Array, now: number) => void) | undefined
@@ -117,4 +124,107 @@ export const observedSink = (
 }
 
 /** How long a connection may stay open after all was said: the client waits for its end, and nothing else is waited for. */
-export const maxEndMillis = 1000
+const maxEndMillis = 1000
+
+/** What watches a stream of events go by, and is told of what becomes of it. */
+export interface Events {
+  readonly detector: StreamEndDetector
+  readonly recorder: ContentRecorder | undefined
+  /** Milliseconds between two pieces. */
+  readonly gap: (millis: number) => void
+  /** The first output has come. */
+  readonly onFirstOutput: (now: number) => void
+  /** Whether an error that the backend told in its stream is its own fault. */
+  readonly failed: (error: StreamedError) => boolean
+  readonly ended: (end: StreamEnd) => void
+}
+
+export interface EventBody {
+  readonly body: StreamBody
+  /**
+   * For a stream that is given up by the gateway itself while it runs: what is to be said at its end, where its client is
+   * still there. `undefined`: the end of the connection has to tell.
+   */
+  readonly finalEvent: (() => Uint8Array | undefined) | undefined
+}
+
+/** Events: a cut ends in an event that says so, and in an orderly end of the response. */
+export const eventBody = (plan: RequestPlan, answer: UpstreamAnswer, events: Events): EventBody => {
+  const { dialect, passedThrough } = plan
+  const { attempt, complete, held, response } = answer
+  const { ended, failed, gap, detector, recorder, onFirstOutput } = events
+  const { health } = attempt.member.backend.state
+
+  let isOver = false
+  let lastAt = 0
+  let hasOutput = false
+
+  const body = watchedBody({
+    answer,
+    begin: (sink) => {
+      lastAt = attempt.now()
+      hasOutput = detector.hasOutput || passedThrough
+      if (hasOutput) onFirstOutput(lastAt)
+      for (const piece of held) {
+        recorder?.push(piece)
+        sink.write(piece)
+      }
+      if (complete) return false
+      if (detector.saidAll) attempt.awaitEnd(maxEndMillis, lastAt)
+      else attempt.awaitPiece(true, lastAt)
+      return true
+    },
+    observe: (piece, now) => {
+      gap(now - lastAt)
+      lastAt = now
+      health.lastDelivery = now
+      detector.push(piece)
+      recorder?.push(piece)
+      if (hasOutput || !detector.hasOutput) return
+      hasOutput = true
+      onFirstOutput(now)
+    },
+    finish: (sink, failure) => {
+      isOver = true
+      detector.end()
+      const outcome = endOf(detector, failure, attempt.expired !== undefined)
+      ended(outcome)
+      if (outcome === "complete") return undefined
+      const { error } = detector
+      const isBlamed = error === undefined ? outcome !== "upstream_timeout" : failed(error)
+      if (isBlamed) attempt.brokeOff()
+      // The client knows already.
+      if (error !== undefined && (failure === undefined || dialect !== "none")) return undefined
+      // What is passed through by path speaks a dialect that we do not know: there the connection must tell.
+      if (dialect === "none") return failure ?? cutOff
+      sink.write(errorEvent(dialect, outcome, detector.atLineEnd))
+      return undefined
+    }
+  })
+  const finalEvent = () => {
+    if (isOver) return undefined
+    isOver = true
+    response.cancel()
+    const isComplete = detector.error === undefined && detector.saidAll
+    ended(isComplete ? "complete" : "upstream_error")
+    return isComplete || detector.error !== undefined
+      ? undefined
+      : errorEvent(dialect, "upstream_error", detector.atLineEnd, stopMessage)
+  }
+  // As above: a dialect that we do not know gets no final event.
+  return { body, finalEvent: dialect === "none" ? undefined : finalEvent }
+}
+
+const cutOff = new UpstreamFailed({ kind: "reset", detail: "the stream ended without its end" })
+
+const endOf = (
+  detector: StreamEndDetector,
+  failure: ExchangeFailed | undefined,
+  expired: boolean
+): Exclude<StreamEnd, "client_gone"> => {
+  if (detector.error !== undefined) return "upstream_error"
+  if (detector.saidAll) return "complete"
+  if (failure === undefined) return detector.outcome() === "truncated" ? "upstream_truncated" : "complete"
+  if (expired) return "upstream_timeout"
+  return failure.kind === "reset" ? "upstream_truncated" : "upstream_error"
+}
