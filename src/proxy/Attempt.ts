@@ -4,7 +4,7 @@
  */
 import type { Attributes } from "@opentelemetry/api"
 import type { MonotonicClock } from "../domain/MonotonicClock.ts"
-import type { Member } from "../registry/Registry.ts"
+import type { BackendState, Fault, Member } from "../registry/Registry.ts"
 import type { Admission } from "../resilience/Admission.ts"
 import type { CallResult, CallRole, CircuitBreaker } from "../resilience/CircuitBreaker.ts"
 import type { Timed, Timers } from "../resilience/Timers.ts"
@@ -13,10 +13,18 @@ import type { ActiveSpan, Metrics, Tracing } from "../telemetry/Telemetry.ts"
 import { type Abort, UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
 import type { RequestPlan } from "./RequestPlan.ts"
 import { attemptAttributes } from "./RequestTrace.ts"
-import type { Unresolved } from "./UnresolvedFailures.ts"
 
 /** Which bound was reached: the client's own, or one of the backend's. */
 export type Expired = "deadline" | "first_byte" | "idle" | "request"
+
+/** One attempt that failed, and that is told later what its failure says of its backend. */
+export interface Unresolved {
+  readonly backend: BackendState
+  /** Failures with equal text are alike: the status of an answer, or that the connection broke off. */
+  readonly likeness: string
+  /** To be called once. */
+  readonly resolve: (fault: Fault) => void
+}
 
 export interface AttemptServices {
   readonly admission: Pick<Admission["Service"], "wake">

@@ -1,12 +1,13 @@
-/** A request as it comes in to the data plane. */
-
+/** A request as it comes in to the data plane, and the report that is written of it on its way. */
 import type { ApiKey } from "../domain/ApiKey.ts"
 import type { Listener } from "../domain/Listener.ts"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import type { Envelope } from "../protocol/Envelope.ts"
+import type { StreamEnd } from "../protocol/StreamError.ts"
+import type { Usage } from "../protocol/Usage.ts"
 import type { Snapshot } from "../registry/Registry.ts"
+import type { ActiveSpan } from "../telemetry/Telemetry.ts"
 import type { UpstreamBody } from "../transport/UpstreamTransport.ts"
-import type { RequestReport } from "./RequestReport.ts"
 
 export interface ProxyRequest {
   readonly id: string
@@ -50,4 +51,35 @@ export interface Payload {
   envelope: Envelope | undefined
   /** Neither is needed any more. Calling it again is harmless. */
   letGo(): void
+}
+
+/**
+ * What became of one request, written down on the way and read at its end: for the log, the metrics, the response.
+ * Mutable by nature; one for each request.
+ */
+export class RequestReport {
+  /** Monotonic milliseconds. */
+  readonly receivedAt: number
+  model: string | undefined
+  pool: string | undefined
+  backend: string | undefined
+  attempts = 0
+  /** Milliseconds. */
+  queued = 0
+  /** Milliseconds spent waiting for backends. */
+  upstream = 0
+  /** Milliseconds from the request to the first output of a stream. */
+  firstOutput: number | undefined
+  end: StreamEnd | undefined
+  /** The gateway stopped while it ran, and told the client: a request that is interrupted then has not been left. */
+  isStopped = false
+  /** The `code` of the gateway's own error. */
+  error: string | undefined
+  /** Where the request is traced. */
+  span: ActiveSpan | undefined
+  usage: Usage | undefined
+
+  constructor(receivedAt: number) {
+    this.receivedAt = receivedAt
+  }
 }
