@@ -1,7 +1,13 @@
-/** Makes the plan of a request, and those of its fallbacks: when another model is asked in place of the one that was named. */
+/**
+ * Makes the plan of a request, where its listener lets its path through, and those of its fallbacks: when another model
+ * is asked in place of the one that was named.
+ */
 import { Duration, Effect, Result, Schema, Semaphore } from "effect"
+import { memoize } from "effect/Function"
 import { BackendAdapter } from "../backend/BackendAdapter.ts"
-import { type GatewayError, InvalidRequest, ToolsNotSupported } from "../domain/Errors.ts"
+import { administers } from "../domain/Administration.ts"
+import { type GatewayError, InvalidRequest, PathNotAllowed, ToolsNotSupported } from "../domain/Errors.ts"
+import type { Listener } from "../domain/Listener.ts"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Span } from "../domain/Units.ts"
 import { promptFrom } from "../protocol/BodyOutline.ts"
@@ -11,10 +17,10 @@ import { saysPromptIsTooLong } from "../protocol/RefusalText.ts"
 import { makeSessions } from "../protocol/Session.ts"
 import { needsTools } from "../protocol/ToolUse.ts"
 import { modelOfUpgrade } from "../protocol/UpgradeModel.ts"
-import { type Route, type RouteRequest, Router } from "../routing/Router.ts"
+import type { Member } from "../registry/Registry.ts"
+import { type PathRouter, pathRouterOf, type Route, type RouteRequest, Router } from "../routing/Router.ts"
 import { Scheduler, selectionHintsFor } from "../scheduler/Scheduler.ts"
 import { Tracing } from "../telemetry/Telemetry.ts"
-import { refuseTargets } from "./PassThrough.ts"
 import type { ProxyRequest } from "./ProxyRequest.ts"
 import { isRepeatable, type RequestPlan } from "./RequestPlan.ts"
 import { makeRequestTrace } from "./RequestTrace.ts"
@@ -140,6 +146,46 @@ export const makePlanner = Effect.gen(function* () {
   const planner: Planner = { plan, fallback, hasFallback }
   return planner
 })
+
+/** Why a listener does not pass a path through that is no endpoint, over HTTP or WebSocket; `undefined` where it does. */
+export const refusePath = (listener: Listener, method: string, path: string): PathNotAllowed | undefined => {
+  const { passThrough } = listener
+  if (passThrough === "all") return undefined
+  if (passThrough === "none") return noneRefusal()
+  return administers(method, path) && !isNamed(listener, path) ? safeRefusal() : undefined
+}
+
+/** The same for what the path becomes at the backends that may be asked: an address can have a path of its own. */
+const refuseTargets = (
+  adapters: BackendAdapter["Service"],
+  { listener, method, path }: Pick<ProxyRequest, "listener" | "method" | "path">,
+  candidates: ReadonlyArray<Member>
+): PathNotAllowed | undefined => {
+  if (listener.passThrough === "all" || listener.passThrough === "none") return undefined
+  const reaches = ({ backend }: Member): boolean => {
+    const other = adapters.otherPath(backend.config, path)
+    return other !== undefined && administers(method, other)
+  }
+  return candidates.some(reaches) && !isNamed(listener, path) ? safeRefusal() : undefined
+}
+
+/** Patterns name paths as they are written: no other spelling is meant. */
+const isNamed = (listener: Listener, path: string): boolean => namesOf(listener).find(path) === true
+
+const namesOf = memoize(({ passThrough }: Listener): PathRouter<true> => {
+  const patterns = typeof passThrough === "string" ? [] : passThrough
+  return pathRouterOf(patterns.map((each) => [each, true]))
+})
+
+const safeRefusal = () =>
+  new PathNotAllowed({
+    message: "This path administers an engine; the listener's setting passThrough does not let it through."
+  })
+
+const noneRefusal = () =>
+  new PathNotAllowed({
+    message: "This path is no endpoint of inference; the listener's setting passThrough lets no other through."
+  })
 
 /**
  * No backend was there, all had too much to do or were silent, or the prompt was too long: with another model it may go

@@ -23,7 +23,7 @@ export { type BadMultipart, boundaryOf, MultipartModel } from "../protocol/Multi
 export type { StreamEnd } from "../protocol/StreamError.ts"
 export { type BodySink, RequestBodyFailed, type UpstreamBody } from "../transport/UpstreamTransport.ts"
 export type { Continuation, FastClient } from "./FastRequest.ts"
-export { refusePath } from "./PassThrough.ts"
+export { refusePath } from "./Planner.ts"
 export { type ModelForm, type Payload, type ProxyRequest, RequestReport } from "./ProxyRequest.ts"
 export type { ProxyResponse } from "./Relay.ts"
 export type { Poured, StreamBody } from "./StreamBody.ts"
