@@ -3,22 +3,14 @@
  * to its end where that is near. Nothing is committed to the client before.
  */
 import { Effect } from "effect"
-import { asBuffer, type Chunks, joined } from "../domain/Bytes.ts"
-import {
-  endsWithConnection,
-  formOf,
-  hasBody,
-  isEventStream,
-  isJson,
-  isLabelled,
-  isRedirect
-} from "../protocol/AnswerForm.ts"
-import { JsonBalance } from "../protocol/JsonBalance.ts"
+import type { Chunks } from "../domain/Bytes.ts"
+import { endsWithConnection, formOf, hasBody, isEventStream, isJson, isRedirect } from "../protocol/AnswerForm.ts"
 import { isFields } from "../protocol/JsonFields.ts"
 import { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import { readStreamedError } from "../protocol/StreamedError.ts"
 import { isWholeJson, parsedJson } from "../protocol/WholeJson.ts"
 import { BodyEnd, type ExchangeFailed, UpstreamFailed, type UpstreamResponse } from "../transport/UpstreamTransport.ts"
+import { AnswerBeginning } from "./AnswerBeginning.ts"
 import type { Attempt } from "./Attempt.ts"
 import type { RequestPlan } from "./RequestPlan.ts"
 import { cutDocument, ErrorInStream, type UpstreamAnswer } from "./UpstreamAnswer.ts"
@@ -60,7 +52,7 @@ type Form = "document" | "events" | "unlabelled" | "json"
 
 /** One answer that is read: what comes is pushed until there is a result. Mutable by nature. */
 export class AnswerReading {
-  readonly reader: AnswerReader
+  readonly beginning: AnswerBeginning
   #form: Form = "document"
   #detector: StreamEndDetector | undefined
   /** Pieces that the detector has seen. */
@@ -72,7 +64,7 @@ export class AnswerReading {
   result: Read | undefined
 
   constructor(plan: RequestPlan, attempt: Attempt, response: UpstreamResponse) {
-    this.reader = new AnswerReader(plan, attempt, response)
+    this.beginning = new AnswerBeginning(plan, attempt, response)
     this.result = this.#begin()
   }
 
@@ -93,15 +85,15 @@ export class AnswerReading {
   }
 
   #begin(): Read | undefined {
-    const { attempt, plan, response } = this.reader
+    const { attempt, plan, response } = this.beginning
     const { dialect, choices, passedThrough, streaming } = plan
-    if (response.socket !== undefined) return this.reader.answer(false, false)
+    if (response.socket !== undefined) return this.beginning.answer(false, false)
     const isStream = isEventStream(plan.dialect, response)
     if (passedThrough) {
       // What has no known form is not looked at before it is passed on.
       if (!isStream && isShort(plan, response)) return undefined
       attempt.awaitOutput(attempt.sentAt)
-      return this.reader.answer(false, true, isStream ? new StreamEndDetector(dialect, choices) : undefined)
+      return this.beginning.answer(false, true, isStream ? new StreamEndDetector(dialect, choices) : undefined)
     }
     const wasAskedFor = streaming && response.status < 300 && hasBody(plan.request.method, response)
     if (!isStream && !wasAskedFor) return undefined
@@ -113,23 +105,23 @@ export class AnswerReading {
 
   /** A body to its end if that is near. */
   #pushDocument(read: Chunks | BodyEnd): Read | undefined {
-    const reader = this.reader
-    if (read instanceof BodyEnd) return read.failure ?? halfDocument(reader) ?? reader.answer(true, false)
-    reader.take(read)
-    if (reader.size >= maxHeldBytes) return reader.answer(false, false)
-    reader.attempt.awaitMore()
+    const beginning = this.beginning
+    if (read instanceof BodyEnd) return read.failure ?? halfDocument(beginning) ?? beginning.answer(true, false)
+    beginning.take(read)
+    if (beginning.size >= maxHeldBytes) return beginning.answer(false, false)
+    beginning.attempt.awaitMore()
     return undefined
   }
 
   /** Events until the first that says something; comments and what only opens a stream are held back, but not for long. */
   #awaitEvents(): Read | undefined {
     this.#form = "events"
-    const reader = this.reader
-    const { attempt, held, plan, response } = reader
+    const beginning = this.beginning
+    const { attempt, held, plan, response } = beginning
     const detector = (this.#detector ??= new StreamEndDetector(plan.dialect, plan.choices))
     for (; this.#seen < held.length; this.#seen++) detector.push(held[this.#seen] ?? noBytes)
     if (detector.error !== undefined && !detector.hasOutput) return new ErrorInStream(response, detector.error)
-    if (detector.hasOutput || reader.size >= maxHeldCommentBytes) return reader.answer(false, true, detector)
+    if (detector.hasOutput || beginning.size >= maxHeldCommentBytes) return beginning.answer(false, true, detector)
     const now = attempt.now()
     if (detector.hasEvents && !this.#hasPreamble) {
       this.#hasPreamble = true
@@ -137,36 +129,36 @@ export class AnswerReading {
     } else if (held.length > 0) this.#heldSince ??= now
     const patience = this.#hasPreamble ? maxPreambleMillis : maxCommentMillis
     const left = this.#heldSince === undefined ? patience : this.#heldSince + patience - now
-    if (left <= 0) return reader.answer(false, true, detector)
+    if (left <= 0) return beginning.answer(false, true, detector)
     if (this.#hasPreamble) attempt.awaitOutputFor(left, now)
     else attempt.awaitOutput(now)
     return undefined
   }
 
   #pushEvents(read: Chunks | BodyEnd): Read | undefined {
-    const reader = this.reader
-    if (read instanceof BodyEnd) return this.#detector && endedEarly(reader, this.#detector, read)
-    const isFirst = reader.held.length === 0
-    reader.take(read)
+    const beginning = this.beginning
+    if (read instanceof BodyEnd) return this.#detector && endedEarly(beginning, this.#detector, read)
+    const isFirst = beginning.held.length === 0
+    beginning.take(read)
     // Some engines answer with a document, whatever was asked for and whatever they call it.
-    const isDocument = isFirst && reader.plan.dialect !== "ollama" && opensJson(reader.held[0])
+    const isDocument = isFirst && beginning.plan.dialect !== "ollama" && opensJson(beginning.held[0])
     return isDocument ? this.#awaitJson() : this.#awaitEvents()
   }
 
   /** A stream was asked for and its head does not say that it is one: what comes is looked at, as such labels are often wrong. */
   #pushUnlabelled(read: Chunks | BodyEnd): Read | undefined {
-    const reader = this.reader
+    const beginning = this.beginning
     if (read instanceof BodyEnd) return read.failure ?? nothingSaid
-    reader.take(read)
-    switch (formOf(reader.plan.dialect, reader.response, reader.bytes)) {
+    beginning.take(read)
+    switch (formOf(beginning.plan.dialect, beginning.response, beginning.bytes)) {
       case "events":
         return this.#awaitEvents()
       case "json":
         return this.#awaitJson()
       case "other":
-        return reader.answer(false, true)
+        return beginning.answer(false, true)
       case undefined:
-        reader.attempt.awaitOutput()
+        beginning.attempt.awaitOutput()
         return undefined
     }
   }
@@ -174,27 +166,30 @@ export class AnswerReading {
   /** One document where a stream was asked for: whole; or lines of JSON, which are passed on as they come. */
   #awaitJson(): Read | undefined {
     this.#form = "json"
-    const reader = this.reader
-    const line = reader.firstLine()
-    const error = line === undefined ? undefined : errorIn(reader, line)
+    const beginning = this.beginning
+    const line = beginning.firstLine()
+    const error = line === undefined ? undefined : errorIn(beginning, line)
     if (error !== undefined) return error
-    if (line !== undefined && reader.plan.dialect === "ollama" && saysMoreFollows(line)) return this.#awaitEvents()
-    if (reader.size >= maxHeldBytes || (line !== undefined && isWholeJson(line))) return reader.answer(false, true)
-    reader.attempt.awaitPiece(true)
+    if (line !== undefined && beginning.plan.dialect === "ollama" && saysMoreFollows(line)) return this.#awaitEvents()
+    if (beginning.size >= maxHeldBytes || (line !== undefined && isWholeJson(line)))
+      return beginning.answer(false, true)
+    beginning.attempt.awaitPiece(true)
     return undefined
   }
 
   #pushJson(read: Chunks | BodyEnd): Read | undefined {
-    const reader = this.reader
+    const beginning = this.beginning
     if (read instanceof BodyEnd) {
-      return read.failure ?? halfDocument(reader) ?? errorIn(reader, reader.text) ?? reader.answer(true, true)
+      return (
+        read.failure ?? halfDocument(beginning) ?? errorIn(beginning, beginning.text) ?? beginning.answer(true, true)
+      )
     }
-    reader.take(read)
+    beginning.take(read)
     return this.#awaitJson()
   }
 }
 
-const errorIn = ({ plan, response }: AnswerReader, text: string): ErrorInStream | undefined => {
+const errorIn = ({ plan, response }: AnswerBeginning, text: string): ErrorInStream | undefined => {
   // Nearly no answer has it, and to look for it costs far less than to parse all.
   const value = text.includes('"error"') ? parsedJson(text) : undefined
   const error = value === undefined ? undefined : readStreamedError(plan.dialect, false, value, text)
@@ -202,22 +197,22 @@ const errorIn = ({ plan, response }: AnswerReader, text: string): ErrorInStream 
 }
 
 /** A stream that ended before it said anything is none, whatever it was that ended it. */
-const endedEarly = (reader: AnswerReader, detector: StreamEndDetector, { failure }: BodyEnd): Read => {
+const endedEarly = (beginning: AnswerBeginning, detector: StreamEndDetector, { failure }: BodyEnd): Read => {
   const outcome = detector.outcome()
-  if (detector.error !== undefined && !detector.hasOutput) return new ErrorInStream(reader.response, detector.error)
+  if (detector.error !== undefined && !detector.hasOutput) return new ErrorInStream(beginning.response, detector.error)
   if (failure !== undefined && !detector.saidAll) return failure
-  return detector.hasEvents && outcome === "complete" ? reader.answer(true, true, detector) : nothingSaid
+  return detector.hasEvents && outcome === "complete" ? beginning.answer(true, true, detector) : nothingSaid
 }
 
 /** Why a document that has ended is none: it is empty, or its end was a cut. */
-const halfDocument = (reader: AnswerReader): UpstreamFailed | undefined => {
-  const { plan, response, size } = reader
+const halfDocument = (beginning: AnswerBeginning): UpstreamFailed | undefined => {
+  const { plan, response, size } = beginning
   if (plan.passedThrough || response.status !== 200) return undefined
   // Nearly all answers leave here: neither empty, nor may their end be a cut.
   if (size > maxBlankBytes && !endsWithConnection(response)) return undefined
   if (!isJson(response)) return undefined
-  if (size <= maxBlankBytes && reader.text.trim() === "") return emptyDocument
-  return reader.isUncertain && !isWholeJson(reader.text) ? cutDocument : undefined
+  if (size <= maxBlankBytes && beginning.text.trim() === "") return emptyDocument
+  return beginning.isUncertain && !isWholeJson(beginning.text) ? cutDocument : undefined
 }
 
 /** Of bytes; a longer document is not searched for anything but blanks. */
@@ -242,68 +237,3 @@ const noBytes = new Uint8Array(0)
 
 const nothingSaid = new UpstreamFailed({ kind: "reset", detail: "the stream ended before its first event" })
 const emptyDocument = new UpstreamFailed({ kind: "reset", detail: "the answer is empty" })
-
-/** What has come so far of an answer, and what is kept of it. Mutable by nature: written by the fiber that reads. */
-class AnswerReader {
-  readonly plan: RequestPlan
-  readonly attempt: Attempt
-  readonly response: UpstreamResponse
-  readonly held: Array<Uint8Array> = []
-  size = 0
-  /** Pieces that were searched for the end of the first line. */
-  #searched = 0
-  #hasLine = false
-
-  constructor(plan: RequestPlan, attempt: Attempt, response: UpstreamResponse) {
-    this.plan = plan
-    this.attempt = attempt
-    this.response = response
-  }
-
-  take(pieces: Chunks): void {
-    for (const piece of pieces) {
-      // What woke the reader is no piece.
-      if (piece.length === 0) continue
-      this.held.push(piece)
-      this.size += piece.length
-    }
-  }
-
-  /** All of it, as text. */
-  get text(): string {
-    return this.bytes.toString("utf8")
-  }
-
-  get bytes(): Buffer {
-    return asBuffer(joined(this.held))
-  }
-
-  /** The first line, once: when its end has come. */
-  firstLine(): string | undefined {
-    for (; !this.#hasLine && this.#searched < this.held.length; this.#searched++) {
-      this.#hasLine = this.held[this.#searched]?.includes(lineFeed) ?? false
-      if (!this.#hasLine) continue
-      const { bytes } = this
-      return bytes.toString("utf8", 0, bytes.indexOf(lineFeed))
-    }
-    return undefined
-  }
-
-  /** Whether it is a document of JSON whose end only the connection tells: then a cut looks like an end. */
-  get isUncertain(): boolean {
-    const { held, response } = this
-    if (response.status >= 300 || !endsWithConnection(response) || !isJson(response)) return false
-    return isLabelled(response) || opensDocument.test(Buffer.from(held[0] ?? []).toString("latin1", 0, 64))
-  }
-
-  answer(complete: boolean, streams: boolean, detector?: StreamEndDetector): UpstreamAnswer {
-    const { attempt, held, response } = this
-    const balance = !complete && detector === undefined && this.isUncertain ? new JsonBalance() : undefined
-    if (balance !== undefined) for (const piece of held) balance.push(piece)
-    return { attempt, response, held, complete, streams, detector, balance }
-  }
-}
-
-const lineFeed = 0x0a
-
-const opensDocument = /^\s*[{[]/

@@ -74,7 +74,7 @@ export class FastRequest {
   /** Everything is given back, and nothing more is told. Calling it again is harmless. */
   readonly #release = (): void => {
     this.#isOver = true
-    this.#reading?.reader.response.direct?.letGo()
+    this.#reading?.beginning.response.direct?.letGo()
     this.#state.release()
   }
 
@@ -91,7 +91,7 @@ export class FastRequest {
   }
 
   #read(reading: AnswerReading): void {
-    const { attempt, response } = reading.reader
+    const { attempt, response } = reading.beginning
     while (reading.result === undefined) {
       const read = response.direct?.take(this.#onMore)
       if (read === undefined) return
