@@ -134,13 +134,17 @@ class Visit implements FastClient, Poured {
         this.#delivery?.letGo()
       })
     })
-    const concluded = Effect.suspend(() =>
-      Effect.andThen(this.#delivery?.conclude ?? Effect.void, Effect.sync(this.#release))
-    )
+    const concluded = Effect.suspend(() => this.#delivery?.conclude ?? Effect.void)
     const { begun, give, visits } = this.#parts
     visits.delete(this)
     begun.arrival.incoming.response.off("close", this.#onClose)
-    give(Effect.flatten(Effect.onInterrupt(waiting, () => concluded)))
+    const rest = Effect.flatten(Effect.onInterrupt(waiting, () => concluded))
+    give(
+      Effect.ensuring(
+        rest,
+        Effect.sync(() => this.#release())
+      )
+    )
   }
 
   #onBody(read: Result.Result<Read, BodyError>): void {
@@ -171,7 +175,6 @@ class Visit implements FastClient, Poured {
   }
 
   continued(rest: Continuation): void {
-    this.#release = noop
     this.#handOver(rest(this.#send))
   }
 

@@ -6,7 +6,7 @@
 import { Effect, Result } from "effect"
 import type { GatewayError } from "../domain/Errors.ts"
 import { once } from "../domain/Once.ts"
-import type { ExchangeFailed, UpstreamResponse } from "../transport/UpstreamTransport.ts"
+import type { Cancel, ExchangeFailed, UpstreamResponse } from "../transport/UpstreamTransport.ts"
 import { AnswerReading, isAnswer } from "./AnswerReading.ts"
 import type { Attempt } from "./Attempt.ts"
 import type { Attempting, Attempts } from "./Attempts.ts"
@@ -14,13 +14,16 @@ import type { ProxyResponse } from "./Relay.ts"
 import type { RequestState } from "./RequestState.ts"
 import type { UpstreamAnswer } from "./UpstreamAnswer.ts"
 
-/** What a request without a fiber is told: first that it began, then one of the others, and nothing after its release. */
+/** What a request without a fiber is told: that it began, then one of the others, and nothing after its release. */
 export interface FastClient {
-  /** `release` gives back what the request holds: to be called when its answer was sent, or its client has left. */
+  /**
+   * `release` gives back what the request holds: to be called when its answer was sent, or its client has left. Calling it
+   * again is harmless.
+   */
   readonly began: (release: () => void) => void
   /** What to send. */
   readonly answered: (answer: ProxyResponse) => void
-  /** The rest is for a fiber, which gives back what the request holds; it is not to be released. */
+  /** The rest is for a fiber, which gives back what the request holds in its end. */
   readonly continued: (rest: Continuation) => void
   /** What none of this expects was thrown, in a callback that nothing else watches. */
   readonly died: (defect: unknown) => void
@@ -50,6 +53,8 @@ export class FastRequest {
   readonly #parts: FastParts
   readonly #state: RequestState
   readonly #client: FastClient
+  /** Until there is a head. */
+  #cancel: Cancel | undefined
   #reading: AnswerReading | undefined
   /** It was told what it is told, or is not wanted any more. */
   #isOver = false
@@ -66,19 +71,21 @@ export class FastRequest {
     const { model, trace } = state.plan
     const attempt = model === undefined || trace !== undefined ? undefined : attempts.tryFirst(state)
     if (attempt === undefined) return this.#continue(attempts.all(state))
-    this.#client.began(this.#release)
-    const isOpen = attempts.direct.open(state, attempt, (head) => this.#guarded(() => this.#onHead(attempt, head)))
-    if (!isOpen) this.#goOn(attempts.direct.send(state, attempt))
+    const cancel = attempts.direct.open(state, attempt, (head) => this.#guarded(() => this.#onHead(attempt, head)))
+    if (cancel === undefined) this.#goOn(attempts.direct.send(state, attempt))
+    else if (attempt.headAt === 0) this.#cancel = cancel
   }
 
   /** Everything is given back, and nothing more is told. Calling it again is harmless. */
-  readonly #release = (): void => {
+  readonly release = (): void => {
     this.#isOver = true
+    this.#cancel?.()
     this.#reading?.beginning.response.direct?.letGo()
     this.#state.release()
   }
 
   #onHead(attempt: Attempt, head: Result.Result<UpstreamResponse, ExchangeFailed>): void {
+    this.#cancel = undefined
     if (this.#isOver) return
     const { direct } = this.#parts.attempts
     const state = this.#state

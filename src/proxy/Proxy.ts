@@ -127,10 +127,12 @@ export class Proxy extends Context.Service<
         }
         if (Result.isFailure(planned)) return client.continued(() => Effect.fail(planned.failure))
         const state = new RequestState(services, planned.success)
+        const fast = new FastRequest(fastParts, state, client)
+        client.began(fast.release)
         const refused = takeLimits(state)
         if (refused !== undefined) return client.continued(served(state, Effect.fail(refused)))
         retry.requested(state.plan.pool)
-        new FastRequest(fastParts, state, client).start()
+        fast.start()
       }
 
       return Proxy.of({

@@ -11,6 +11,7 @@ import { Registry } from "../registry/Registry.ts"
 import { HedgePolicy } from "../resilience/HedgePolicy.ts"
 import { Metrics } from "../telemetry/Telemetry.ts"
 import {
+  type Cancel,
   type ExchangeFailed,
   type OnHead,
   RequestBodyFailed,
@@ -218,12 +219,11 @@ export const makeSendOnce = Effect.gen(function* () {
 
   /** For an attempt that has no fiber up to here. */
   const direct = {
-    /** Sends it; `false`: nothing was done, as a fiber has to prepare it. */
-    open: (state: RequestState, attempt: Attempt, onHead: OnHead): boolean => {
+    /** Sends it; `undefined`: nothing was done, as a fiber has to prepare it. */
+    open: (state: RequestState, attempt: Attempt, onHead: OnHead): Cancel | undefined => {
       const outgoing = state.outgoing(attempt.lease)
-      if (adapters.bodyHash(attempt.member, outgoing) !== undefined) return false
-      transport.open(begin(state, attempt, outgoing), attempt.onStart, onHead)
-      return true
+      if (adapters.bodyHash(attempt.member, outgoing) !== undefined) return undefined
+      return transport.open(begin(state, attempt, outgoing), attempt.onStart, onHead)
     },
     send: (state: RequestState, attempt: Attempt) => sendOnce(state, attempt),
     /** Whether its answer can be read without a fiber: nearly all that succeed. */

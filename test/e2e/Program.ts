@@ -5,6 +5,7 @@ import * as path from "node:path"
 import { createInterface } from "node:readline"
 import type { Readable } from "node:stream"
 import { type Duration, Effect, Option, Schedule, Schema } from "effect"
+import { takesFastPath } from "../Ways.ts"
 
 const root = path.resolve(import.meta.dirname, "../..")
 
@@ -114,11 +115,12 @@ export interface Gateway extends Program {
 
 /** `weir serve` with a configuration as plain data; returns when all of its listeners are open. */
 export const serve = (
-  config: { readonly listeners?: ReadonlyArray<object>; readonly [key: string]: unknown },
+  config: { readonly listeners?: ReadonlyArray<object>; readonly server?: object; readonly [key: string]: unknown },
   options: RunOptions = {}
 ) => {
   const listeners = config.listeners ?? [{ port: 0 }]
-  return serveText(JSON.stringify({ ...config, listeners }), listeners.length, options)
+  const way = takesFastPath ? {} : { server: { fastPath: false, ...config.server } }
+  return serveText(JSON.stringify({ ...config, ...way, listeners }), listeners.length, options)
 }
 
 /** The same with the text of a configuration file, and how many listeners it has. */

@@ -1,11 +1,12 @@
 /** Lets a plan happen in virtual time, and tells what was broken by it. */
-import { Cause, Effect, Exit, Fiber, Layer, Logger, Random } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Logger, Metric, Random } from "effect"
 import { TestClock } from "effect/testing"
 import type { GatewayError } from "../../src/domain/Errors.ts"
 import { Proxy } from "../../src/proxy/Proxy.ts"
 import { gatherServices, Harness, layerOf, type Reading } from "../proxy/Harness.ts"
 import { type Exchange, refuse, ScriptedTransport } from "../proxy/ScriptedTransport.ts"
 import { putInForce } from "../registry/Fixtures.ts"
+import { takesFastPath } from "../Ways.ts"
 import { Oracle, type Trail } from "./Oracle.ts"
 import { checkOne, type Done, type Ending, sayingOf } from "./Outcomes.ts"
 import { type Plan, type PlannedRequest, planFor } from "./Plan.ts"
@@ -15,10 +16,21 @@ export interface SeedResult {
   readonly broken: ReadonlyArray<string>
   /** What the backends were asked, in order, and how each of it ended. */
   readonly story: ReadonlyArray<string>
+  /** What each client got, in the order in which they were served, and what was noted of it. */
+  readonly told: ReadonlyArray<Told>
+  /** All metrics, as they are shown. */
+  readonly metrics: string
+}
+
+export interface Told extends Pick<Reading, "status" | "headers" | "text" | "broken"> {
+  readonly index: number
+  readonly ending: Ending
+  readonly took: number
+  readonly report: string
 }
 
 /** One run from its seed; the same seed is the same run. */
-export const runSeed = (seed: number): Effect.Effect<SeedResult> => {
+export const runSeed = (seed: number, fastPath = takesFastPath): Effect.Effect<SeedResult> => {
   const plan = planFor(seed)
   const dead = new Set<string>()
   let onSend: (exchange: Exchange) => void = () => {}
@@ -28,17 +40,18 @@ export const runSeed = (seed: number): Effect.Effect<SeedResult> => {
     return dead.has(name) ? refuse : plan.stepFor(name, exchange.text.includes('"stream":true'))
   })
   const program = Effect.gen(function* () {
-    const gateway = new Harness(transport, yield* Proxy, yield* gatherServices)
+    const gateway = new Harness(transport, yield* Proxy, yield* gatherServices, fastPath)
     const oracle = new Oracle(gateway, plan.hedges)
     onSend = (exchange) => oracle.sent(exchange)
     transport.onHead = (exchange, { headers, status }) => {
       const rest = headers["retry-after-ms"]
       if ((status === 429 || status === 503) && rest !== undefined) oracle.rests(exchange, Number(rest))
     }
-    yield* happen(gateway, oracle, plan, dead)
+    const dones = yield* happen(gateway, oracle, plan, dead)
     const { ends, exchanges } = transport
     const story = exchanges.map((each, n) => `${each.header("x-request-id")} ${each.request.backend.name} ${ends[n]}`)
-    return { broken: oracle.broken, story }
+    const metrics = yield* Metric.dump
+    return { broken: oracle.broken, story, told: dones.map(toldOf), metrics }
   })
   return program.pipe(
     Effect.scoped,
@@ -136,7 +149,13 @@ const happen = Effect.fnUntraced(function* (gateway: Harness, oracle: Oracle, pl
   oracle.atRest()
   for (const done of dones) checkOne(done, plan, oracle)
   checkBlame(dones, oracle)
+  return dones
 })
+
+const toldOf = ({ ending, planned, reading, took }: Done): Told => {
+  const { broken, headers, report, status, text } = reading
+  return { index: planned.index, ending, took, status, headers, text, broken, report: JSON.stringify(report) }
+}
 
 /** A pool hedges when it knows how long its answers take. */
 const warmUp = ({ registry, services }: Harness): void => {

@@ -4,11 +4,20 @@ import { assert } from "@effect/vitest"
 import { Effect, type Fiber, Layer, Logger, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import type { ApiKey } from "../../src/domain/ApiKey.ts"
+import type { GatewayError } from "../../src/domain/Errors.ts"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { MonotonicClock } from "../../src/domain/MonotonicClock.ts"
 import { layerCore } from "../../src/Gateway.ts"
 import { endpointAt } from "../../src/protocol/Endpoint.ts"
-import { type BodySink, type Payload, Proxy, type ProxyResponse, RequestReport } from "../../src/proxy/Proxy.ts"
+import {
+  type BodySink,
+  type Payload,
+  Proxy,
+  type ProxyRequest,
+  type ProxyResponse,
+  RequestReport,
+  type StreamBody
+} from "../../src/proxy/Proxy.ts"
 import type { RequestPlan } from "../../src/proxy/RequestPlan.ts"
 import { type BackendEntry, type BackendState, type PoolEntry, Registry } from "../../src/registry/Registry.ts"
 import { Admission } from "../../src/resilience/Admission.ts"
@@ -19,8 +28,9 @@ import { makeCandidates } from "../../src/routing/Candidates.ts"
 import { Router } from "../../src/routing/Router.ts"
 import { Scheduler } from "../../src/scheduler/Scheduler.ts"
 import { Exposition, Metrics, Tracing } from "../../src/telemetry/Telemetry.ts"
-import type { UpstreamBody } from "../../src/transport/UpstreamTransport.ts"
+import type { ExchangeFailed, UpstreamBody } from "../../src/transport/UpstreamTransport.ts"
 import { eject, setCircuit } from "../registry/Fixtures.ts"
+import { takesFastPath } from "../Ways.ts"
 import { type Script, ScriptedTransport } from "./ScriptedTransport.ts"
 
 export interface Setting {
@@ -145,10 +155,17 @@ export class Harness {
   /** The newest request's. */
   reading = new Reading(new RequestReport(0))
   payload = new SentPayload(undefined)
+  readonly fastPath: boolean
   #count = 0
 
-  constructor(transport: ScriptedTransport, proxy: Proxy["Service"], services: Services) {
+  constructor(
+    transport: ScriptedTransport,
+    proxy: Proxy["Service"],
+    services: Services,
+    fastPath: boolean = takesFastPath
+  ) {
     this.transport = transport
+    this.fastPath = fastPath
     this.watched = watchedBy(services.timers)
     this.proxy = proxy
     this.services = services
@@ -201,9 +218,13 @@ export class Harness {
       const report = new RequestReport(this.now())
       const reading = new Reading(report)
       this.reading = reading
-      return this.proxy.handle(this.asRequest(question, report), (response) => {
+      const request = this.asRequest(question, report)
+      const { body } = request.payload
+      const isFast = this.fastPath && request.endpoint !== undefined && body instanceof Uint8Array
+      const handled = isFast ? handleFast(this.proxy) : this.proxy.handle
+      return handled(request, (response) => {
         onAnswer(response)
-        return Effect.as(receive(response, reading, question.socket), reading)
+        return Effect.as(receive(response, reading, question.socket, isFast), reading)
       })
     })
   }
@@ -288,7 +309,35 @@ const keyNamed = ({ keys }: GatewayConfig, name: string): ApiKey => {
   return key
 }
 
-const receive = (response: ProxyResponse, reading: Reading, socket: Duplex | undefined): Effect.Effect<void> => {
+/** As `handle`, begun without a fiber; this one only stands for the client, who may leave. */
+const handleFast =
+  (proxy: Proxy["Service"]): Proxy["Service"]["handle"] =>
+  <A, E>(request: ProxyRequest, use: (answer: ProxyResponse) => Effect.Effect<A, E>) =>
+    Effect.suspend(() => {
+      let release = () => {}
+      const begun = Effect.callback<Effect.Effect<A, E | GatewayError>>((resume) => {
+        proxy.begin(request, {
+          began: (given) => {
+            release = given
+          },
+          answered: (answer) => resume(Effect.succeed(use(answer))),
+          continued: (rest) => resume(Effect.succeed(rest(use))),
+          died: (defect) => resume(Effect.die(defect))
+        })
+        return Effect.sync(() => release())
+      })
+      return Effect.ensuring(
+        Effect.flatten(begun),
+        Effect.sync(() => release())
+      )
+    })
+
+const receive = (
+  response: ProxyResponse,
+  reading: Reading,
+  socket: Duplex | undefined,
+  isFast: boolean
+): Effect.Effect<void> => {
   const { body, contentLength, cookies, headers, status, tunnel } = response
   Object.assign(reading, { status, headers, cookies, contentLength })
   if (tunnel !== undefined && socket !== undefined) return tunnel(socket)
@@ -303,12 +352,23 @@ const receive = (response: ProxyResponse, reading: Reading, socket: Duplex | und
     },
     onDrain: () => {}
   }
-  return Effect.catch(body.pipe(sink), () =>
+  const { pour } = body
+  const written = isFast && pour !== undefined ? poured(pour, sink, body.letGo) : body.pipe(sink)
+  return Effect.catch(written, () =>
     Effect.sync(() => {
       reading.broken = true
     })
   )
 }
+
+const poured = (pour: NonNullable<StreamBody["pour"]>, sink: BodySink, letGo: () => void) =>
+  Effect.callback<void, ExchangeFailed>((resume) => {
+    pour(sink, {
+      ended: (failure) => resume(failure === undefined ? Effect.void : Effect.fail(failure)),
+      died: (defect) => resume(Effect.die(defect))
+    })
+    return Effect.sync(letGo)
+  })
 
 /** Runs a test over a gateway of its own, and looks afterwards whether anything was left behind. */
 export const withGateway = <A, E>(setting: Setting, test: (gateway: Harness) => Effect.Effect<A, E>) => {
