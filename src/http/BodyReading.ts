@@ -4,7 +4,7 @@ import { InvalidRequest, QueueFull, RequestTimeout, type RequestTooLarge } from 
 import type { MonotonicClock } from "../domain/MonotonicClock.ts"
 import type { ModelForm, Payload, UpstreamBody } from "../proxy/Proxy.ts"
 import type { Timed, Timers } from "../resilience/Timers.ts"
-import type { Incoming } from "./Incoming.ts"
+import type { Incoming, NodeRequest } from "./Incoming.ts"
 
 export type BodyError = RequestTooLarge | RequestTimeout | InvalidRequest | QueueFull
 
@@ -82,7 +82,7 @@ export type Done = (read: Result.Result<Read, BodyError>) => void
  * Mutable by nature: written by the socket's callbacks.
  */
 export class BodyReading implements Timed {
-  readonly #incoming: Incoming
+  readonly #message: NodeRequest["message"]
   readonly #bounds: BodyBounds
   readonly #services: BodyServices
   readonly #held: HeldBody
@@ -93,15 +93,15 @@ export class BodyReading implements Timed {
   place: number | undefined
 
   constructor(incoming: Incoming, bounds: BodyBounds, services: BodyServices, held: HeldBody, look: Look, done: Done) {
-    this.#incoming = incoming
     this.#bounds = bounds
     this.#services = services
     this.#held = held
     this.#look = look
     this.#done = done
     this.dueAt = services.clock.now() + bounds.patience
-    const { message } = incoming
-    if (incoming.header("expect") !== undefined && message.httpVersion !== "1.0") incoming.response.writeContinue()
+    const { message, response } = incoming.source.node()
+    this.#message = message
+    if (incoming.header("expect") !== undefined && message.httpVersion !== "1.0") response.writeContinue()
     services.timers.add(this)
     message.on("data", this.#onData)
     message.on("end", this.#onEnd)
@@ -110,7 +110,7 @@ export class BodyReading implements Timed {
 
   /** Nothing more is read or told. */
   readonly stop = (): void => {
-    const { message } = this.#incoming
+    const message = this.#message
     this.#services.timers.remove(this)
     message.off("data", this.#onData)
     message.off("end", this.#onEnd)
@@ -127,7 +127,7 @@ export class BodyReading implements Timed {
     const next = this.#look(piece)
     if (Result.isFailure(next)) return this.#refuse(next.failure)
     if (next.success === "more") return
-    this.#incoming.message.pause()
+    this.#message.pause()
     this.#tell(Result.succeed({ pieces: this.#pieces, isWhole: false }))
   }
 
@@ -145,6 +145,12 @@ export class BodyReading implements Timed {
     this.#pieces = []
     this.#done(read)
   }
+}
+
+/** A body that was read with its head, as one that was read by itself. */
+export const hold = (held: HeldBody, { together }: BodyBounds, body: Uint8Array): Result.Result<Read, BodyError> => {
+  held.grow(body.length)
+  return held.together > together ? Result.fail(noRoom()) : Result.succeed({ pieces: [body], isWhole: true })
 }
 
 /** Bytes that are copied without a pause: half a millisecond. */

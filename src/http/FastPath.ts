@@ -9,9 +9,9 @@ import type { GatewayError } from "../domain/Errors.ts"
 import { once } from "../domain/Once.ts"
 import type { Continuation, FastClient, Poured, ProxyResponse } from "../proxy/Proxy.ts"
 import { type BegunRequest, headersOfAll, type Requests } from "./BegunRequest.ts"
-import { type BodyError, joined, joinedAtOnce, type Read } from "./BodyReading.ts"
+import { type BodyError, hold, joined, joinedAtOnce, type Read } from "./BodyReading.ts"
 import type { Admitted } from "./Gates.ts"
-import { type Incoming, readIncoming } from "./Incoming.ts"
+import { type Incoming, type NodeRequest, readIncoming } from "./Incoming.ts"
 import { announcedTooLarge, boundsOf, packed, readBodyDirectly, takenAs } from "./RequestBody.ts"
 import type { FindRoute } from "./routes/BuiltinRoutes.ts"
 import type { Binding } from "./server/Bindings.ts"
@@ -30,7 +30,7 @@ export interface HandedOver {
 
 export interface FastPath extends FastWay {
   /** What an effect is to go on with; `undefined` for a request that was not begun here. */
-  readonly handedOver: (message: Incoming["message"]) => HandedOver | undefined
+  readonly handedOver: (message: NodeRequest["message"]) => HandedOver | undefined
 }
 
 export const makeFastPath = (
@@ -39,26 +39,28 @@ export const makeFastPath = (
   find: (binding: Binding) => FindRoute
 ): FastPath => {
   const { connections, current } = context
-  const handedOver = new WeakMap<Incoming["message"], HandedOver>()
+  const handedOver = new WeakMap<NodeRequest["message"], HandedOver>()
   const visits = new Bag<Visit>()
 
-  const take: FastWay["take"] = (message, response, handOver) => {
-    const { url = "" } = message
+  const take: FastWay["take"] = ({ body, message, response, source, url }, handOver) => {
     if (message.method !== "POST" || !url.startsWith("/") || connections.closing || isUpgrade(message)) return false
     const seen = current()
     const { limits, server } = seen.snapshot.config
     if (!server.fastPath) return false
-    const incoming = readIncoming(message, response, url, requests.clock.now())
+    const incoming = readIncoming(message, response, source, url, requests.clock.now())
     if (!isPlain(incoming, limits.maxBodyBytes)) return false
     if (find(seen.binding)(incoming.path, incoming.method) !== undefined) return false
     const begun = requests.begin(incoming, seen, connections, find)
     const give = (rest: Answering | undefined) => {
+      const { message, response } = source.node()
+      incoming.message = message
+      incoming.response = response
       handedOver.set(message, { begun, rest: rest && once(rest) })
       handOver(message, response)
     }
     const { gated } = begun
     if (Result.isFailure(gated) || gated.success._tag !== "Admitted") give(undefined)
-    else new Visit({ requests, context, visits, begun, admitted: gated.success, give }).begin()
+    else new Visit({ requests, context, visits, begun, admitted: gated.success, give }).begin(body)
     return true
   }
 
@@ -112,16 +114,17 @@ class Visit implements FastClient, Poured {
     this.#parts = parts
   }
 
-  begin(): void {
+  /** `body`: where it was read with the head. */
+  begin(body: Uint8Array | undefined): void {
     const { begun, requests, visits } = this.#parts
     const { arrival, payload } = begun
     const { incoming, listener, snapshot } = arrival
     visits.add(this)
     incoming.response.once("close", this.#onClose)
     const bounds = boundsOf(snapshot, listener)
-    this.#stop = readBodyDirectly(incoming, bounds, requests, payload, (read) =>
-      this.#guarded(() => this.#onBody(read))
-    )
+    const onBody = (read: Result.Result<Read, BodyError>) => this.#guarded(() => this.#onBody(read))
+    if (body === undefined) this.#stop = readBodyDirectly(incoming, bounds, requests, payload, onBody)
+    else onBody(hold(payload, bounds, body))
   }
 
   /** A fiber waits for it from now on, and whoever ends that ends the request. */

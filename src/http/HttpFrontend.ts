@@ -4,6 +4,7 @@ import { MonotonicClock } from "../domain/MonotonicClock.ts"
 import { Proxy } from "../proxy/Proxy.ts"
 import { Capacity, Registry } from "../registry/Registry.ts"
 import { Admission } from "../resilience/Admission.ts"
+import { Timers } from "../resilience/Timers.ts"
 import { Exposition, Metrics } from "../telemetry/Telemetry.ts"
 import { makeRequestHandlers } from "./RequestHandler.ts"
 import {
@@ -70,6 +71,7 @@ export const layer = (onListening: OnListening) =>
       yield* openListeners({
         registry,
         now: clock.now,
+        timers: yield* Timers,
         onListening,
         onRefused: ({ name }) => metrics.connectionsRefused({ listener: name })(1),
         onEnd: () => {

@@ -78,8 +78,8 @@ export const packed = ({ header }: Incoming): InvalidRequest | undefined => {
  * A connection can break between the moment in which Node decides to tell a reader and the one in which it does; an error
  * that has no listener by then would end the process.
  */
-const staysListened = ({ message }: Incoming): void => {
-  message.on("error", () => {})
+const staysListened = ({ source }: Incoming): void => {
+  source.node().message.on("error", () => {})
 }
 
 const readPieces = (

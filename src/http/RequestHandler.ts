@@ -129,7 +129,7 @@ const requestHandler = (
     const request = Context.get(services, HttpServerRequest.HttpServerRequest)
     const scope = Context.get(services, Scope.Scope)
     const incoming = incomingOf(request, requests.clock.now())
-    const handedOver = fastPath.handedOver(incoming.message)
+    const handedOver = fastPath.handedOver(incoming.source.node().message)
     if (handedOver !== undefined) {
       const { begun, rest } = handedOver
       return serve(begun, rest ?? answer(begun, request), scope)

@@ -5,7 +5,7 @@ import { Effect, Schema } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import { Listener } from "../../src/domain/Listener.ts"
-import type { Incoming } from "../../src/http/Incoming.ts"
+import { FromNode, type Incoming } from "../../src/http/Incoming.ts"
 import { answerOwn, type BuiltinRoute } from "../../src/http/routes/BuiltinRoutes.ts"
 import { endpointAt } from "../../src/protocol/Endpoint.ts"
 import { BackendState, LoadColumns, type Snapshot } from "../../src/registry/Registry.ts"
@@ -24,15 +24,17 @@ export const incoming = ({
   method = "GET",
   path = "/",
   peer = "127.0.0.1"
-}: RequestLike = {}): Incoming => {
+}: RequestLike = {}): Incoming & { readonly message: IncomingMessage } => {
   const socket = new Socket()
   Object.defineProperty(socket, "remoteAddress", { value: peer })
   const message = new IncomingMessage(socket)
+  const response = new ServerResponse(message)
   return {
     id: "r-1",
     receivedAt: 0,
     message,
-    response: new ServerResponse(message),
+    response,
+    source: new FromNode(message, response),
     method,
     path,
     endpoint: endpointAt(path),

@@ -3,9 +3,9 @@
  * nothing is lost by that: after the answer that is under way, or when nothing has come for a while. An idle connection
  * is not closed at once: its client may be sending a request at this very moment, which could not be sent again.
  */
-import type { IncomingMessage } from "node:http"
-import { constants, type Http2ServerRequest, type Http2Session, type ServerHttp2Stream } from "node:http2"
+import { constants, Http2ServerRequest, type Http2Session, type ServerHttp2Stream } from "node:http2"
 import { Socket } from "node:net"
+import type { MessageHead } from "../Incoming.ts"
 import { Untaken } from "./Untaken.ts"
 
 /** Milliseconds without a request after which a connection is taken for idle. */
@@ -72,8 +72,8 @@ export class Connections {
   }
 
   /** A request is under way; to be `end`ed once. */
-  begin(message: IncomingMessage | Http2ServerRequest): Visited {
-    const connection = "stream" in message ? this.#sessionOf(message.stream) : message.socket
+  begin(message: MessageHead): Visited {
+    const connection = message instanceof Http2ServerRequest ? this.#sessionOf(message.stream) : message.socket
     const visited = (connection && this.#visited.get(connection)) ?? this.#fresh(undefined, undefined)
     visited.busy++
     return visited

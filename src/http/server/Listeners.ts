@@ -6,6 +6,7 @@ import { type Duration, Effect, Latch, Schedule } from "effect"
 import type { GatewayConfig } from "../../domain/GatewayConfig.ts"
 import type { Listener } from "../../domain/Listener.ts"
 import { ChangeRefused, derived, type PreparedChange, type Registry, type Snapshot } from "../../registry/Registry.ts"
+import type { Timers } from "../../resilience/Timers.ts"
 import { lacksDescriptors, makeTellShortage } from "../../telemetry/Shortages.ts"
 import { type Binding, bindingsOf } from "./Bindings.ts"
 import { Connections } from "./Connections.ts"
@@ -40,6 +41,7 @@ export interface RequestWays {
 export interface ListenersOptions {
   readonly registry: Registry["Service"]
   readonly now: () => number
+  readonly timers: Timers["Service"]
   readonly waysOf: (context: ListenerContext) => RequestWays
   readonly onListening: OnListening
   /** Told of every connection that was one too many. */
@@ -77,10 +79,10 @@ export const openListeners = Effect.fnUntraced(function* (options: ListenersOpti
     const handler = Effect.suspend(() => (ready.isOpen() ? answering : Effect.andThen(ready.await, answering)))
     const waiting: FastWay = {
       ...fastWay,
-      take: (message, response, handOver) => ready.isOpen() && fastWay.take(message, response, handOver)
+      take: (arriving, handOver) => ready.isOpen() && fastWay.take(arriving, handOver)
     }
     const config = { ...next, server: { ...next.server, reusePort: first.server.reusePort } }
-    const server = yield* openServer(binding, config, pems, context.connections, handler, waiting).pipe(
+    const server = yield* openServer(binding, config, pems, context.connections, handler, waiting, options).pipe(
       Effect.setContext(services)
     )
     return { ...context, server }

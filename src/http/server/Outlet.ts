@@ -2,20 +2,22 @@
  * Where a body goes to its client: in slices, the next one when the one before has been taken. However much is handed over
  * at once, what a slow client takes of it can be seen, and little of it is copied to where it waits.
  */
-import type { Writable } from "node:stream"
 import type { BodySink } from "../../proxy/Proxy.ts"
+import type { OutgoingResponse } from "../Incoming.ts"
 
 /** Bytes; of a client that takes as many in a minute it can be seen that it takes some. */
 export const sliceBytes = 64 * 1024
 
+type Taker = Pick<OutgoingResponse, "once" | "write">
+
 /** Mutable by nature: written by what brings the body, and by the socket's callbacks. */
 export class Outlet implements BodySink {
-  readonly #response: Writable
+  readonly #response: Taker
   #waiting: Array<Uint8Array> = []
   #isFull = false
   #onReady: (() => void) | undefined
 
-  constructor(response: Writable) {
+  constructor(response: Taker) {
     this.#response = response
   }
 

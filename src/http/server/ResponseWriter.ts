@@ -6,14 +6,14 @@
  * here: nothing is written for a client that has gone, a body that breaks off breaks the connection, and what is still
  * on its way to a slow client is waited for.
  */
-import { type OutgoingHttpHeaders, ServerResponse } from "node:http"
-import type { Writable } from "node:stream"
+import type { OutgoingHttpHeaders } from "node:http"
+import { Http2ServerResponse } from "node:http2"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
 import type { GatewayError } from "../../domain/Errors.ts"
 import type { Poured, ProxyResponse } from "../../proxy/Proxy.ts"
 import { errorResponse } from "../ErrorBody.ts"
-import type { Incoming } from "../Incoming.ts"
+import type { Incoming, OutgoingResponse } from "../Incoming.ts"
 import { Outlet, sliceBytes } from "./Outlet.ts"
 
 /** What is answered, and on what. */
@@ -100,20 +100,14 @@ const writeAnswerHead = (incoming: Delivered, answer: ProxyResponse): void => {
   if (answer.cookies.length > 0) headers["set-cookie"] = [...answer.cookies]
   // The rest of a request that is not read must not be taken for the next one.
   if (isHttp1(incoming) && !incoming.message.complete) headers["connection"] = "close"
-  writeHead(incoming, status, headers)
+  incoming.response.writeHead(status, headers)
 }
 
 const isHttp1 = ({ message }: Delivered): boolean => message.httpVersionMajor === 1
 
-const writeHead = ({ response }: Delivered, status: number, headers: OutgoingHttpHeaders): void => {
-  // The two have overloads of their own.
-  if (response instanceof ServerResponse) response.writeHead(status, headers)
-  else response.writeHead(status, headers)
-}
-
 /** Whether that is all of it; else the rest waits in the outlet. */
 const writeWhole = (response: Delivered["response"], outlet: Outlet, body: Uint8Array): boolean => {
-  if (body.length <= maxTextBytes && response instanceof ServerResponse) {
+  if (body.length <= maxTextBytes && !(response instanceof Http2ServerResponse)) {
     response.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1"), "latin1")
     return true
   }
@@ -148,7 +142,7 @@ const conclude = (
 
 /** Whether nothing reaches its client any more: of HTTP/2 the stream may be closed before the response is. */
 const isGone = (response: Delivered["response"]): boolean =>
-  response.destroyed || ("stream" in response && response.stream.destroyed)
+  response.destroyed || (response instanceof Http2ServerResponse && response.stream.destroyed)
 
 /** A client that is still there and has got nothing yet is told why nothing will come. */
 export const refuseUnanswered = (
@@ -159,20 +153,20 @@ export const refuseUnanswered = (
   const { path, response } = incoming
   if (response.headersSent || isGone(response)) return
   const { body, headers, status } = errorResponse(error, path)
-  writeHead(incoming, status, { ...headers, ...more, "content-length": String(Buffer.byteLength(body)) })
+  response.writeHead(status, { ...headers, ...more, "content-length": String(Buffer.byteLength(body)) })
   response.end(body)
 }
 
 const brokenOff = new Error("the backend broke off")
 
-const endOf = (response: Writable, outlet: Outlet): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+const endOf = (response: OutgoingResponse, outlet: Outlet): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
   Effect.callback((resume) => Effect.sync(endWhenTaken(response, outlet, () => resume(done))))
 
 /**
  * Ends a response, and tells `ended` when the client has it all, or has gone: it may be slow, and the gateway about to
  * stop. What is returned stops the waiting.
  */
-const endWhenTaken = (response: Writable, outlet: Outlet, ended: () => void): (() => void) => {
+const endWhenTaken = (response: OutgoingResponse, outlet: Outlet, ended: () => void): (() => void) => {
   if (response.destroyed) ended()
   else if (!outlet.isEmpty) return untilReady(response, outlet, () => endWhenTaken(response, outlet, ended))
   else {
@@ -186,7 +180,7 @@ const endWhenTaken = (response: Writable, outlet: Outlet, ended: () => void): ((
 const noop = () => {}
 
 /** The outlet is empty, or the client has gone. */
-const untilReady = (response: Writable, outlet: Outlet, next: () => () => void): (() => void) => {
+const untilReady = (response: OutgoingResponse, outlet: Outlet, next: () => () => void): (() => void) => {
   let stop = () => {
     stop = noop
     response.off("close", ready)
@@ -202,7 +196,7 @@ const untilReady = (response: Writable, outlet: Outlet, next: () => () => void):
 }
 
 /** The last of it is with the system, or the client has gone. */
-const untilSent = (response: Writable, ended: () => void): (() => void) => {
+const untilSent = (response: OutgoingResponse, ended: () => void): (() => void) => {
   const stop = () => {
     response.off("finish", sent)
     response.off("close", sent)

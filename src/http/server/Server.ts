@@ -15,6 +15,8 @@ import type { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { cannotListen, isTaken } from "../../domain/CannotListen.ts"
 import type { GatewayConfig } from "../../domain/GatewayConfig.ts"
 import type { Listener } from "../../domain/Listener.ts"
+import { FromNode, type MessageHead, type OutgoingResponse, type RequestSource } from "../Incoming.ts"
+import { type PlainOptions, type PlainRequest, servePlainly } from "../plain/PlainServer.ts"
 import type { Binding } from "./Bindings.ts"
 import { answerClientErrors } from "./ClientErrors.ts"
 import type { Connections } from "./Connections.ts"
@@ -27,16 +29,26 @@ export type RequestHandler = Effect.Effect<
   HttpServerRequest.HttpServerRequest | Scope.Scope
 >
 
-type Message = IncomingMessage | Http2ServerRequest
-type Response = ServerResponse | Http2ServerResponse
-
 /** Effect's server goes on with a request. */
-export type HandOver = (message: Message, response: Response) => void
+export type HandOver = (
+  message: IncomingMessage | Http2ServerRequest,
+  response: ServerResponse | Http2ServerResponse
+) => void
+
+/** A request as it comes in. */
+export interface Arriving {
+  readonly message: MessageHead
+  readonly response: OutgoingResponse
+  readonly source: RequestSource
+  readonly url: string
+  /** Where it was read with its head. */
+  readonly body: Uint8Array | undefined
+}
 
 /** What answers requests without a fiber, for as long as nothing has to be waited for. */
 export interface FastWay {
   /** `false`: nothing was done for the request, it is for Effect's server. */
-  readonly take: (message: Message, response: Response, handOver: HandOver) => boolean
+  readonly take: (arriving: Arriving, handOver: HandOver) => boolean
   /** From now on a fiber is there for each, so that the end of the server ends it. */
   readonly handAllOver: () => void
 }
@@ -109,12 +121,21 @@ export const openServer = Effect.fnUntraced(function* (
   pems: Pems | undefined,
   connections: Connections,
   handler: RequestHandler,
-  fastWay: FastWay
+  fastWay: FastWay,
+  services: Pick<PlainOptions, "now" | "timers">
 ) {
   const { listener, path } = binding
   const address = { host: listener.host, port: listener.port, reusePort: config.server.reusePort, backlog: 4096 }
   const server = makeServer(listener, config.limits.maxHeaderBytes, pems)
-  let current = { pems, connectTimeout: listener.connectTimeout }
+  let current = { pems, connectTimeout: listener.connectTimeout, maxHeadBytes: config.limits.maxHeaderBytes }
+  let takePlain = takesNothing
+  servePlainly(server, {
+    ...services,
+    take: (request) => takePlain(request),
+    keepAliveMillis,
+    maxHeadBytes: () => current.maxHeadBytes,
+    silentMillis: () => Duration.toMillis(current.connectTimeout) || Number.POSITIVE_INFINITY
+  })
   follow(server, connections, () => Duration.toMillis(current.connectTimeout))
   answerClientErrors(server)
   takeUpgrades(server)
@@ -125,7 +146,11 @@ export const openServer = Effect.fnUntraced(function* (
   const bound = yield* NodeHttpServer.make(() => server, { ...address, disablePreemptiveShutdown: true }).pipe(
     // Synchronously as the socket opens, so that no request can come in before there is a handler to answer it.
     Effect.tap(({ serve }) => serve(Effect.interruptible(handler))),
-    Effect.tap(() => goFirst(server, fastWay, Effect.interruptible(handler))),
+    Effect.tap(() =>
+      Effect.map(goFirst(server, fastWay, Effect.interruptible(handler)), (take) => {
+        takePlain = take
+      })
+    ),
     Effect.provideService(Scope.Scope, scope),
     Effect.mapError(({ cause }) => failed(cause)),
     Effect.onError(() => Scope.close(scope, Exit.void))
@@ -142,7 +167,7 @@ export const openServer = Effect.fnUntraced(function* (
       const isRenewed =
         renewed !== undefined && (renewed.cert !== current.pems?.cert || renewed.key !== current.pems.key)
       if (isRenewed && "setSecureContext" in server) server.setSecureContext(secureContext(renewed))
-      current = { pems: renewed, connectTimeout: listener.connectTimeout }
+      current = { pems: renewed, connectTimeout: listener.connectTimeout, maxHeadBytes: limits.maxHeaderBytes }
     },
     stopListening: stopListening(server),
     listenAgain: Effect.callback<void, CannotListen>((resume) => {
@@ -184,11 +209,22 @@ const goFirst = Effect.fnUntraced(function* (
   const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
   const handOver = yield* NodeHttpServer.makeHandler(handler, { scope })
   const onRequest: HandOver = (message, response) => {
-    if (!fastWay.take(message, response, handOver)) handOver(message, response)
+    const { url = "" } = message
+    const arriving = { message, response, source: new FromNode(message, response), url, body: undefined }
+    if (!fastWay.take(arriving, handOver)) handOver(message, response)
   }
   server.removeAllListeners("request").on("request", onRequest)
   yield* Effect.addFinalizer(() => Effect.sync(() => server.off("request", onRequest)))
+  const takePlain: PlainOptions["take"] = (request) => fastWay.take(arrivingOf(request), handOver)
+  return takePlain
 })
+
+const takesNothing: PlainOptions["take"] = () => false
+
+const arrivingOf = (message: PlainRequest): Arriving => {
+  const { body, response, url } = message
+  return { message, response, source: message, url, body }
+}
 
 const makeServer = (
   listener: Listener,

@@ -3,10 +3,10 @@
  * for a WebSocket is never passed on as a plain request.
  */
 import type { IncomingMessage } from "node:http"
-import type { Http2ServerRequest } from "node:http2"
 import { type GatewayError, InvalidRequest, MethodNotAllowed, UpgradeRequired } from "../../domain/Errors.ts"
+import type { MessageHead } from "../Incoming.ts"
 
-type Message = IncomingMessage | Http2ServerRequest
+type Message = MessageHead
 
 /** Whether the connection is no longer Node's: what is said on it from now on is not HTTP. */
 export const isUpgrade = (message: Message): boolean => "upgrade" in message && message.upgrade === true

@@ -68,7 +68,10 @@ const openOne = Effect.fnUntraced(function* (tls: boolean) {
   const [place] = bindingsOf(config).values()
   if (place === undefined) throw new Error("no listener")
   const door = yield* Effect.acquireRelease(
-    openServer(place, config, tls ? pair : undefined, connections, surface, noFastWay),
+    openServer(place, config, tls ? pair : undefined, connections, surface, noFastWay, {
+      now: () => clock.now,
+      timers: { add: () => {}, remove: () => {} }
+    }),
     ({ close }) => close
   )
   /** Seconds go by; whether somebody stands still is looked at every five. */
