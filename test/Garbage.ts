@@ -9,7 +9,7 @@ export const collectUntil = async (isDone: () => boolean): Promise<boolean> => {
   const collect: unknown = runInNewContext("gc")
   if (typeof collect !== "function") throw new Error("this V8 shows nobody its collector")
   for (let turn = 0; turn < 100 && !isDone(); turn++) {
-    // Whom a WeakRef was asked for is kept until the end of the turn in which it was.
+    // What a WeakRef was asked for is kept until the end of that turn of the event loop.
     await setImmediate()
     Reflect.apply(collect, undefined, [])
     await setImmediate()

@@ -1,4 +1,4 @@
-/** Few cases out of many: any two values of two members that meet in one of all meet in one of these. The same in each run. */
+/** Few cases out of many: two values that occur together in any case do so in one of these. The same in each run. */
 export const pairwise = <A extends object>(all: ReadonlyArray<A>): ReadonlyArray<A> => {
   let candidates = all.map((each) => ({ each, pairs: pairsOf(each) }))
   const open = new Set(candidates.flatMap(({ pairs }) => pairs))
@@ -9,7 +9,7 @@ export const pairwise = <A extends object>(all: ReadonlyArray<A>): ReadonlyArray
     if (best === undefined) break
     chosen.push(best.each)
     for (const pair of best.pairs) open.delete(pair)
-    // Of many that are as good, the last ones have their turn too.
+    // Among equally good ones, the last ones are taken too.
     candidates = candidates.toReversed()
   }
   return chosen

@@ -102,7 +102,7 @@ describe("a reference to the backend itself", () => {
     ["http://h:1", "/serve/v1", "/v1/files", "http://h:1/serve/v1/files/", "/v1/files/"],
     ["http://h:1", "/serve/v1", "/v1/files", "http://h:1/serve/v1", "/v1"],
     ["http://h:1", "/serve/v1", "/v1/files", "http://h:1/metrics", "/metrics"],
-    // No client can reach that: the address is not told all the same.
+    // No client can reach that address; it is not told either.
     ["http://h:1/base", undefined, "/v1/files", "http://h:1/elsewhere", "/elsewhere"]
   ]
   for (const [url, pathPrefix, asked, location, expected] of mapped) {

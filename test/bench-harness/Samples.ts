@@ -1,4 +1,4 @@
-/** Requests that never were. */
+/** Made-up requests. */
 import type { Sample } from "../../src/bench/Sample.ts"
 
 /** Answered by node `a` with 20 tokens, unless told otherwise. */

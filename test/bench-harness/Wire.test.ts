@@ -1,4 +1,4 @@
-/** The measurements' own reading and judging; a mistake there would be a mistake in every figure. */
+/** How the measurements read and check answers: a mistake there would be a mistake in every figure. */
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { makeReader } from "../bench/report/Book.ts"

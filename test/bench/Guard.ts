@@ -18,7 +18,7 @@ import { startBare, startUpstream, startWeir } from "./rig/Subjects.ts"
 
 const pacedStreams = 128
 
-/** CPU time against the bare proxy's, as last measured on a quiet machine. To be lowered with every success. */
+/** CPU time against the bare proxy's, as last measured on a quiet machine. To be lowered whenever Weir gets cheaper. */
 const recorded = [
   { what: "a request of 2 KB", id: caseId.unary(usualPrompt, usualConnections), ratio: 2.5 },
   { what: "a chunk, flat out", id: caseId.flatOut, ratio: 0.7 },

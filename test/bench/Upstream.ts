@@ -158,7 +158,7 @@ const makeEngine = () => {
   }
 }
 
-/** Clients put `stream` first or last; nobody pays for a search through the prompt. */
+/** Clients put `stream` first or last; a search through the prompt would cost time. */
 const asksForStream = (bytes: Buffer, from: number, to: number): boolean => {
   const first = bytes.toString("latin1", from, Math.min(to, from + 64))
   const last = bytes.toString("latin1", Math.max(from, to - 64), to)
@@ -196,5 +196,5 @@ server.listen({ port: 0, host: "127.0.0.1", backlog: 4096 }, () => {
   const address = server.address()
   process.send?.({ port: typeof address === "object" ? address?.port : undefined })
 })
-// Whoever started it has gone.
+// The process that started it has gone.
 process.on("disconnect", () => process.exit(0))

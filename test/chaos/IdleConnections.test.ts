@@ -1,4 +1,4 @@
-/** 10,000 connections on which nothing happens: what they cost, and that nobody notices them. */
+/** 10,000 connections on which nothing happens: what they cost, and that requests are not slowed by them. */
 import * as net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"

@@ -82,7 +82,7 @@ export const load = (url: string, settings: LoadSettings): Effect.Effect<Readonl
     const tries: Array<Try> = []
     let sent = 0
     const client = async (): Promise<void> => {
-      // Nobody shares its connection.
+      // No other client shares its connection.
       const line = makeLine()
       for (let n = 1; more(sent); n++) {
         const stream = streamed(sent++)

@@ -74,7 +74,7 @@ const kinds: ReadonlyArray<Kind> = [
   {
     what: "break a stream off in its middle at",
     streamed: true,
-    // What has reached a client cannot be asked for elsewhere, so it counts: a share of it is what is borne.
+    // What has reached a client cannot be asked for elsewhere, so it counts: only a share of it is tolerated.
     senders: 2,
     fail: (response) => {
       streaming(
@@ -151,7 +151,7 @@ describe("poisonous requests", () => {
           const gateway = yield* serve({
             health: { interval: "200ms", timeout: "5s" },
             backends: engines.map(({ url }, index) => ({ name: `engine-${index}`, url, models: ["sim-model"] })),
-            // The one that is asked a second time is asked soon.
+            // The second request for the same comes soon after the first.
             pools: [{ name: "default", backends: ["engine-0", "engine-1"], retry: { initialDelay: "10ms" } }]
           })
           yield* untilReadyz(gateway.url)

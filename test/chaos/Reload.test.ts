@@ -1,4 +1,4 @@
-/** Nobody notices that the configuration changes: not one request, whatever it is that changes. */
+/** No request fails or changes because the configuration does, whatever changes in it. */
 import { rename, writeFile } from "node:fs/promises"
 import { assert, it } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
@@ -38,9 +38,9 @@ it.live(
       const names = ["a", "b", "c", "d"]
       const engine = { ttft: Duration.millis(5), itl: Duration.millis(2), slots: 64 }
       const engines = yield* Effect.forEach(names, (name) => Simulator.make({ ...engine, name }))
-      /** The nth of many configurations: every one of them can serve everybody, no two neighbours are alike. */
+      /** The nth of many configurations: each can serve every request, and no two in a row are alike. */
       const configOf = (n: number) => {
-        // Each backend is away every fourth time, and somebody else each time.
+        // Each backend is left out every fourth time, another one each time.
         const present = names.filter((_, index) => index !== n % names.length)
         const backends = present.map((name) => ({
           name,
@@ -70,7 +70,7 @@ it.live(
           telemetry: { logs: { level: n % 2 === 0 ? "warn" : "error" } }
         }
       }
-      // To begin with at a level that tells when it listens.
+      // At first at a level that logs when it listens.
       const gateway = yield* serve({ ...configOf(0), listeners: [{ name: "public", port: 0 }], telemetry: {} })
       let changing = true
       const running = yield* Effect.forkChild(
@@ -96,7 +96,7 @@ it.live(
       assert.deepStrictEqual(tally(failures), {})
       assert.isAtLeast(tries.length, requests)
       assert.isAtLeast(applied, reloads)
-      // Everybody was asked, and nothing is left of it.
+      // Every backend was asked, and nothing is left of the requests.
       for (const { stats } of engines) {
         assert.isAbove((yield* stats).finished, requests / 10)
         yield* eventually(

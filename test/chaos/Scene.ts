@@ -22,13 +22,13 @@ export interface Setting {
   /** More for its backend. */
   readonly backend?: object
   readonly pool?: object
-  /** The pool has nobody but the faulty one. */
+  /** The pool has the faulty backend only. */
   readonly alone?: boolean
 }
 
 const quick = { ttft: Duration.millis(10), itl: Duration.millis(3), tokens: 12, slots: 64, slowdown: 0 }
 
-/** Everybody is well when it returns; then the fault begins. */
+/** Both engines are healthy when it returns; the fault begins afterwards. */
 export const stage = Effect.fnUntraced(function* ({ alone = false, backend, engine, fault, pool }: Setting) {
   const faulty = yield* Effect.orDie(Simulator.make({ ...quick, name: "faulty", ...engine }))
   const healthy = yield* Effect.orDie(Simulator.make({ ...quick, name: "healthy" }))

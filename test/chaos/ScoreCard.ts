@@ -19,7 +19,7 @@ interface Mark {
 export class ScoreCard {
   readonly #marks = new Map<string, Mark>()
 
-  /** Runs a row and notes what came of it; a failure still fails whoever asked. */
+  /** Runs a row and notes what came of it; a failure still fails the caller. */
   readonly check = (row: Row): Effect.Effect<void> =>
     Effect.suspend(() => {
       const began = performance.now()

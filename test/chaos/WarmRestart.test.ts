@@ -33,7 +33,7 @@ describe("a second process with reusePort that takes over from the first", () =>
       kind,
       () =>
         Effect.gen(function* () {
-          // At a pace that leaves room for the start of a process.
+          // Slow enough that a process can start meanwhile.
           const engine = { ttft: Duration.millis(100), itl: Duration.millis(20), slots: 128, slowdown: 0 }
           const engines = yield* Effect.forEach(["a", "b"], (name) => Simulator.make({ ...engine, name }))
           const port = yield* freePort

@@ -1,4 +1,4 @@
-/** What a file turns out to be: its text, or within a few seconds a problem in words, and never a thread that waits. */
+/** A file is read to its text, or within a few seconds to a problem in words, and never leaves a thread that waits. */
 import { execFileSync, spawn } from "node:child_process"
 import { createWriteStream, mkdirSync, openSync, symlinkSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
@@ -38,7 +38,7 @@ describe("a configuration that has no end", () => {
     "a pipe that is written to once and then kept open": [
       (at) => {
         const file = pipeIn(at, "open")
-        // Open for both, so that opening waits for nothing.
+        // Open for reading and writing, so that opening does not wait.
         const writer = createWriteStream("", { fd: openSync(file, "r+") })
         writer.write("listeners: [{ port: 1 }]")
         return file

@@ -100,7 +100,7 @@ pools: [{ name: p, backends: ["gpu-\${N}"], strategy: "\${STRATEGY}", retry: { b
   assert.deepStrictEqual(underlined(Yaml.parse(text)), [])
 })
 
-/** Something for every scalar of the configuration, but what excludes another one. */
+/** A value for every scalar of the configuration, except for those that exclude another one. */
 const excluded = new Set(["keys[].sha256", "models[].pool", "backends[].auth.credentials"])
 
 const filled = (node: Node, at: string): unknown => {

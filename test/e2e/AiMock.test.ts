@@ -1,4 +1,4 @@
-/** An independent mock of OpenAI's API as upstream: nobody of this project wrote what answers here. */
+/** An independent mock of OpenAI's API as upstream: what answers here was not written in this project. */
 import { LLMock } from "@copilotkit/aimock"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -82,7 +82,7 @@ describe("aimock behind the gateway", () => {
         }
       )
       const headers = upstream.getLastRequest()?.headers ?? {}
-      // Its journal hides the value; that it is the right one is shown at the simulator.
+      // Its journal hides the value; `Credentials.test.ts` shows that it is the right one.
       assert.strictEqual(headers["authorization"], "[REDACTED]")
       assert.strictEqual(headers["x-team"], "b")
       assert.strictEqual(headers["x-env"], "production")

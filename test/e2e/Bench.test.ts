@@ -43,7 +43,7 @@ describe("weir bench run", () => {
         `run --url ${gateway.url} --model m --mode both --requests 8 --concurrency 4 --stream --log-node --output ${file}`
       )
       assert.strictEqual(status, 0, stderr)
-      // Nobody watches: no progress bar.
+      // Its output is no terminal: no progress bar.
       assert.strictEqual(stderr, "")
       assert.include(stdout, "8 of 8 answered")
       assert.match(stdout, /Throughput multiplier: \d+\.\d\dx/)

@@ -174,7 +174,7 @@ describe("engines of every kind", () => {
         )
       yield* state("healthy")
       assert.strictEqual((yield* chat(gateway.url, { model: "m" })).headers.get("x-routed-node"), "busy")
-      // Somebody else keeps the first one busy.
+      // Another client keeps the first one busy.
       yield* busy.setFaults({ kind: "stall", afterTokens: 1, times: 1 })
       yield* Effect.forkScoped(chat(busy.url, { model: "m", stream: true }))
       // Only then: what is shown may still be of the first request, and the next one would meet the fault.

@@ -1,4 +1,4 @@
-/** A forward proxy as companies have them: absolute-form requests and CONNECT, for whoever has its credentials. */
+/** A forward proxy as companies have them: absolute-form requests and CONNECT, for clients with its credentials. */
 import * as http from "node:http"
 import * as net from "node:net"
 import type { Duplex } from "node:stream"
@@ -16,7 +16,7 @@ export interface ForwardProxy {
 
 const credentials = "user:p@ss:wörd"
 
-/** `hosts`: what the names that only the proxy knows mean. `silent`: it takes connections and never says a word. */
+/** `hosts`: what the names that only the proxy knows mean. `silent`: it accepts connections and sends nothing. */
 export const forwardProxy = (
   options: { readonly hosts?: Readonly<Record<string, number>>; readonly silent?: boolean } = {}
 ): Effect.Effect<ForwardProxy, never, Scope.Scope> =>

@@ -1,4 +1,4 @@
-/** Who has no key is limited like everybody else: guessing is not free, and takes nothing from those who have one. */
+/** Clients without a key are limited like all others: guessing is not free, and takes nothing from clients with one. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"

@@ -1,4 +1,4 @@
-/** SIGUSR1 opens no inspector: whoever may send a signal, or reach loopback, gets no way into the process. */
+/** SIGUSR1 opens no inspector: a signal, or access to loopback, gives no way into the process. */
 import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"

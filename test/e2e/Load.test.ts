@@ -1,4 +1,4 @@
-/** Many clients at once: what is lost, who gets how much, and what is left afterwards. */
+/** Many clients at once: what is lost, how much each backend gets, and what is left afterwards. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Schema } from "effect"
 import { type Dispatcher, request } from "undici"
@@ -105,7 +105,7 @@ describe("64 clients on three backends", () => {
         ),
         () => "the others go on"
       )
-      // Who is back before anybody saw that it was gone has to wait until its circuit's rest is over.
+      // A backend that is back before a probe saw it gone waits until its circuit's cooldown is over.
       yield* eventually(
         Effect.map(ask(`${gateway.url}/stats`), ({ json }) =>
           decodeStats(json).backends[0]?.health === "unhealthy" ? true : undefined
@@ -113,7 +113,7 @@ describe("64 clients on three backends", () => {
         () => "the victim is known to be gone"
       )
       const reborn = yield* Simulator.make({ ...engine, name: "a", port: victim.port })
-      // Not many: who comes back is given work little by little.
+      // Not many: a backend that comes back is given work little by little.
       yield* eventually(
         Effect.map(reborn.stats, ({ finished }) => (finished >= 10 ? true : undefined)),
         () => "the victim serves again"

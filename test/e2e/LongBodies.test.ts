@@ -118,7 +118,7 @@ const send = Effect.fnUntraced(function* (
 ) {
   const sent = bodies.map((body) => Buffer.from(body))
   let least = Number.POSITIVE_INFINITY
-  // What the program does, it does each time; what the machine does besides, it does not.
+  // A delay of the program comes back each time, one of the machine does not.
   for (let tried = 0; tried < tries && least > bound; tried++) {
     yield* longest
     const answers = yield* Effect.forEach(sent, (body) => post(url, body), { concurrency: "unbounded" })

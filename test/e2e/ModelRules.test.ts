@@ -1,4 +1,4 @@
-/** Rules as people write them who come from a balancer in front of llama.cpp, and what they lead to. */
+/** Rules as users of a balancer in front of llama.cpp write them, and what they lead to. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"

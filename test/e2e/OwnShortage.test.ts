@@ -72,7 +72,7 @@ describe("a gateway whose file descriptors run out", () => {
         yield* eventually(
           Effect.sync(() => {
             if (shortages(gateway).length > 0) return true
-            // Whatever the gateway closes itself, such as a connection to the engine, is taken up again.
+            // A descriptor that the gateway gives back, such as that of a connection to the engine, is used again.
             clients.push(clientOf(gateway.url))
             return undefined
           }),

@@ -1,4 +1,4 @@
-/** OpenAI's own WebSocket clients through the built program, against mocks that nobody of this project wrote. */
+/** OpenAI's own WebSocket clients through the built program, against mocks that were not written in this project. */
 import { createServer } from "node:http"
 import { createServer as createTlsServer } from "node:https"
 import * as path from "node:path"

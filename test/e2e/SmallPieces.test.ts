@@ -23,7 +23,7 @@ const tolerable = 2500
 
 type Exchange = (asked: IncomingMessage, answer: ServerResponse) => void
 
-/** An engine that leaves what it is asked to the test of the moment. */
+/** An engine whose requests the running test answers. */
 interface Engine {
   readonly url: string
   play: Exchange
@@ -77,7 +77,7 @@ const lineTo = (origin: string): Line => {
 
 const event = 'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
 
-/** An answer of which each event is sent when its forerunner has come to the client; how many did. */
+/** An answer of which each event is sent when the client has the one before it; how many arrived. */
 const answerInPieces = (backend: Engine, line: Line) =>
   Effect.callback<number, Error>((resume) => {
     let sent = 0
@@ -105,7 +105,7 @@ const answerInPieces = (backend: Engine, line: Line) =>
     asking.end('{"model":"m","stream":true,"messages":[]}')
   })
 
-/** An upload of which each piece is sent when its forerunner has come to the engine; how many did. */
+/** An upload of which each piece is sent when the engine has the one before it; how many arrived. */
 const uploadInPieces = (backend: Engine, line: Line) =>
   Effect.callback<number, Error>((resume) => {
     let sent = 0

@@ -1,4 +1,4 @@
-/** How the program starts, and what it says when it can not. */
+/** How the program starts, and what it says when it cannot. */
 
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import * as net from "node:net"

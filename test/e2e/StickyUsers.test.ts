@@ -1,4 +1,4 @@
-/** Users and addresses keep their backend without saying a word, lose it when it dies, and do not all run to one other. */
+/** Users and addresses keep their backend without a session key; when it dies, they spread over all others. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"
@@ -22,7 +22,7 @@ const setUp = Effect.fnUntraced(function* (sticky: object) {
   return { engines, url: gateway.url }
 })
 
-/** Who a request is by: each way in which a user can be known. */
+/** Each way in which a request tells its user. */
 const ways = {
   user: (who: number) => ({ fields: { user: `user-${who}` }, headers: {} }),
   "a name in the system message": (who: number) => ({
@@ -54,7 +54,7 @@ describe("thirty people", () => {
           const { fields, headers } = ways[by](who)
           return chat(url, { max_tokens: 2, ...fields }, headers)
         }
-        // Three at once are never too many for one backend, so that nobody has to make room.
+        // Three at once are never too many for one backend, so that no session has to move.
         const told = (who: ReadonlyArray<number>) =>
           Effect.forEach(who, (one) => Effect.map(send(one), (answer) => [stickyOf(answer), homeOf(answer)]), {
             concurrency: 3

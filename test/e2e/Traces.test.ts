@@ -1,4 +1,4 @@
-/** Traces: who is traced, what goes on to the backend, what the collector gets, and what it never gets. */
+/** Traces: which requests are traced, what goes on to the backend, what the collector gets, and what it never gets. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Simulator } from "../../src/sim/Simulator.ts"

@@ -30,7 +30,7 @@ describe("a log on stderr that is not read", () => {
         Effect.gen(function* () {
           const gateway = yield* serve({ telemetry: { logs: { format: "json" } } })
           if (format === "pretty") {
-            // It says where it listens in JSON; from here on it is for people.
+            // Where it listens is logged in JSON; from here on lines are text.
             writeFileSync(gateway.file, JSON.stringify({ listeners: [{ port: 0 }], telemetry: { logs: { format } } }))
             yield* eventually(
               Effect.sync(() => gateway.stderr.find((line) => line.includes("INFO  configuration changed"))),

@@ -169,7 +169,7 @@ describe("what an engine answers instead of a 101", () => {
       }
       const stats = yield* ask(`${set.gateway.url}/stats`)
       assert.nestedPropertyVal(stats.json, "backends[0].circuit", "closed")
-      // About the gateway's own credential, which the client must not take for its own.
+      // It is about the gateway's own credential, which the client must not take for its own.
       const line = yield* set.client()
       const { peer } = yield* set.upgraded
       peer.send(answer(401))

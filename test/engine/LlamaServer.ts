@@ -21,7 +21,7 @@ const build = Effect.promise(async () => {
   return stdout.trim().split("\n").at(-1) ?? ""
 })
 
-/** Nobody promises that a free port stays free; nothing else on this machine takes ports at random meanwhile. */
+/** A free port may be taken before it is used; nothing else on this machine takes ports at random. */
 const freePort = Effect.callback<number>((resume) => {
   const server = createServer()
   server.listen(0, "127.0.0.1", () => {

@@ -132,7 +132,7 @@ export const mutate = (random: Random, corpus: ReadonlyArray<string>): string =>
   return random.next() < 0.5 ? repaired(input) : input
 }
 
-/** With the length that its body has, so that what is wrong with it is found by whoever reads the body. */
+/** With the length that its body has, so that a fault of the body is found where the body is read. */
 const repaired = (input: string): string => {
   const end = input.indexOf("\r\n\r\n")
   if (end < 0) return input

@@ -1,5 +1,5 @@
 /**
- * Inputs that nobody would write, for as long as `FUZZ_SECONDS` says (30): no input may bring an answer that is not in the
+ * Inputs that no client sends, for as long as `FUZZ_SECONDS` says (30): no input may bring an answer that is not in the
  * contract, make a backend look bad, reach one as anything but HTTP, or leave something behind. Every run takes another
  * seed and prints it; `FUZZ_SEED` takes the same again. What was found once is in the corpus, and tried first.
  */
@@ -71,7 +71,7 @@ const inParts = (random: Random, input: string): ReadonlyArray<string> => {
   return [input.slice(0, at), input.slice(at)]
 }
 
-/** 0 where nobody answers. */
+/** 0 where nothing answers. */
 const health = ({ url }: Gateway) =>
   Effect.promise(() =>
     fetch(`${url}/healthz`).then(
@@ -126,7 +126,7 @@ describe("the HTTP surface", () => {
           `fuzz: seed ${seed}, ${tried} inputs, ${answered} answered, ${engine.requests()} reached the backend, ` +
             `memory ${before.toFixed(0)} to ${highest.toFixed(0)} MiB\n`
         )
-        // What waits to be collected is most of it: it stays there however long this runs.
+        // Most of it is garbage that is not collected yet; that does not grow however long this runs.
         assert.isBelow(highest - before, 400, "MiB more than before")
         assert.strictEqual((yield* chat(gateway.url, { model: "m" })).status, 200)
         const stats = yield* eventually(

@@ -13,7 +13,7 @@ import {
 import { transportBySending } from "../transport/DirectForms.ts"
 
 /**
- * `silence`: no head, ever; `stall`: a head and no body; `refuse`: nobody listens; `shortage`: we lack descriptors to
+ * `silence`: no head, ever; `stall`: a head and no body; `refuse`: nothing listens; `shortage`: we lack descriptors to
  * ask; `bug`: something breaks in us.
  */
 export type Reply =

@@ -1,4 +1,4 @@
-/** More of everything than anybody needs: heads, bodies, nesting. Refused early, in bounded memory. */
+/** More of everything than a client needs: heads, bodies, nesting. Refused early, in bounded memory. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { ask, chat, errorOf, post } from "../e2e/Ask.ts"

@@ -1,4 +1,4 @@
-/** Clients that are slow, silent or gone: none of them costs more than its connection, and nobody else waits for them. */
+/** Clients that are slow, silent or gone: each costs no more than its connection, and no other client waits for it. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule } from "effect"
 import { ask, chat } from "../e2e/Ask.ts"
@@ -10,7 +10,7 @@ const body = '{"model":"m","messages":[]}'
 const endpoint = "/v1/chat/completions"
 const upload = "/v1/files"
 
-/** A few bytes again and again, for as long as somebody is there. */
+/** A few bytes again and again, for as long as the gateway keeps the connection. */
 const drip = (line: Line, bytes: string, spacing: "100 millis" | "300 millis") =>
   Effect.sync(() => line.write(bytes)).pipe(
     Effect.repeat({ schedule: Schedule.spaced(spacing), while: () => !line.closed() })

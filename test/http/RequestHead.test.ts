@@ -14,7 +14,7 @@ const readings: ReadonlyArray<(path: string) => string> = [
   (path) => path.toLowerCase()
 ]
 
-/** Pieces of which paths are made that look like something else. */
+/** Pieces for paths that look like another path. */
 const piece = fc.constantFrom(
   "/",
   "/",

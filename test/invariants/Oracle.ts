@@ -1,4 +1,7 @@
-/** Watches a gateway while it works, and knows by itself what it may do: who is eligible, who was asked, who is to blame. */
+/**
+ * Watches a gateway while it works, and works out by itself what it may do: which backends are eligible, were asked,
+ * and are to blame.
+ */
 
 import { Result } from "effect"
 import type { Backend } from "../../src/domain/Backend.ts"
@@ -14,7 +17,7 @@ export const sharedModel = "m"
 /** What the oracle holds of one request. */
 export class Trail {
   candidates: Candidates | undefined
-  /** Who was chosen for it, in order. */
+  /** The backends that were chosen for it, in order. */
   readonly chosen: Array<string> = []
   readonly exchanges: Array<Exchange> = []
   /** What the backend had said when the client got something of its answer; `undefined`: it has got nothing. */
@@ -24,7 +27,7 @@ export class Trail {
 }
 
 export class Oracle {
-  /** What must never be, and was. */
+  /** The promises that were broken. */
   readonly broken: Array<string> = []
   readonly #gateway: Harness
   readonly #trails = new Map<string, Trail>()

@@ -19,7 +19,7 @@ export interface Done {
   readonly ending: Ending
   /** Milliseconds from its arrival to its end. */
   readonly took: number
-  /** Who could have been asked in the moment of its end. */
+  /** The backends that could have been asked when it ended. */
   readonly eligible: ReadonlyArray<string>
 }
 
@@ -84,7 +84,7 @@ const worthAnother = (exchange: Exchange, { repeatable }: PlannedRequest): boole
   const { answered, step } = exchange
   if (!repeatable) return step !== undefined && "fails" in step && step.fails === "connect"
   if (!answered || !isAnswer(step)) return true
-  // A 4xx is the request's fault, whoever is asked; what broke off before anybody got any of it is no answer.
+  // A 4xx is the request's fault at any backend; what broke off before the client got any of it is no answer.
   return step.status >= 500 || step.status === 429 || failureOf(exchange) !== undefined || isEvents(exchange)
 }
 
@@ -123,7 +123,7 @@ const checkText = (done: Done, must: Must): void => {
   must(/^\n\n?data: \{"error":\{.*"code":"upstream_(?:truncated|timeout)"\}\}\n\n$/.test(tail), () => `ends as ${tail}`)
 }
 
-/** Nothing is lost that somebody could have served. */
+/** No request is lost that a backend could have served. */
 const checkLoss = (done: Done, plan: Plan, must: Must): void => {
   const { eligible, ending, reading, trail, planned } = done
   const { exchanges, retries } = trail

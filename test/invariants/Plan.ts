@@ -1,4 +1,4 @@
-/** A seed's plan: what is configured, what the backends do, who asks for what and when, and what is changed meanwhile. */
+/** A seed's plan: what is configured, what the backends do, which requests come when, and what is changed meanwhile. */
 import { Schema } from "effect"
 import { GatewayConfig } from "../../src/domain/GatewayConfig.ts"
 import type { Question } from "../proxy/Harness.ts"
@@ -12,7 +12,7 @@ export interface PlannedRequest {
   readonly at: number
   readonly question: Question
   readonly streams: boolean
-  /** By path, to whatever is there. */
+  /** By path, to any backend. */
   readonly passedThrough: boolean
   /** May be sent twice whatever became of it the first time. */
   readonly repeatable: boolean
@@ -26,7 +26,7 @@ export interface PlannedRequest {
 export interface Plan {
   readonly config: GatewayConfig
   readonly backends: ReadonlyArray<string>
-  /** A backend that is always well, always there and never full; whoever may be retried often enough is served. */
+  /** A backend that is always well, always there and never full: a request with enough retries is served. */
   readonly rock: string | undefined
   /** A second attempt may run beside the first. */
   readonly hedges: boolean
@@ -110,7 +110,7 @@ interface Settings {
   readonly hedges: boolean
 }
 
-/** Who serves which model is settled once, so that no reload takes a model away. */
+/** Which backend serves which model is decided once, so that no reload takes a model away. */
 const settingsFor = (
   { of, once }: SeededRandom,
   backends: ReadonlyArray<string>,

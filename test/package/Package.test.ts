@@ -16,7 +16,7 @@ const { version } = manifest
 
 const run = promisify(execFile)
 
-/** npm as it runs this test; else the one that is found. */
+/** The npm that runs this test, else the one in the PATH. */
 const npm = (...args: ReadonlyArray<string>) => {
   const script = process.env["npm_execpath"]
   return script === undefined || !/npm-cli\.[cm]?js$/.test(script)

@@ -99,7 +99,7 @@ class Folder {
 
 const file = "weir.yaml"
 
-/** A look every second; who has not changed for three is calm. */
+/** A look every second; a file that has not changed for three is calm. */
 const pace: Pace = { every: "1 second", calm: "3 seconds", absent: "10 seconds" }
 
 /** A look, and the time until what it saw is calm. */
@@ -275,7 +275,7 @@ describe("a file that is watched", () => {
           count
         )
       )
-      /** Does it again and again until it was seen: nobody knows when the first look is over. */
+      /** Does it again and again until it is seen: when the first look is over is not known. */
       const untilTold = (times: number, change: Effect.Effect<void, PlatformError.PlatformError>) =>
         Effect.andThen(
           change,

@@ -1,4 +1,4 @@
-/** One model under several names on a backend: which of them is asked, and who holds it. */
+/** One model under several names on a backend: which of them is asked, and which session holds it. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"

@@ -35,7 +35,7 @@ const routed = (
 const told = ({ candidates, model, pool }: Route): string =>
   `${pool.name}: ${candidates.all.map(({ backend }) => backend.name).join(" ")} as ${model}`
 
-/** The pool, who may serve the request, and what they are asked for; or the refusal. */
+/** The pool, the backends that may serve the request, and the model that they are asked for; or the refusal. */
 const way = (...parameters: Parameters<typeof routed>): string => {
   const route = routed(...parameters)
   return "candidates" in route ? told(route) : `${route.status} ${route.code}`

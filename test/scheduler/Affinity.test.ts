@@ -46,7 +46,7 @@ describe("the table of sessions", () => {
       return Math.min(micros(), micros(), micros())
     }
     among(10)
-    // Taking it out of a Map and putting it in again was five hundred times as slow.
+    // A Map out of which an entry is taken and put in again was five hundred times as slow.
     assert.isBelow(among(100_000), among(10) * 30)
   })
 
@@ -79,7 +79,7 @@ describe("places that only one can hold", () => {
     holdsFor(fc.array(step, { maxLength: 40 }), (steps) => {
       const table = new AffinityTable(100, 3)
       let now = 0
-      /** Who holds a place for themselves, as far as somebody does. */
+      /** Which session holds each place, where one does. */
       const holders = new Map<string, string>()
       for (const { backend, exclusive, instance, key, look, passed } of steps) {
         now += passed

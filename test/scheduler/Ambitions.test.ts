@@ -1,4 +1,4 @@
-/** What the scheduling benchmark promises, on the same virtual engines, at the load at which it is judged. */
+/** What the scheduling benchmark promises, on the same virtual engines and at the load at which it is checked. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import {

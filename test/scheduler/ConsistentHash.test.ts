@@ -14,7 +14,7 @@ const fleetOf = (names: ReadonlyArray<string>, weights: ReadonlyArray<number> = 
 const letters = (count: number): ReadonlyArray<string> =>
   Array.from({ length: count }, (_, index) => `backend-${index}`)
 
-/** Whom each of some keys belongs to, on a gateway of its own. */
+/** Which backend each of some keys belongs to, on a gateway of its own. */
 const owners = (
   names: ReadonlyArray<string>,
   keys: number,

@@ -157,7 +157,7 @@ describe("response_aware", () => {
   it.effect("takes a backend without samples for average", () =>
     withFleet(fleet("response_aware", 1, 1, 1), (on) => {
       tried(on, { a: 100, b: 300 })
-      // Taken for 200: after a with nothing in flight, before a with two.
+      // c is taken for 200: after a with nothing in flight, before a with two.
       assert.strictEqual(on.choice(), "a")
       on.with("a", { inflight: 2 })
       assert.strictEqual(on.choice(), "c")

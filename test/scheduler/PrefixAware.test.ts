@@ -210,7 +210,7 @@ describe("prefix_aware", () => {
     withFleet(fleet("a", "b", "c"), (on) => {
       const home = on.choice({ session: "s", prompt: promptOf(1, 1) })
       assert.strictEqual(on.choice({ session: "s", prompt: promptOf(2, 1) }), home)
-      // Somebody without a session asks for the same.
+      // A request without a session has the same prompt.
       assert.strictEqual(on.choice({ prompt: promptOf(2, 2) }), home)
     })
   )
@@ -219,7 +219,7 @@ describe("prefix_aware", () => {
     withFleet(fleet("a", "b"), (on) => {
       const home = on.choice({ prompt: promptOf(1, 1) })
       const other = home === "a" ? "b" : "a"
-      // A little busier, which the cache is worth, and an empty one is not.
+      // A little busier: a cache is worth that, an empty cache is not.
       on.with(home, { inflight: 1 })
       assert.strictEqual(on.choice({ prompt: promptOf(1, 2) }), home)
       on.state(home).reported({ running: 1, waiting: 0, kvCacheUsage: 0, startedAt: 1 }, on.now)

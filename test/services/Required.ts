@@ -1,4 +1,4 @@
-/** The real services that this suite drives: each must be there, and who runs it is told how to get it. */
+/** The real services that this suite drives: each must be there, and a missing one fails with how to get it. */
 import { execFileSync } from "node:child_process"
 
 const packages = { prometheus: "prometheus", promtool: "prometheus" } as const

@@ -1,4 +1,4 @@
-/** A certificate for nobody: self-signed, for a name that cannot exist. Of no use outside these tests. */
+/** A certificate for tests alone: self-signed, for a name that cannot exist. Of no use outside these tests. */
 
 export const cert = `-----BEGIN CERTIFICATE-----
 MIIBgjCCASmgAwIBAgIUQ59yTpuxSYFyg112VGSiMGHem7cwCgYIKoZIzj0EAwIw

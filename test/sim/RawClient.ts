@@ -15,7 +15,7 @@ export interface Connection {
   /** Waits for the server to leave. */
   readonly ended: Effect.Effect<Ending>
   readonly send: (text: string) => void
-  /** Goes without a word. */
+  /** Closes the connection without sending anything. */
   readonly leave: Effect.Effect<void>
 }
 

@@ -48,7 +48,7 @@ const setUp = Effect.gen(function* () {
   yield* moody.setFaults([poison, ...faults])
   yield* flapping.setFaults([poison, { kind: "flap", up: "7s", down: "2s" }])
   const speaker = yield* startSpeaker
-  // The well one has none to run into, on however busy a machine: what counts against it is what its clients did.
+  // The healthy engine never times out, however busy the machine is: only its clients' requests can count against it.
   const patient = { firstByte: "20s", idle: "20s", request: "30s" }
   const impatient = { firstByte: "1s", idle: "1s", request: "3s" }
   const backends = [
@@ -120,7 +120,7 @@ const progress = (samples: ReadonlyArray<Sample>, { requests }: Tally, seconds: 
     )
   })
 
-/** What is held when nobody asks for anything and every idle connection has been closed. */
+/** What is held when no request is under way and every idle connection has been closed. */
 const rest = Effect.fnUntraced(function* (gateway: Gateway) {
   yield* eventually(
     Effect.map(underWay(gateway.url), (count) => (count === 0 ? true : undefined)),

@@ -1,5 +1,5 @@
 /**
- * Certificates for nobody: a CA, and what it has signed, valid from 2020 to 2120. Made once with openssl: for each one
+ * Certificates for tests: a CA, and what it has signed, valid from 2020 to 2120. Made once with openssl: for each one
  * `openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=…`, then `openssl ca -startdate 20200101000000Z
  * -enddate 21200101000000Z` with its names as subjectAltName. The CA's own key was thrown away.
  */

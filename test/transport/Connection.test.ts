@@ -208,7 +208,7 @@ describe("a connection that has reached its age", () => {
           assert.strictEqual(text, "3")
           assert.strictEqual(line.origin.accepted(), 2)
           yield* peer.closed
-          // Its age begins anew.
+          // The new connection's age begins at zero.
           yield* TestClock.adjust("239 seconds")
           yield* asked(line, ok("4"), another)
           assert.strictEqual(line.origin.accepted(), 2)

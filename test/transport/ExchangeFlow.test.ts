@@ -119,7 +119,7 @@ class Scene {
       case "pipe":
         return this.take(step.kind)
       case "giveUp":
-        // Who comes after a client that was full finds no trace of it.
+        // A client after one that was full is not held up by it.
         return this.giveUp()
       case "drain":
         return this.#drain()

@@ -59,7 +59,7 @@ describe("a backend whose name has come to mean another address", () => {
         Effect.gen(function* () {
           const peer = yield* asked(line)
           assert.strictEqual(names.asked, 1)
-          // Where we connect to nobody: that this is noticed shows that it was looked up, and that it was looked at.
+          // An address that is always refused: that it is shows that the name was looked up again and checked.
           names.address = "169.254.169.254"
           if (before !== undefined) {
             yield* TestClock.adjust(before)

@@ -19,7 +19,7 @@ const afterMillis = 1000
 /**
  * `subject` and `upstream` are fresh processes: what an earlier case left in their memory would stand in the figures,
  * and the ports of ended connections are blocked for a while. Memory is read after a collection of garbage, since what
- * has not been collected yet says more about the collector's mood than about streams; `untouched` is what a user sees
+ * has not been collected yet says more about the collector than about streams; `untouched` is what a user sees
  * some seconds after the end, without one.
  */
 export const measureIdle = Effect.fnUntraced(function* (subject: Subject, upstream: number, twice: boolean) {

@@ -2,7 +2,7 @@
 import { Context } from "effect"
 
 export interface Plan {
-  /** Rounds of the cases that the ambitionResults look at, and of the others. */
+  /** Rounds of the cases that the ambitions' results look at, and of the others. */
   readonly rounds: number
   readonly otherRounds: number
   /** Requests that a subject is warmed with. */
@@ -72,7 +72,7 @@ export const quickPlan: Plan = {
   scale: { backends: [1000], keys: [1, 10_000], rules: [] }
 }
 
-/** The prompt and the number of connections that most rows of the verdict are about. */
+/** The prompt and the number of connections that most rows of the ambitions' results are about. */
 export const usualPrompt = 2 * KB
 export const usualConnections = 32
 

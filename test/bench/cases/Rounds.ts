@@ -17,7 +17,7 @@ export interface RoundsOptions {
   readonly shown: string
 }
 
-/** One job for each subject and round; every other round goes the other way, so that nobody always follows the same. */
+/** One job for each subject and round; every other round is reversed, so that none always follows the same one. */
 export const measureRounds = Effect.fnUntraced(function* (subjects: ReadonlyArray<Subject>, options: RoundsOptions) {
   const { id, job, rounds, section, shown } = options
   const generator = yield* Generator
@@ -36,7 +36,7 @@ export const measureRounds = Effect.fnUntraced(function* (subjects: ReadonlyArra
 const restShare = 0.1
 const restMillis = 30
 
-/** Until the subject has put its things away, at most a second: they belong to its own turn, not to the next one's. */
+/** Until the subject is at rest, at most a second: its clean-up belongs to its own turn, not to the next one's. */
 export const settle = (pids: ReadonlyArray<number>): Effect.Effect<void> =>
   Effect.gen(function* () {
     for (let waited = 0; waited < 1000; waited += restMillis) {

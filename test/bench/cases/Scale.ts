@@ -8,7 +8,7 @@ import { progress } from "./Progress.ts"
 import { measureRounds, warmUp } from "./Rounds.ts"
 import { unaryJob } from "./Unary.ts"
 
-/** Names of the subjects, which the ambitionResults ask for. */
+/** Names of the subjects, by which the ambitions' results look them up. */
 export const scaleSubject = (count: number, what: "backends" | "keys" | "rules"): string =>
   `weir, ${count.toLocaleString("en")} ${count === 1 ? what.slice(0, -1) : what}`
 

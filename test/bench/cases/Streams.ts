@@ -7,7 +7,7 @@ import { CurrentPlan, caseId, usualChunks, usualPace } from "./Plan.ts"
 import { measureRounds, rouse } from "./Rounds.ts"
 import type { Cast } from "./Unary.ts"
 
-/** The number at which the ambitionResults look. */
+/** The number that the ambitions' results look at. */
 export const ambitionStreams = 512
 
 /** Events of 64 streams without pauses, which is more than any of the subjects can pass on. */

@@ -14,7 +14,7 @@ import { measureLarge, measureOpenLoop, measureUnary } from "./Unary.ts"
 export const parts = ["unary", "streams", "idle", "startup", "scale"] as const
 export type Part = (typeof parts)[number]
 
-/** Measures the parts into the {@link Book}, and answers what stood for which name. */
+/** Measures the parts into the {@link Book}, and answers which subject each name stands for. */
 export const measureParts = Effect.fnUntraced(function* (chosen: ReadonlyArray<Part>) {
   const upstream = yield* startUpstream
   const loaded =

@@ -10,7 +10,7 @@ export interface Cast {
   readonly always: ReadonlyArray<Subject>
   /** The upstream alone: no subject can do more. */
   readonly ceiling: Subject
-  /** Other configurations of Weir, which are only there where the ambitionResults look. */
+  /** Other configurations of Weir, which are measured only in the cases that the ambitions' results look at. */
   readonly configured: ReadonlyArray<Subject>
 }
 

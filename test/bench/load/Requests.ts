@@ -6,7 +6,7 @@ const sentence = 'The committee read the report, and asked: \\"what does a reque
 
 /**
  * The body of a chat completion, exactly `size` bytes. The messages come first, as the OpenAI SDKs write them, so that
- * whoever looks for the model has the prompt before it.
+ * a reader that looks for the model has to pass the prompt.
  */
 const chatBody = (size: number, stream: boolean): string => {
   const [before, after] = [

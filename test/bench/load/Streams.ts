@@ -102,7 +102,7 @@ export const runStreams = async (job: StreamsJob, buffer: Buffer): Promise<Figur
   }
   const next = streamRequest({ chunks: job.chunks, pace: job.pace }, job.port, job.headers)
   const lanes: Array<Client> = []
-  // Begun over the first half of the warm-up, so that neither the beginnings nor the events come in step.
+  // Begun over the first half of the warm-up, so that neither the beginnings nor the events coincide.
   const starting = Array.from({ length: job.streams }, (_, index) =>
     setTimeout(
       () => {

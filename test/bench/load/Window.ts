@@ -22,7 +22,7 @@ interface Span {
   readonly window: number
 }
 
-/** Opens the window after `warmup` and closes it `length` later; CPU time is read in the same breath as the counts. */
+/** Opens the window after `warmup` and closes it `length` later; CPU time is read synchronously with the counts. */
 export const measure = async (window: Window, { pids, warmup, window: length }: Span): Promise<Measured> => {
   await sleep(warmup)
   const before = cpuTime(pids)

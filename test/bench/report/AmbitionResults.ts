@@ -10,7 +10,7 @@ export interface AmbitionResult {
   readonly what: string
   readonly ambition: string
   readonly measured: string
-  /** `undefined`: it was not measured, or there is nothing to judge. */
+  /** `undefined`: it was not measured, or there is no bound to check. */
   readonly met: boolean | undefined
 }
 

@@ -4,7 +4,7 @@ import type { Figures } from "../load/Job.ts"
 import { type Summary, summarize } from "../Statistics.ts"
 
 export interface CaseNote {
-  /** Such as `unary 2 KB x 32`; what the ambitionResults look it up by. */
+  /** Such as `unary 2 KB x 32`; what the ambitions' results look it up by. */
   readonly id: string
   /** The section it is shown in. */
   readonly section: "unary" | "large" | "open" | "streams" | "flat" | "idle" | "startup" | "scale"

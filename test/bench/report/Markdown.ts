@@ -1,4 +1,4 @@
-/** The figures of a run for a reader: the ambitionResults first, then every case. */
+/** The figures of a run for a reader: the ambitions' results first, then every case. */
 import { caseId, type Plan, usualConnections, usualPrompt } from "../cases/Plan.ts"
 import type { Machine } from "../rig/Machine.ts"
 import { type AmbitionResult, ambitionResults } from "./AmbitionResults.ts"

@@ -1,9 +1,9 @@
-/** Ports, and when somebody answers on one. */
+/** Ports, and when a program answers on one. */
 import { createServer } from "node:net"
 import { Effect, Schedule, Schema } from "effect"
 import { BenchFailed, type Child } from "./Children.ts"
 
-/** A port that nobody listens on, for programs that must be told one. */
+/** A port that nothing listens on, for programs that must be told one. */
 export const freePort: Effect.Effect<number, BenchFailed> = Effect.callback((resume) => {
   const server = createServer()
   server.listen(0, "127.0.0.1", () => {

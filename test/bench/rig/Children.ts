@@ -38,7 +38,7 @@ const coreOf = (role: Role, cores: number): number =>
 
 /** What stands before a command. All of these replace themselves by it, so that its pid is the child's. */
 const around = (role: Role, { cores, openFiles, pinned }: Machine): ReadonlyArray<string> => [
-  // Should the suite be killed outright, nothing of it stays behind.
+  // The children end with the suite, even if it is killed.
   ...(findTool("setpriv") === undefined ? [] : ["setpriv", "--pdeathsig", "KILL"]),
   ...(findTool("prlimit") === undefined ? [] : ["prlimit", `--nofile=${openFiles}:${openFiles}`]),
   ...(pinned ? ["taskset", "-c", String(coreOf(role, cores))] : [])

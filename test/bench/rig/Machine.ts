@@ -1,4 +1,4 @@
-/** The machine that the figures are from, and what it lends to the suite. */
+/** The machine that the figures are from, and what the suite may use of it. */
 import { existsSync, readFileSync } from "node:fs"
 import { cpus, loadavg, release, totalmem } from "node:os"
 

@@ -1,4 +1,4 @@
-/** One run of whatever is to be measured: its processes, its figures, and the machine they are from. */
+/** One run of what is to be measured: its processes, its figures, and the machine they are from. */
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"

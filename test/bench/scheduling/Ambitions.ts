@@ -10,7 +10,7 @@ export interface AmbitionResult {
   readonly met: boolean
 }
 
-/** The load at which they are judged. */
+/** The load at which they are checked. */
 const load = 0.85
 
 /** An equal share of new requests among eight; and how far above it a newcomer may be. */
@@ -61,7 +61,7 @@ export const conversations = Effect.fnUntraced(function* (measured: Measured) {
   ]
 })
 
-/** What all requests have in common must not bring them all to a few engines. */
+/** A prefix that all requests share must not bring them all to a few engines. */
 export const oneApplication = Effect.fnUntraced(function* (measured: Measured) {
   const at = (subject: Subject) => measured(subject, "instructed", load)
   const [inflight, prefix] = [yield* at("least_inflight"), yield* at("prefix_aware")]

@@ -1,4 +1,4 @@
-/** Who Weir's scheduler is compared with: a plain round robin, and somebody who knows everything. */
+/** What Weir's scheduler is compared with: a plain round robin, and a dispatcher that knows everything. */
 import { type Engine, type Job, shape } from "./Engine.ts"
 import type { Dispatcher } from "./Simulation.ts"
 
@@ -33,7 +33,7 @@ const cost = (engine: Engine, job: Job): number => {
   const uncached = engine.uncachedTokens(job)
   const prefill = ((engine.backlogTokens() + uncached) * shape.prefillMillisPerToken) / engine.speed
   const toSlot = engine.stepsUntilSlot(engine.waiting.length) * step
-  // Computing what somebody else has in its cache is work taken from everybody: half of it is charged again.
+  // To compute what another engine has in its cache takes capacity from all: half of it is charged again.
   const waste = (uncached * shape.prefillMillisPerToken) / engine.speed / 2
   const crowding = (shape.stepMillisPerSequence * (engine.load + 1) * 20) / engine.speed
   return toSlot + prefill + step + waste + crowding

@@ -45,7 +45,7 @@ const costOf = (strategy: StrategyName, count: number): Effect.Effect<number> =>
     const snapshot = registry.current()
     const random = new Random(1)
     for (const { state } of snapshot.backends.values()) {
-      // In the middle of a day: everybody has something to do, and a past.
+      // As in the middle of a day: every engine has requests, and a history.
       state.inflight = 5 + random.below(10)
       for (let sample = 0; sample < 20; sample++) state.latency.record(random.lognormal(200, 0.5), 0)
       for (let sample = 0; sample < 20; sample++) state.outcomes.record(random.below(50) > 0, 0)

@@ -75,7 +75,7 @@ export class Engine {
     return Math.min(1, (blocks.size + decodedTokens / shape.tokensPerBlock) / shape.cacheBlocks)
   }
 
-  /** Prompt tokens that are still to be computed, by what the cache has now; for who knows everything. */
+  /** Prompt tokens that are still to be computed, by what the cache has now; for the baseline that knows everything. */
   backlogTokens(): number {
     let tokens = 0
     for (const { prefillLeft } of this.running) tokens += prefillLeft
@@ -105,7 +105,7 @@ export class Engine {
     if (this.stepEndsAt === Number.POSITIVE_INFINITY) this.#begin(now)
   }
 
-  /** The end of a step: who got a first token, who is done. */
+  /** The end of a step: which requests got a first token, and which are done. */
   step(): { readonly first: ReadonlyArray<Job>; readonly finished: ReadonlyArray<Finished> } {
     const now = this.stepEndsAt
     const first: Array<Job> = []

@@ -1,4 +1,4 @@
-/** One run: somebody who decides, on one kind of work at one load. */
+/** One run: one dispatcher, on one kind of work at one load. */
 import { Effect } from "effect"
 import { StrategyName } from "../../../src/domain/Pool.ts"
 import { floor } from "./Baselines.ts"
@@ -18,7 +18,7 @@ export const subjects: ReadonlyArray<Subject> = [
 
 export const loads: ReadonlyArray<number> = [0.6, 0.85, 0.95]
 
-/** What was measured of somebody; runs it where that has not been done yet. */
+/** What was measured of a dispatcher; runs it where that has not been done yet. */
 export type Measured = (subject: Subject, workload: WorkloadName, load: number) => Effect.Effect<Figures>
 
 /** Each run is made once, and the same seed gives the same figures. */

@@ -12,7 +12,7 @@ export class Random {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
     return ((t ^ (t >>> 14)) >>> 0) / 0x1_0000_0000
   }
-  /** The time to the next of independent events, of which one comes every `mean` on average. */
+  /** The time to the next of independent events that come every `mean` on average. */
   exponential(mean: number): number {
     return -Math.log(1 - this.next()) * mean
   }

@@ -1,14 +1,14 @@
-/** Engines, jobs and whoever places them, on a clock that jumps from one event to the next. */
+/** Engines, jobs and the dispatcher that places them, on a clock that jumps from one event to the next. */
 import { Engine, type Finished, type Job } from "./Engine.ts"
 
-/** Who decides: Weir's scheduler, or somebody it is compared with. */
+/** What decides: Weir's scheduler, or a baseline that it is compared with. */
 export interface Dispatcher {
-  /** The engine's index; `undefined` where nobody can take it now. `tried`: where this job failed before. */
+  /** The engine's index; `undefined` where none can take it now. `tried`: where this job failed before. */
   readonly place: (job: Job, now: number, tried: ReadonlyArray<number>) => number | undefined
   readonly onFirstToken: (job: Job, engine: number, now: number) => void
   readonly onFinished: (job: Job, engine: number, now: number) => void
   readonly onFailed: (job: Job, engine: number, now: number) => void
-  /** Once a second: probes, readings of load, whatever watches over the pool. */
+  /** Once a second: probes, readings of load, the outlier detector. */
   readonly onSecond: (now: number, engines: ReadonlyArray<Engine>) => void
 }
 
@@ -33,7 +33,7 @@ export interface Placement {
 
 export interface Outcome {
   readonly served: ReadonlyArray<Served>
-  /** Requests that nobody answered: those that failed too often, and those that were never placed. */
+  /** Requests without an answer: those that failed too often, and those that were never placed. */
   readonly lost: number
   /** Requests whose engine died when they had begun to be answered. */
   readonly cut: number

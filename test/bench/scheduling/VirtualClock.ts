@@ -1,7 +1,7 @@
 /** A clock that stands still until it is told what time it is, for the services of the gateway. */
 import { type Clock, Effect } from "effect"
 
-/** Nobody who sleeps by it is ever woken: what happens now and then is done by who moves it. */
+/** Nothing that sleeps by it is ever woken: the simulation that moves it does the periodic work. */
 export class VirtualClock implements Clock.Clock {
   /** Milliseconds since the beginning. */
   millis = 0

@@ -14,7 +14,7 @@ const unequal = [1, 1, 1, 1, 2, 2, 4, 4]
 
 const blocksOf = (tokens: number) => Math.max(1, Math.round(tokens / shape.tokensPerBlock))
 
-/** Blocks that nobody else has, chained behind `before`. */
+/** Blocks that no other prompt has, chained behind `before`. */
 const extend = (before: Int32Array, blocks: number, random: Random): Int32Array => {
   const whole = new Int32Array(before.length + blocks)
   whole.set(before)
@@ -76,7 +76,7 @@ const conversing: Workload["jobs"] = (ratePerSecond, count, seed) => {
   })
 }
 
-/** One application: all of its requests begin with the same long instructions, and nobody comes back. */
+/** One application: all of its requests begin with the same long instructions, and no conversation goes on. */
 const instructed: Workload["jobs"] = (ratePerSecond, count, seed) => {
   const random = new Random(seed)
   const instructions = extend(nothing, blocksOf(conversations.systemTokens), random)

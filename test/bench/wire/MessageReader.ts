@@ -70,7 +70,7 @@ export class MessageReader {
     const all = before === undefined ? bytes.subarray(at) : Buffer.concat([before, bytes.subarray(at)])
     const end = all.indexOf(endOfHead)
     if (end < 0) {
-      // The buffer belongs to the reader of the socket, who fills it again.
+      // The buffer belongs to the reader of the socket, which fills it again.
       this.#head = before === undefined ? Buffer.from(all) : all
       return bytes.length
     }

@@ -59,7 +59,7 @@ const refused = Effect.scoped(
     assert.isAtMost(faulty.started + healthy.started, 24 * 3, "attempts at the upstreams")
     assert.isAtLeast(faulty.started, 1)
     assert.isAtLeast(healthy.started, 1)
-    // Nobody is asked while both rest.
+    // No backend is asked while both rest.
     const before = faulty.started + healthy.started
     const later = yield* volley(scene.gateway.url, 8)
     assert.deepStrictEqual([...new Set(later.map(({ status }) => status))], [503])
@@ -102,7 +102,7 @@ const broken = Effect.scoped(
     // With a failure whose fault is not known yet it is asked last, so that a volley may bring it one request only.
     for (let volley = 0; volley < 10; volley++) assertBy(yield* servedVolley(scene, 16), "healthy")
     yield* until(gateway, (stats) => backendOf(stats, "faulty").circuit !== "closed")
-    // Whatever comes while it is open: one trial for each good probe, and no client pays for it.
+    // While it is open, one trial is sent for each good probe, and no client gets its failure.
     const before = (yield* faulty.stats).started
     const began = performance.now()
     while (performance.now() - began < 2000) assertBy(yield* servedVolley(scene, 8), "healthy")

@@ -85,7 +85,7 @@ const closed = Effect.scoped(
   })
 )
 
-/** More than these must not stay, however much of a head came. */
+/** At most these may stay, however much of a head came. */
 const memoryBound = 96 * 1024 * 1024
 
 const headless = (fault: FaultSpec) =>

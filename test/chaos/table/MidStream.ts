@@ -67,7 +67,7 @@ const told = (fault: FaultSpec, code: string, more: Setting = {}) =>
 
 const cut = Effect.gen(function* () {
   yield* told({ kind: "cut", fraction: 0.4 }, "upstream_truncated")
-  // Nothing of a whole answer has gone out when it breaks off: it is had elsewhere, and nobody notices.
+  // Nothing of a whole answer has gone out when it breaks off: another backend is asked, unseen by the client.
   yield* elsewhere({ kind: "cut", fraction: 0.4 })
 })
 

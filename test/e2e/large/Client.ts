@@ -6,7 +6,7 @@ import type { Readable } from "node:stream"
 import { Effect, type Scope } from "effect"
 import { ca } from "../../transport/Certificates.ts"
 
-/** `slow`: it stands still at first, then takes a little at a time. A promise: it takes nothing until then. */
+/** `slow`: it takes nothing at first, then a little at a time. A promise: it takes nothing until that is settled. */
 export type Pace = "quick" | "slow" | Promise<void>
 
 export interface Received {

@@ -9,7 +9,7 @@ import { answerOf, snapshot } from "../Requests.ts"
 
 const limits = { unhealthyAfter: 1, healthyAfter: 1 }
 
-/** Three backends, at addresses and with credentials that nobody must be told. */
+/** Three backends, at addresses and with credentials that no answer may tell. */
 const fleet = (strategy = "least_inflight"): Snapshot =>
   snapshot({
     backends: ["a", "b", "c"].map((name) => ({

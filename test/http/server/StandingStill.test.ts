@@ -16,7 +16,7 @@ import { ca, server as pair } from "../../transport/Certificates.ts"
 import { eventually, listen } from "../../transport/Origin.ts"
 import { bodyOf } from "../Bodies.ts"
 
-/** An answer under way: who gives it holds a place for it. */
+/** An answer under way: its backend holds a place for it. */
 interface OpenBody {
   /** Bytes so far. */
   bytes: number
@@ -50,7 +50,7 @@ const noFastWay = { take: () => false, handAllOver: () => {} }
 
 const head = { status: 200, headers: {}, cookies: [], contentLength: undefined }
 
-/** A door of each kind with nothing behind it but answers; its clock is the test's. */
+/** A server of each kind that gives these answers and nothing else; its clock is the test's. */
 const openOne = Effect.fnUntraced(function* (tls: boolean) {
   const clock = { now: 0 }
   const connections = new Connections(() => clock.now)
@@ -74,7 +74,7 @@ const openOne = Effect.fnUntraced(function* (tls: boolean) {
     }),
     ({ close }) => close
   )
-  /** Seconds go by; whether somebody stands still is looked at every five. */
+  /** Seconds pass; clients that stand still are looked for every five. */
   const pass = Effect.fnUntraced(function* (seconds: number, each: Effect.Effect<void> = Effect.void) {
     for (let at = 0; at < seconds; at += 5) {
       clock.now += 5000
