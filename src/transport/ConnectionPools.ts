@@ -3,12 +3,12 @@
  * more ends gracefully: what runs on it goes on to its end, and then its connections close.
  */
 import { Duration, Redacted, Result } from "effect"
-import type { Dispatcher } from "undici"
 import type { Backend } from "../domain/Backend.ts"
 import { type ClientSettings, defaultClient } from "../domain/Pool.ts"
 import { defaultTimeouts } from "../domain/Settings.ts"
 import type { Snapshot } from "../registry/Registry.ts"
 import { readTls, type TlsMaterial } from "./BackendTls.ts"
+import type { Connections } from "./ConnectionSet.ts"
 import type { UpstreamFailed, UpstreamRequest } from "./UpstreamTransport.ts"
 
 /** What is reached, and what makes a difference for a connection. */
@@ -18,16 +18,16 @@ export interface ConnectionPool {
   readonly origin: string
   readonly host: string
   readonly proxied: boolean
-  readonly dispatcher: Dispatcher
+  readonly dispatcher: Connections
 }
 
 /** How a pool is made; `proxy` is empty where there is none. */
-export type MakeDispatcher = (key: PoolKey, origin: string, proxy: string, tls: TlsMaterial) => Dispatcher
+export type MakeDispatcher = (key: PoolKey, origin: string, proxy: string, tls: TlsMaterial) => Connections
 
 export class ConnectionPools {
   readonly #make: MakeDispatcher
   readonly #pools = new Map<string, ConnectionPool>()
-  readonly #ending = new Set<Dispatcher>()
+  readonly #ending = new Set<Connections>()
   #snapshot: Snapshot
   // Two objects of the snapshot and a number name a pool: so no request builds its id again.
   #known = new WeakMap<Backend, WeakMap<ClientSettings, Map<number, ConnectionPool>>>()

@@ -2,7 +2,7 @@
 
 import { Readable } from "node:stream"
 import { Duration, Effect, Layer, Random, Result, Stream } from "effect"
-import { type buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from "undici"
+import { type buildConnector, Client, Pool, ProxyAgent } from "undici"
 import { Pieces, slicesOf } from "../domain/Bytes.ts"
 import { type EgressPolicy, makeEgressPolicy, makeProxyPolicy } from "../domain/EgressPolicy.ts"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
@@ -11,6 +11,7 @@ import { makeTellShortage } from "../telemetry/Shortages.ts"
 import type { TlsMaterial } from "./BackendTls.ts"
 import { Connection, type ConnectionSettings } from "./Connection.ts"
 import { ConnectionPools } from "./ConnectionPools.ts"
+import { ConnectionSet, type Connections } from "./ConnectionSet.ts"
 import { guardedLookup, makeConnector, refused } from "./Connector.ts"
 import { decodeContent } from "./ContentDecoding.ts"
 import { Exchange } from "./Exchange.ts"
@@ -116,7 +117,7 @@ const makeDispatcher = (
   origin: string,
   proxy: string,
   tls: TlsMaterial
-): Dispatcher => {
+): Connections => {
   const options = {
     pipelining: 1,
     keepAliveTimeout: Math.max(1, Duration.toMillis(client.keepAlive)),
@@ -125,6 +126,10 @@ const makeDispatcher = (
     bodyTimeout: 0,
     // Said here too: where HTTP/2 is possible, requests wait for the first handshake to be over.
     allowH2: false
+  }
+  if (proxy === "") {
+    const [to, connect] = [new URL(origin), makeConnector(backends, connectTimeout, tls.options)]
+    return new ConnectionSet(() => new Connection(to, options, connect, settings))
   }
   const pool = (at: string | URL, more: object) =>
     new Pool(at, {
@@ -135,7 +140,6 @@ const makeDispatcher = (
           ? new Connection(to, made, made.connect, settings)
           : new Client(to, made)
     })
-  if (proxy === "") return pool(origin, { connect: makeConnector(backends, connectTimeout, tls.options) })
   return new ProxyAgent({
     ...options,
     factory: pool,
