@@ -112,7 +112,10 @@ const requestHandler = (
     const refused = (error: GatewayError) =>
       Effect.sync(() => {
         requests.reporter.refused(listener, report, error)
-        return HttpServerResponse.setHeaders(failure(error, incoming.path), headersOfAll(arrival, connections))
+        const headers = headersOfAll(arrival, connections)
+        // RFC 9110, 15.5.9: what did not come in time is not waited for any longer.
+        if (error.status === 408 && incoming.message.httpVersionMajor === 1) headers["connection"] = "close"
+        return HttpServerResponse.setHeaders(failure(error, incoming.path), headers)
       })
     // Its client may have left; where it is still there, the gateway has ended the request.
     const whole = Effect.onExitPrimitive(Effect.catch(answering, refused), (exit) => {

@@ -17,7 +17,7 @@ export interface PlainHead {
 }
 
 /** RFC 9112, 3.2.1: a path of visible characters, none of which a URL forbids; RFC 9110, 9: a POST has a body. */
-const requestLine = /^POST (\/[\x21\x23-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]*) HTTP\/1\.1$/
+const requestLine = /^POST (\/[\x21\x24-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]*) HTTP\/1\.1$/
 
 /** RFC 9110, 5.6.2; without the characters that no name of a header has in practice. */
 const token = /^[\w-]{1,64}$/
