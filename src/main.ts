@@ -4,10 +4,12 @@
  * gets a sentence instead of a syntax error. Where a newer binary came along with the installation, it takes over.
  */
 import { spawn } from "node:child_process"
-import { existsSync } from "node:fs"
+import { existsSync, mkdirSync, statSync } from "node:fs"
 import type * as Inspector from "node:inspector"
-import { createRequire } from "node:module"
-import { dirname, join } from "node:path"
+// By its whole: a name that an old Node lacks would be a syntax error.
+import nodeModule, { createRequire } from "node:module"
+import { homedir } from "node:os"
+import { dirname, isAbsolute, join } from "node:path"
 import { setFlagsFromString } from "node:v8"
 
 /**
@@ -76,8 +78,39 @@ const handOver = (binary: string): void => {
  */
 const keepRequestsYoung = (): void => setFlagsFromString("--no-allocation-site-pretenuring")
 
+/** The user's own folder for what can be made again. */
+const cacheFolder = (): string => {
+  const { LOCALAPPDATA: local = "", XDG_CACHE_HOME: xdg = "" } = process.env
+  if (process.platform === "win32") return isAbsolute(local) ? local : join(homedir(), "AppData", "Local")
+  if (isAbsolute(xdg)) return xdg
+  return process.platform === "darwin" ? join(homedir(), "Library", "Caches") : join(homedir(), ".cache")
+}
+
+/** What is read from there runs in this process, so nobody else may write to it. */
+const isOwn = (folder: string): boolean => {
+  if (process.getuid === undefined) return true
+  const { mode, uid } = statSync(folder)
+  return uid === process.getuid() && (mode & 0o022) === 0
+}
+
+/**
+ * What V8 made of the sources is kept for the next start, and written when the program ends. Without a folder to keep it
+ * in, everything is compiled anew; Node's own NODE_COMPILE_CACHE and NODE_DISABLE_COMPILE_CACHE are respected.
+ */
+const keepCompiled = (): void => {
+  if (nodeModule.getCompileCacheDir() !== undefined) return
+  try {
+    const folder = join(cacheFolder(), "weir", "compiled")
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    if (isOwn(folder)) nodeModule.enableCompileCache(folder)
+  } catch {
+    // No such folder can be had.
+  }
+}
+
 if (isNewEnough(process.versions.node)) {
   keepRequestsYoung()
+  keepCompiled()
   const { main } = await import("./cli/Weir.ts")
   main(process.argv.slice(2), process.env)
 } else {

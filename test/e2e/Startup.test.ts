@@ -1,6 +1,6 @@
 /** How the program starts, and what it says when it cannot. */
 
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
 import * as net from "node:net"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
@@ -188,6 +188,41 @@ describe("an older Node", () => {
       )
       yield* program.signal("SIGTERM")
       assert.strictEqual(yield* program.ended, 0)
+    })
+  )
+})
+
+describe.skipIf(process.platform === "win32")("what V8 compiled", () => {
+  const version = Effect.fnUntraced(function* (env: Readonly<Record<string, string>>) {
+    const program = yield* run(["--version"], { env })
+    assert.strictEqual(yield* program.ended, 0)
+  })
+
+  const kept = (at: string) =>
+    Effect.promise(async () => (await readdir(path.join(at, "weir/compiled"), { recursive: true })).length)
+
+  it.live("is kept for the next start, where only this user may write", () =>
+    Effect.gen(function* () {
+      const at = yield* folder
+      yield* version({ XDG_CACHE_HOME: at })
+      assert.isAbove(yield* kept(at), 100)
+      const { mode } = yield* Effect.promise(() => stat(path.join(at, "weir/compiled")))
+      assert.strictEqual(mode & 0o077, 0)
+      yield* version({ XDG_CACHE_HOME: at })
+    })
+  )
+
+  it.live("is not kept where others may write, where no folder can be had, or where Node is told not to", () =>
+    Effect.gen(function* () {
+      const at = yield* folder
+      const shared = path.join(at, "weir/compiled")
+      yield* Effect.promise(() => mkdir(shared, { recursive: true }))
+      yield* version({ XDG_CACHE_HOME: at, NODE_DISABLE_COMPILE_CACHE: "1" })
+      assert.strictEqual(yield* kept(at), 0)
+      yield* Effect.promise(() => chmod(shared, 0o777))
+      yield* version({ XDG_CACHE_HOME: at })
+      assert.strictEqual(yield* kept(at), 0)
+      yield* version({ XDG_CACHE_HOME: "/dev/null" })
     })
   )
 })
