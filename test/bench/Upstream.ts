@@ -59,6 +59,28 @@ const advance = (stream: Stream): boolean => {
   return stream.left <= 0
 }
 
+/** The golden ratio's part: multiples of it never bunch. */
+const spreading = 0.618_034
+
+/**
+ * Streams with a pace: each event has its own due time, by the stream's beginning and a phase of its own. An interval
+ * counts from when it was last served, so that after one late turn all streams would go on in step for good.
+ */
+const makePaced = () => {
+  let begun = 0
+  return (stream: Stream, pace: number): void => {
+    const phase = 0.5 + ((begun++ * spreading) % 1)
+    let due = performance.now() + phase * pace
+    const next = () => {
+      if (advance(stream)) return
+      due += pace
+      wait()
+    }
+    const wait = () => setTimeout(next, Math.max(0, due - performance.now()))
+    wait()
+  }
+}
+
 /** So many events are written at once where there is no pace: less, and the upstream would be the bottleneck. */
 const batch = 32
 
@@ -109,6 +131,7 @@ const numberIn = (head: string, name: string, otherwise: number): number =>
 const makeEngine = () => {
   const counts = { requests: 0, streams: 0, traces: 0, traceBytes: 0 }
   const runFlatOut = makeFlatOut()
+  const runPaced = makePaced()
   const held = makeHeld()
   const long = makeLong()
 
@@ -119,9 +142,7 @@ const makeEngine = () => {
     socket.write(streamHead + chunk(tokenEvent()), "latin1")
     if (numberIn(head, "x-bench-hold", 0) === 1) return held.add(stream)
     if (pace === 0) return runFlatOut(stream)
-    const timer = setInterval(() => {
-      if (advance(stream)) clearInterval(timer)
-    }, pace)
+    runPaced(stream, pace)
   }
 
   const complete = (socket: Socket, head: string, streams: boolean): void => {

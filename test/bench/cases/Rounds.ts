@@ -1,9 +1,10 @@
 /** Rounds in which every subject has its turn, so that all of them see the same machine. */
 import { Effect } from "effect"
 import { cpuTime } from "../load/Cpu.ts"
-import type { Job } from "../load/Job.ts"
+import type { Figures, Job } from "../load/Job.ts"
 import { Book, type CaseNote } from "../report/Book.ts"
 import { Generator } from "../rig/Generator.ts"
+import { watchStops } from "../rig/Stops.ts"
 import type { Subject } from "../rig/Subjects.ts"
 import { caseId, usualConnections, usualPrompt } from "./Plan.ts"
 import { progress } from "./Progress.ts"
@@ -15,21 +16,34 @@ export interface RoundsOptions {
   readonly job: (subject: Subject) => Job
   /** What the progress shows. */
   readonly shown: string
+  /** Whether the longest stop of the collector is a figure too, of those subjects that have one. */
+  readonly stops?: boolean
 }
 
 /** One job for each subject and round; every other round is reversed, so that none always follows the same one. */
 export const measureRounds = Effect.fnUntraced(function* (subjects: ReadonlyArray<Subject>, options: RoundsOptions) {
-  const { id, job, rounds, section, shown } = options
-  const generator = yield* Generator
+  const { id, job, rounds, section, shown, stops = false } = options
   const book = yield* Book
   for (let round = 0; round < rounds; round++) {
     for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
-      const figures = yield* generator.run(job(subject))
+      const figures = yield* stops ? runWatched(subject, job(subject)) : runJob(job(subject))
       book.add(section, id, subject.name, figures)
       yield* progress(`${id}, round ${round + 1}/${rounds}, ${subject.name}: ${shown} ${figures[shown]?.toFixed(2)}`)
       yield* settle(subject.pids)
     }
   }
+})
+
+const runJob = Effect.fnUntraced(function* (job: Job) {
+  const generator = yield* Generator
+  return yield* generator.run(job)
+})
+
+const runWatched = Effect.fnUntraced(function* ({ inspected }: Subject, job: Job) {
+  if (inspected === undefined) return yield* runJob(job)
+  const { longestStop, result } = yield* watchStops(inspected, runJob(job))
+  const figures: Figures = { ...result, longestStop }
+  return figures
 })
 
 /** Less CPU than this share of the time counts as rest. */

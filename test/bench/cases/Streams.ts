@@ -16,8 +16,8 @@ export const flatOut = { streams: 64, chunks: 4000, pace: 0, warmup: 300 }
 /** So few that none of them may begin in a second. */
 const fewStreams = 8
 
-/** Many streams take longer to be all there. */
-const warmupOf = (streams: number): number => (streams > 100 ? 700 : 300)
+/** Many streams take longer to be all there; they begin one by one. */
+const warmupOf = (streams: number): number => (streams > 100 ? 1000 : 300)
 
 /** What all subjects are asked alike. */
 export const streamsJob =
@@ -35,6 +35,7 @@ export const measureStreams = Effect.fnUntraced(function* (cast: Cast) {
       id: caseId.streams(streams),
       rounds: isJudged ? plan.rounds : plan.otherRounds,
       shown: "cpuMicros",
+      stops: true,
       job: streamsJob({
         streams,
         chunks: usualChunks,

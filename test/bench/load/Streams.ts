@@ -9,6 +9,9 @@ import { measure, sourceOf, type Window } from "./Window.ts"
 /** A pause that a reader notices, in milliseconds. */
 const stallMillis = 100
 
+/** The share of the warm-up in which the streams begin. */
+const beginning = 0.8
+
 interface Tally {
   readonly window: Window
   readonly buffer: Buffer
@@ -102,14 +105,14 @@ export const runStreams = async (job: StreamsJob, buffer: Buffer): Promise<Figur
   }
   const next = streamRequest({ chunks: job.chunks, pace: job.pace }, job.port, job.headers)
   const lanes: Array<Client> = []
-  // Begun over the first half of the warm-up, so that neither the beginnings nor the events coincide.
+  // Begun over most of the warm-up, so that neither the beginnings nor the events come in step.
   const starting = Array.from({ length: job.streams }, (_, index) =>
     setTimeout(
       () => {
         const firstChunks = 2 + Math.round(((job.chunks - 2) * (index + 1)) / job.streams)
         lanes.push(makeLane(tally, job, next, firstChunks, index))
       },
-      (job.warmup / 2) * (index / job.streams)
+      job.warmup * beginning * (index / job.streams)
     )
   )
   const { cpuMillis, seconds, waited } = await measure(tally.window, job)

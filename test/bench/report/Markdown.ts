@@ -91,7 +91,8 @@ const sections: Readonly<
       median("gap p99 ms", "gapP99"),
       addedTo("added gap p50 ms", "gapP50"),
       addedTo("added gap p99 ms", "gapP99"),
-      median("stalls", "stalls")
+      median("stalls", "stalls"),
+      spreadOf("longest stop ms", "longestStop")
     ]
   },
   flat: {
