@@ -16,7 +16,7 @@ export class Exposition extends Context.Service<
       Exposition,
       Effect.gen(function* () {
         const wanted = yield* Latch.make()
-        const writer = yield* Effect.raceFirst(wanted.await, Effect.sleep(afterStart)).pipe(
+        const writer = yield* Effect.timeoutOption(wanted.await, afterStart).pipe(
           Effect.andThen(load),
           Effect.flatMap(({ makeText }) => makeText(serviceName)),
           Effect.forkScoped
@@ -34,8 +34,8 @@ export class Exposition extends Context.Service<
 }
 
 /**
- * When what writes the text is loaded, unless somebody asks before: it is a quarter of all that there is to load, and
- * nobody is to wait for it before the first answer.
+ * When what writes the text is loaded, unless it is asked for before: it is a quarter of all that there is to load, and the
+ * first answer does not wait for it.
  */
 const afterStart = Duration.seconds(2)
 

@@ -64,8 +64,6 @@ const comparable = (received: string): string =>
     .replaceAll(/\r\nDate: [^\r]*/g, "\r\nDate: x")
     .replaceAll(/x-request-id: [-0-9a-f]{36}/g, "x-request-id: x")
     .replaceAll(/dur=[\d.]+/g, "dur=x")
-    // However a body that is passed on as it comes is divided.
-    .replaceAll(/\r\n[0-9a-f]+\r\n(?=[^\r]{1000})/g, "\r\n+\r\n")
 
 const more = { pools: [{ name: "default", backends: ["engine"], retry: { attempts: 0 } }] }
 const listener = { pool: "default", connectTimeout: "1s" }
@@ -213,5 +211,23 @@ describe("a plain request", () => {
   )
 })
 
-/** All chunks of an answer as one: how a stream is divided is up to how it came. */
-const withoutChunks = (received: string): string => received.replaceAll(/\r\n\r?\n?[0-9a-f]+\r\n(?!\r\n)/g, "\r\n")
+/** The answers with the chunks of each as one: how a body is divided is up to how it came. */
+const withoutChunks = (received: string): string => {
+  const end = received.indexOf("\r\n\r\n")
+  if (end < 0) return received
+  const head = received.slice(0, end + 4)
+  const rest = received.slice(end + 4)
+  const length = Number(/\r\ncontent-length: (\d+)\r\n/i.exec(head)?.[1] ?? 0)
+  if (!/\r\ntransfer-encoding: chunked\r\n/i.test(head)) {
+    return head + rest.slice(0, length) + (rest.length > length ? withoutChunks(rest.slice(length)) : "")
+  }
+  let text = ""
+  for (let at = 0; ; ) {
+    const line = rest.indexOf("\r\n", at)
+    if (line < 0) return `${head}${text} [cut]`
+    const size = Number.parseInt(rest.slice(at, line), 16)
+    text += rest.slice(line + 2, line + 2 + size)
+    at = line + 2 + size + 2
+    if (size === 0) return `${head}${text} [end]${withoutChunks(rest.slice(at))}`
+  }
+}
