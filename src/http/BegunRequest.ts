@@ -106,7 +106,13 @@ export const makeRequests = Effect.gen(function* () {
     }
   }
 
-  return { begin, ended, proxyRequestOf, clock, timers, proxy, reporter }
+  const run = Effect.runForkWith(yield* Effect.context())
+  /** For what has no fiber that would tell it. */
+  const tellDefect = (defect: unknown): void => {
+    run(Effect.logError("a request has died", defect))
+  }
+
+  return { begin, ended, proxyRequestOf, tellDefect, clock, timers, proxy, reporter }
 })
 
 /** What every answer carries, whatever gives it. */

@@ -50,7 +50,10 @@ export const makeFastPath = (
     const incoming = readIncoming(message, response, source, url, requests.clock.now())
     if (!isPlain(incoming, limits.maxBodyBytes)) return false
     if (find(seen.binding)(incoming.path, incoming.method) !== undefined) return false
-    const begun = requests.begin(incoming, seen, connections, find)
+    const tried = Result.try(() => requests.begin(incoming, seen, connections, find))
+    // A defect: Effect's server meets it again, and tells it.
+    if (Result.isFailure(tried)) return false
+    const begun = tried.success
     const give = (rest: Answering | undefined) => {
       const { message, response } = source.node()
       incoming.message = message
@@ -71,9 +74,14 @@ export const makeFastPath = (
       handedOver.delete(message)
       return found
     },
-    handAllOver: () => {
-      visits.each((visit) => visit.adopt())
-    }
+    handAllOver: Effect.sync(() => {
+      const answering: Array<Visit> = []
+      visits.each((visit) => {
+        if (visit.isAnswering) answering.push(visit)
+        else visit.adopt()
+      })
+      return Effect.forEach(answering, ({ concluded }) => concluded, { concurrency: "unbounded", discard: true })
+    })
   }
 }
 
@@ -116,6 +124,10 @@ class Visit implements FastClient, Poured {
 
   /** `body`: where it was read with the head. */
   begin(body: Uint8Array | undefined): void {
+    this.#guarded(() => this.#begin(body))
+  }
+
+  #begin(body: Uint8Array | undefined): void {
     const { begun, requests, visits } = this.#parts
     const { arrival, payload } = begun
     const { incoming, listener, snapshot } = arrival
@@ -127,7 +139,24 @@ class Visit implements FastClient, Poured {
     else onBody(hold(payload, bounds, body))
   }
 
-  /** A fiber waits for it from now on, and whoever ends that ends the request. */
+  /** Its answer has begun, so that it ends where it is. */
+  get isAnswering(): boolean {
+    return this.#parts.begun.arrival.incoming.response.headersSent
+  }
+
+  /** The gateway stops: what is still to be said is said, and everything is given back. */
+  get concluded(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#delivery?.letGo()
+      const said = this.#delivery?.conclude ?? Effect.void
+      return Effect.ensuring(
+        said,
+        Effect.sync(() => this.#finish(interrupted))
+      )
+    })
+  }
+
+  /** The gateway stops, and nothing was answered: a fiber waits for it from now on, and whatever ends that ends the request. */
   adopt(): void {
     const waiting = Effect.callback<Answering>((resume) => {
       this.#adopted = (rest) => resume(Effect.succeed(rest))
@@ -137,14 +166,12 @@ class Visit implements FastClient, Poured {
         this.#delivery?.letGo()
       })
     })
-    const concluded = Effect.suspend(() => this.#delivery?.conclude ?? Effect.void)
     const { begun, give, visits } = this.#parts
     visits.delete(this)
     begun.arrival.incoming.response.off("close", this.#onClose)
-    const rest = Effect.flatten(Effect.onInterrupt(waiting, () => concluded))
     give(
       Effect.ensuring(
-        rest,
+        Effect.flatten(waiting),
         Effect.sync(() => this.#release())
       )
     )
@@ -188,7 +215,11 @@ class Visit implements FastClient, Poured {
 
   died(defect: unknown): void {
     this.#giveUp()
-    this.#handOver(Effect.die(defect))
+    if (!this.isAnswering) return this.#handOver(Effect.die(defect))
+    // Half an answer is out: only the connection can tell.
+    this.#parts.requests.tellDefect(defect)
+    this.#parts.begun.arrival.incoming.response.destroy()
+    this.#finish(Exit.die(defect))
   }
 
   readonly #send = (answer: ProxyResponse): Effect.Effect<HttpServerResponse.HttpServerResponse> => {

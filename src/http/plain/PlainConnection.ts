@@ -16,8 +16,10 @@ const maxBodyBytes = 64 * 1024
 /** Bytes of further requests that are read while one is answered. */
 const maxPipelinedBytes = 64 * 1024
 
-/** Milliseconds for which the rest of a body is waited for here. */
+/** Milliseconds for which the rest of a body is waited for here, the pieces that it may come in, and on how many connections. */
 const patienceMillis = 500
+const maxPieces = 16
+const maxWaiting = 512
 
 /** A request that is there as a whole. */
 export class PlainRequest implements MessageHead, RequestSource {
@@ -68,6 +70,8 @@ export interface PlainParts {
   readonly date: DateLine
   readonly maxHeadBytes: () => number
   readonly keepAliveMillis: number
+  /** How many connections wait for the rest of a body: what they hold is bounded. Mutable. */
+  readonly waiting: { count: number }
 }
 
 /** Mutable by nature: written by its socket. */
@@ -79,8 +83,10 @@ export class PlainConnection implements Timed {
   /** The head of it, once it is there. */
   #head: PlainHead | undefined
   #serving: PlainResponse | ServerResponse | undefined
+  /** Of a body whose rest is waited for; 0 where none is. */
+  #pieces = 0
   /** When a first byte, or the rest of a body, is waited for no longer. */
-  dueAt: number
+  dueAt = Number.POSITIVE_INFINITY
   place: number | undefined
 
   constructor(parts: PlainParts, socket: Socket) {
@@ -91,8 +97,7 @@ export class PlainConnection implements Timed {
     socket.on("error", noop)
     socket.on("close", this.#onClose)
     socket.setTimeout(parts.keepAliveMillis, this.#onIdle)
-    this.dueAt = parts.now() + parts.silentMillis()
-    parts.timers.add(this)
+    this.#await(parts.silentMillis())
   }
 
   readonly expire = (): void => {
@@ -101,8 +106,7 @@ export class PlainConnection implements Timed {
   }
 
   readonly #onData = (bytes: Buffer): void => {
-    // The first byte has come.
-    if (this.#head === undefined) this.dueAt = Number.POSITIVE_INFINITY
+    if (this.#read === undefined) this.#awaitNothing()
     this.#read = this.#read === undefined ? bytes : Buffer.concat([this.#read, bytes])
     if (this.#serving === undefined) this.#serve()
     // What comes behind a request waits for its answer. While the socket is read it is seen that its client leaves.
@@ -115,11 +119,8 @@ export class PlainConnection implements Timed {
     const head = (this.#head ??= readPlainHead(bytes, this.#parts.maxHeadBytes()))
     if (head === undefined || head.length > maxBodyBytes) return this.#give()
     const size = head.size + head.length
-    if (bytes.length < size) {
-      if (this.dueAt === Number.POSITIVE_INFINITY) this.dueAt = this.#parts.now() + patienceMillis
-      return
-    }
-    this.dueAt = Number.POSITIVE_INFINITY
+    if (bytes.length < size) return this.#awaitRest()
+    this.#awaitNothing()
     const { date, keepAliveMillis } = this.#parts
     const response = new PlainResponse({
       socket: this.#socket,
@@ -129,12 +130,34 @@ export class PlainConnection implements Timed {
     })
     const request = new PlainRequest(head, bytes.subarray(head.size, size), this.#socket, response, this.#toNode)
     this.#serving = response
-    if (!this.#parts.take(request)) {
-      this.#serving = undefined
-      return this.#give()
-    }
     this.#head = undefined
     this.#read = bytes.length === size ? undefined : bytes.subarray(size)
+    if (this.#parts.take(request)) return
+    this.#serving = undefined
+    this.#read = bytes
+    this.#give()
+  }
+
+  #awaitRest(): void {
+    const { waiting } = this.#parts
+    this.#pieces++
+    if (this.#pieces > maxPieces) return this.#give()
+    if (this.#pieces > 1) return
+    waiting.count++
+    if (waiting.count > maxWaiting) this.#give()
+    else this.#await(patienceMillis)
+  }
+
+  #await(millis: number): void {
+    const { now, timers } = this.#parts
+    this.dueAt = now() + millis
+    timers.add(this)
+  }
+
+  #awaitNothing(): void {
+    if (this.#pieces > 0) this.#parts.waiting.count--
+    this.#pieces = 0
+    this.#parts.timers.remove(this)
   }
 
   /** The answer is written; the next request is looked for when what wrote it has returned. */
@@ -183,11 +206,10 @@ export class PlainConnection implements Timed {
   }
 
   #give(): void {
-    const { giveToNode, timers } = this.#parts
     const socket = this.#socket
     const bytes = this.#read
     this.#read = undefined
-    timers.remove(this)
+    this.#awaitNothing()
     socket.setTimeout(0, this.#onIdle)
     socket.off("data", this.#onData)
     socket.off("end", this.#onEnd)
@@ -195,7 +217,7 @@ export class PlainConnection implements Timed {
     socket.off("close", this.#onClose)
     socket.pause()
     if (bytes !== undefined) socket.unshift(bytes)
-    giveToNode(socket)
+    this.#parts.giveToNode(socket)
     process.nextTick(() => socket.resume())
   }
 
@@ -209,7 +231,7 @@ export class PlainConnection implements Timed {
   }
 
   readonly #onClose = (): void => {
-    this.#parts.timers.remove(this)
+    this.#awaitNothing()
     if (this.#serving instanceof PlainResponse) this.#serving.closed()
     this.#serving = undefined
     this.#read = undefined

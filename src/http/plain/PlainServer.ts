@@ -8,7 +8,7 @@ import { DateLine } from "./PlainResponse.ts"
 
 export type { PlainRequest } from "./PlainConnection.ts"
 
-export type PlainOptions = Omit<PlainParts, "date" | "giveToNode" | "onSilent">
+export type PlainOptions = Omit<PlainParts, "date" | "giveToNode" | "onSilent" | "waiting">
 
 /** To be called for a server that nothing listens to yet but Node itself. */
 export const servePlainly = (server: NodeServer | Http2SecureServer, options: PlainOptions): void => {
@@ -18,6 +18,7 @@ export const servePlainly = (server: NodeServer | Http2SecureServer, options: Pl
   const parts: PlainParts = {
     ...options,
     date: new DateLine(),
+    waiting: { count: 0 },
     giveToNode: (socket) => void Reflect.apply(nodes, server, [socket]),
     onSilent: (socket) => server.emit("clientError", silent(), socket)
   }

@@ -49,8 +49,11 @@ export interface Arriving {
 export interface FastWay {
   /** `false`: nothing was done for the request, it is for Effect's server. */
   readonly take: (arriving: Arriving, handOver: HandOver) => boolean
-  /** From now on a fiber is there for each, so that the end of the server ends it. */
-  readonly handAllOver: () => void
+  /**
+   * A fiber is there from now on for each request without an answer, so that the end of the server ends it. What this
+   * gives ends those whose answer has begun.
+   */
+  readonly handAllOver: Effect.Effect<Effect.Effect<void>>
 }
 
 /** An address that cannot be had, or a certificate that cannot be used. */
@@ -190,8 +193,8 @@ export const openServer = Effect.fnUntraced(function* (
       ),
     close: Effect.gen(function* () {
       NetServer.prototype.close.call(server)
-      fastWay.handAllOver()
-      yield* Scope.close(scope, Exit.void)
+      const answered = yield* fastWay.handAllOver
+      yield* Effect.all([answered, Scope.close(scope, Exit.void)], { concurrency: 2, discard: true })
       connections.destroy()
       // Ends the server's own timers.
       server.close()
