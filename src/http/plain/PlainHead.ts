@@ -27,9 +27,10 @@ const forbiddenInValue = /[^\t\x20-\x7e\x80-\xff]/
 
 const decimal = /^\d{1,8}$/
 
-/** What says how the connection or the body goes on in another way than the plainest. */
+/** What says how the connection or the body goes on in another way than the plainest, or what Node makes a list of. */
 const unusual = new Set([
   "expect",
+  "set-cookie",
   "trailer",
   "transfer-encoding",
   "te",
