@@ -21,6 +21,9 @@ const patienceMillis = 500
 const maxPieces = 16
 const maxWaiting = 512
 
+/** Milliseconds for which a connection is kept longer than its client is told, as a request may be on its way. */
+const keepAliveBufferMillis = 1000
+
 /** A request that is there as a whole. */
 export class PlainRequest implements MessageHead, RequestSource {
   readonly method = "POST"
@@ -65,6 +68,10 @@ export interface PlainParts {
   /** Not one byte has come for so many milliseconds: `Infinity` where there is no bound. */
   readonly silentMillis: () => number
   readonly onSilent: (socket: Socket) => void
+  /** The client has closed its side in the middle of a request. */
+  readonly onCutOff: (socket: Socket) => void
+  /** What none of this expects was thrown where a request was taken; its connection is broken. */
+  readonly onDefect: (defect: unknown) => void
   readonly timers: Timers["Service"]
   readonly now: () => number
   readonly date: DateLine
@@ -83,6 +90,8 @@ export class PlainConnection implements Timed {
   /** The head of it, once it is there. */
   #head: PlainHead | undefined
   #serving: PlainResponse | ServerResponse | undefined
+  /** The client is to take what it was answered before more is answered. */
+  #isFull = false
   /** Of a body whose rest is waited for; 0 where none is. */
   #pieces = 0
   /** When a first byte, or the rest of a body, is waited for no longer. */
@@ -96,7 +105,7 @@ export class PlainConnection implements Timed {
     socket.on("end", this.#onEnd)
     socket.on("error", noop)
     socket.on("close", this.#onClose)
-    socket.setTimeout(parts.keepAliveMillis, this.#onIdle)
+    socket.setTimeout(parts.keepAliveMillis + keepAliveBufferMillis, this.#onIdle)
     this.#await(parts.silentMillis())
   }
 
@@ -106,9 +115,11 @@ export class PlainConnection implements Timed {
   }
 
   readonly #onData = (bytes: Buffer): void => {
+    // Behind the last answer nothing is asked for any more.
+    if (!this.#socket.writable) return
     if (this.#read === undefined) this.#awaitNothing()
     this.#read = this.#read === undefined ? bytes : Buffer.concat([this.#read, bytes])
-    if (this.#serving === undefined) this.#serve()
+    if (this.#serving === undefined && !this.#isFull) this.#serve()
     // What comes behind a request waits for its answer. While the socket is read it is seen that its client leaves.
     else if (this.#read.length > maxPipelinedBytes) this.#socket.pause()
   }
@@ -132,7 +143,7 @@ export class PlainConnection implements Timed {
     this.#serving = response
     this.#head = undefined
     this.#read = bytes.length === size ? undefined : bytes.subarray(size)
-    if (this.#parts.take(request)) return
+    if (this.#take(request)) return
     this.#serving = undefined
     this.#read = bytes
     this.#give()
@@ -160,16 +171,32 @@ export class PlainConnection implements Timed {
     this.#parts.timers.remove(this)
   }
 
+  /** Nothing watches a socket's callbacks: what is thrown in them would end the process. */
+  #take(request: PlainRequest): boolean {
+    try {
+      return this.#parts.take(request)
+    } catch (defect) {
+      this.#socket.destroy()
+      this.#parts.onDefect(defect)
+      return true
+    }
+  }
+
   /** The answer is written; the next request is looked for when what wrote it has returned. */
   readonly #onAnswered = (keepsAlive: boolean): void => {
     this.#serving = undefined
-    if (!keepsAlive) return void this.#socket.end(this.#destroy)
-    if (this.#read !== undefined) process.nextTick(this.#goOn)
-    else if (this.#socket.isPaused()) this.#socket.resume()
+    const socket = this.#socket
+    if (!keepsAlive) return void socket.end(this.#destroy)
+    // Else answers to a client that takes none of them would fill the memory.
+    this.#isFull = socket.writableNeedDrain
+    if (this.#isFull) socket.once("drain", this.#goOn)
+    else if (this.#read !== undefined) process.nextTick(this.#goOn)
+    else if (socket.isPaused()) socket.resume()
   }
 
   readonly #goOn = (): void => {
-    if (this.#serving !== undefined || this.#socket.destroyed) return
+    this.#isFull = false
+    if (this.#serving !== undefined || !this.#socket.writable) return
     if (this.#socket.isPaused()) this.#socket.resume()
     this.#serve()
   }
@@ -223,6 +250,7 @@ export class PlainConnection implements Timed {
 
   /** As with Node's server: who closes its side does not wait for an answer any more. */
   readonly #onEnd = (): void => {
+    if (this.#serving === undefined && this.#head !== undefined) this.#parts.onCutOff(this.#socket)
     this.#socket.end(this.#destroy)
   }
 

@@ -8,19 +8,23 @@ import { DateLine } from "./PlainResponse.ts"
 
 export type { PlainRequest } from "./PlainConnection.ts"
 
-export type PlainOptions = Omit<PlainParts, "date" | "giveToNode" | "onSilent" | "waiting">
+export type PlainOptions = Omit<PlainParts, "date" | "giveToNode" | "onCutOff" | "onSilent" | "waiting">
 
 /** To be called for a server that nothing listens to yet but Node itself. */
 export const servePlainly = (server: NodeServer | Http2SecureServer, options: PlainOptions): void => {
   const event = "setSecureContext" in server ? "secureConnection" : "connection"
   const [nodes] = server.listeners(event)
   if (nodes === undefined) return
+  /** As Node tells it of its own connections. */
+  const tell = (socket: Socket, message: string, code: string) =>
+    server.emit("clientError", Object.assign(new Error(message), { code }), socket)
   const parts: PlainParts = {
     ...options,
     date: new DateLine(),
     waiting: { count: 0 },
     giveToNode: (socket) => void Reflect.apply(nodes, server, [socket]),
-    onSilent: (socket) => server.emit("clientError", silent(), socket)
+    onSilent: (socket) => tell(socket, "Request timeout", "ERR_HTTP_REQUEST_TIMEOUT"),
+    onCutOff: (socket) => tell(socket, "Parse Error: Invalid EOF state", "HPE_INVALID_EOF_STATE")
   }
   server.removeAllListeners(event)
   server.on(event, (socket: Socket) => {
@@ -28,6 +32,3 @@ export const servePlainly = (server: NodeServer | Http2SecureServer, options: Pl
     else void new PlainConnection(parts, socket)
   })
 }
-
-/** As Node tells it of a connection that has brought no head in its time. */
-const silent = () => Object.assign(new Error("Request timeout"), { code: "ERR_HTTP_REQUEST_TIMEOUT" })

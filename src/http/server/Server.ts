@@ -10,7 +10,7 @@ import {
 import { Server as NetServer, type Socket } from "node:net"
 import { createSecureContext } from "node:tls"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { Duration, Effect, Exit, Schedule, Schema, Scope } from "effect"
+import { Cause, Duration, Effect, Exit, Schedule, Schema, Scope } from "effect"
 import type { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { cannotListen, isTaken } from "../../domain/CannotListen.ts"
 import type { GatewayConfig } from "../../domain/GatewayConfig.ts"
@@ -132,9 +132,11 @@ export const openServer = Effect.fnUntraced(function* (
   const server = makeServer(listener, config.limits.maxHeaderBytes, pems)
   let current = { pems, connectTimeout: listener.connectTimeout, maxHeadBytes: config.limits.maxHeaderBytes }
   let takePlain = takesNothing
+  const runFork = Effect.runForkWith(yield* Effect.context())
   servePlainly(server, {
     ...services,
     take: (request) => takePlain(request),
+    onDefect: (defect) => void runFork(Effect.logError("a request could not be taken", Cause.die(defect))),
     keepAliveMillis,
     maxHeadBytes: () => current.maxHeadBytes,
     silentMillis: () => Duration.toMillis(current.connectTimeout) || Number.POSITIVE_INFINITY
