@@ -201,7 +201,10 @@ export class PlainConnection implements Timed {
     this.#serve()
   }
 
-  /** Node's own message and response for the request that is served, its body read; the connection stays here. */
+  /**
+   * Node's own message and response for a request, its body read; the connection stays here. Where the answer has begun
+   * here it ends here, and Node's response is one that has ended, to which nothing can be added.
+   */
   readonly #toNode = ({ headers, rawHeaders, response: plain, url }: PlainRequest): NodeRequest => {
     const socket = this.#socket
     const message = Object.assign(new IncomingMessage(socket), {
@@ -219,6 +222,7 @@ export class PlainConnection implements Timed {
       _keepAliveTimeout: this.#parts.keepAliveMillis,
       shouldKeepAlive: plain.shouldKeepAlive
     })
+    if (plain.headersSent) return { message, response: response.end() }
     response.assignSocket(socket)
     const onDrain = () => response.emit("drain")
     socket.on("drain", onDrain)
