@@ -16,7 +16,7 @@ import { announcedTooLarge, boundsOf, packed, readBodyDirectly, takenAs } from "
 import type { FindRoute } from "./routes/BuiltinRoutes.ts"
 import type { Binding } from "./server/Bindings.ts"
 import type { ListenerContext } from "./server/Listeners.ts"
-import { type Delivery, deliver, deliverDirectly } from "./server/ResponseWriter.ts"
+import { breakOff, type Delivery, deliver, deliverDirectly } from "./server/ResponseWriter.ts"
 import type { FastWay } from "./server/Server.ts"
 import { isUpgrade } from "./server/WebSocketHead.ts"
 
@@ -218,7 +218,7 @@ class Visit implements FastClient, Poured {
     if (!this.isAnswering) return this.#handOver(Effect.die(defect))
     // Half an answer is out: only the connection can tell.
     this.#parts.requests.tellDefect(defect)
-    this.#parts.begun.arrival.incoming.response.destroy()
+    breakOff(this.#parts.begun.arrival.incoming)
     this.#finish(Exit.die(defect))
   }
 

@@ -119,7 +119,7 @@ const writeWhole = (response: Delivered["response"], outlet: Outlet, body: Uint8
   return false
 }
 
-const breakOff = (incoming: Delivered): void => {
+export const breakOff = (incoming: Delivered): void => {
   // An error resets a stream of HTTP/2 with INTERNAL_ERROR; a connection of HTTP/1.1 is closed either way.
   incoming.response.destroy(isHttp1(incoming) ? undefined : brokenOff)
 }
