@@ -12,8 +12,9 @@ export interface Line {
   readonly halfClose: () => void
   /** Sends a RST. */
   readonly reset: () => void
-  /** Nothing is read from here on, until the end. */
+  /** Nothing is read from here on, until the end or `goOnReading`. */
   readonly stopReading: () => void
+  readonly goOnReading: () => void
   /** The status codes of the answers that have come, in their order. */
   readonly statuses: () => ReadonlyArray<number>
   /** Until `enough` says so. */
@@ -53,6 +54,7 @@ const lineOf = (socket: net.Socket): Line => {
     halfClose: () => socket.end(),
     reset: () => socket.resetAndDestroy(),
     stopReading: () => socket.pause(),
+    goOnReading: () => socket.resume(),
     statuses: () => [...received().matchAll(/HTTP\/1\.[01] (\d{3}) /g)].map(([, status]) => Number(status)),
     until: (enough) =>
       Effect.asVoid(

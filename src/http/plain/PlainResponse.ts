@@ -18,13 +18,13 @@ const bodiless = new Set([204, 304])
 /** The date of answers, made once a second. Mutable by nature. */
 export class DateLine {
   #line = ""
-  #until = 0
+  #since = 0
 
-  /** `now`: of the wall clock, in milliseconds. */
+  /** `now`: of the wall clock, in milliseconds. It may be set back. */
   at(now: number): string {
-    if (now >= this.#until) {
+    if (now >= this.#since + 1000 || now < this.#since) {
       this.#line = `Date: ${new Date(now).toUTCString()}\r\n`
-      this.#until = now - (now % 1000) + 1000
+      this.#since = now - (now % 1000)
     }
     return this.#line
   }
@@ -106,10 +106,12 @@ export class PlainResponse implements OutgoingResponse {
     return isReady && isReadyBehind
   }
 
-  end(rest?: string | Uint8Array): void {
+  /** As with Node's writer: text is UTF-8 where nothing else is said. */
+  end(rest?: string | Uint8Array, encoding?: "latin1"): void {
     if (this.writableEnded || this.destroyed) return
-    if (rest !== undefined && typeof rest !== "string") this.write(rest)
-    const text = typeof rest === "string" && this.#hasBody ? rest : ""
+    const isText = typeof rest === "string" && encoding === "latin1"
+    if (rest !== undefined && !isText) this.write(typeof rest === "string" ? Buffer.from(rest) : rest)
+    const text = isText && this.#hasBody ? rest : ""
     this.writableEnded = true
     const framed = this.#isChunked ? chunked(text) : text
     const last = `${this.#takeHead()}${framed}`
