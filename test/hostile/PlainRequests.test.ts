@@ -69,7 +69,7 @@ const more = { pools: [{ name: "default", backends: ["engine"], retry: { attempt
 const listener = { pool: "default", connectTimeout: "1s" }
 
 const both = Effect.all({
-  fast: setUp({ answer: onHeard, more, listener }),
+  fast: setUp({ answer: onHeard, more: { ...more, server: { fastPath: true } }, listener }),
   slow: setUp({ answer: onHeard, more: { ...more, server: { fastPath: false } }, listener })
 })
 
@@ -171,7 +171,7 @@ describe("a plain request", () => {
 
   it.live("is answered before what is no HTTP behind it is refused", () =>
     Effect.gen(function* () {
-      const { url } = yield* setUp({ answer: onHeard, more, listener })
+      const { url } = yield* setUp({ answer: onHeard, more: { ...more, server: { fastPath: true } }, listener })
       yield* Effect.scoped(
         Effect.gen(function* () {
           const line = yield* connect(url)
