@@ -3,6 +3,7 @@
  * complete, or in an event that says why it does not; of all else only the connection tells whether it is complete.
  */
 import { Effect } from "effect"
+import { joined } from "../domain/Bytes.ts"
 import type { StreamEndDetector } from "../protocol/StreamEndDetector.ts"
 import { errorEvent, type StreamEnd, stopMessage } from "../protocol/StreamError.ts"
 import type { StreamedError } from "../protocol/StreamedError.ts"
@@ -64,13 +65,24 @@ const watchedBody = ({ answer, begin, finish, observe }: Watched): StreamBody =>
   }
 }
 
+/** Bytes that are copied to go out in one write. */
+const maxJoinedBytes = 64 * 1024
+
+/** What was held back goes out together. */
+const writeHeld = (sink: BodySink, held: ReadonlyArray<Uint8Array>): void => {
+  let size = 0
+  for (const piece of held) size += piece.length
+  if (size > maxJoinedBytes) for (const piece of held) sink.write(piece)
+  else if (size > 0) sink.write(joined(held))
+}
+
 /** A body of which only the connection tells whether it is complete: if not, the client's connection is broken too. */
 export const plainBody = (answer: UpstreamAnswer, ended: (end: StreamEnd) => void): StreamBody => {
   const { attempt, balance, held, streams } = answer
   return watchedBody({
     answer,
     begin: (sink) => {
-      for (const piece of held) sink.write(piece)
+      writeHeld(sink, held)
       attempt.awaitPiece(streams)
       return true
     },
@@ -165,10 +177,8 @@ export const eventBody = (plan: RequestPlan, answer: UpstreamAnswer, events: Eve
       lastAt = attempt.now()
       hasOutput = detector.hasOutput || passedThrough
       if (hasOutput) onFirstOutput(lastAt)
-      for (const piece of held) {
-        recorder?.push(piece)
-        sink.write(piece)
-      }
+      for (const piece of held) recorder?.push(piece)
+      writeHeld(sink, held)
       if (complete) return false
       if (detector.saidAll) attempt.awaitEnd(maxEndMillis, lastAt)
       else attempt.awaitPiece(true, lastAt)
