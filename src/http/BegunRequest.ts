@@ -1,5 +1,5 @@
 /** One request from its head to its end: what holds for it, what is kept of it, and what is written down in the end. */
-import { Effect, type Exit, Result } from "effect"
+import { Cause, Effect, type Exit, Result } from "effect"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { type GatewayError, ShuttingDown } from "../domain/Errors.ts"
 import { MonotonicClock } from "../domain/MonotonicClock.ts"
@@ -109,7 +109,7 @@ export const makeRequests = Effect.gen(function* () {
   const run = Effect.runForkWith(yield* Effect.context())
   /** For what has no fiber that would tell it. */
   const tellDefect = (defect: unknown): void => {
-    run(Effect.logError("a request has died", defect))
+    run(Effect.logError("a request has died", Cause.die(defect)))
   }
 
   return { begin, ended, proxyRequestOf, tellDefect, clock, timers, proxy, reporter }

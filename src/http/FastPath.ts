@@ -7,7 +7,7 @@ import { HttpServerResponse } from "effect/http"
 import { Bag } from "../domain/Bag.ts"
 import type { GatewayError } from "../domain/Errors.ts"
 import { once } from "../domain/Once.ts"
-import type { Continuation, FastClient, Poured, ProxyResponse } from "../proxy/Proxy.ts"
+import type { BodyListener, Continuation, FastClient, ProxyResponse } from "../proxy/Proxy.ts"
 import { type BegunRequest, headersOfAll, type Requests } from "./BegunRequest.ts"
 import { type BodyError, hold, joined, joinedAtOnce, type Read } from "./BodyReading.ts"
 import type { Admitted } from "./Gates.ts"
@@ -16,7 +16,7 @@ import { announcedTooLarge, boundsOf, packed, readBodyDirectly, takenAs } from "
 import type { FindRoute } from "./routes/BuiltinRoutes.ts"
 import type { Binding } from "./server/Bindings.ts"
 import type { ListenerContext } from "./server/Listeners.ts"
-import { breakOff, type Delivery, deliver, deliverDirectly } from "./server/ResponseWriter.ts"
+import { breakOff, deliver, deliverDirectly, type OngoingAnswer } from "./server/ResponseWriter.ts"
 import type { FastWay } from "./server/Server.ts"
 import { isUpgrade } from "./server/WebSocketHead.ts"
 
@@ -40,20 +40,23 @@ export const makeFastPath = (
 ): FastPath => {
   const { connections, current } = context
   const handedOver = new WeakMap<NodeRequest["message"], HandedOver>()
-  const visits = new Bag<Visit>()
+  const pending = new Bag<PendingRequest>()
 
   const take: FastWay["take"] = ({ body, message, response, source, url }, handOver) => {
     if (message.method !== "POST" || !url.startsWith("/") || connections.closing || isUpgrade(message)) return false
-    const seen = current()
-    const { limits, server } = seen.snapshot.config
-    if (!server.fastPath) return false
-    const incoming = readIncoming(message, response, source, url, requests.clock.now())
-    if (!isPlain(incoming, limits.maxBodyBytes)) return false
-    if (find(seen.binding)(incoming.path, incoming.method) !== undefined) return false
-    const tried = Result.try(() => requests.begin(incoming, seen, connections, find))
-    // A defect: Effect's server meets it again, and tells it.
-    if (Result.isFailure(tried)) return false
+    const tried = Result.try(() => {
+      const seen = current()
+      const { limits, server } = seen.snapshot.config
+      if (!server.fastPath) return undefined
+      const incoming = readIncoming(message, response, source, url, requests.clock.now())
+      if (!isPlain(incoming, limits.maxBodyBytes)) return undefined
+      if (find(seen.binding)(incoming.path, incoming.method) !== undefined) return undefined
+      return requests.begin(incoming, seen, connections, find)
+    })
+    // A defect is met again by Effect's server, which tells it.
+    if (Result.isFailure(tried) || tried.success === undefined) return false
     const begun = tried.success
+    const { incoming } = begun.arrival
     const give = (rest: Answering | undefined) => {
       const { message, response } = source.node()
       incoming.message = message
@@ -63,22 +66,23 @@ export const makeFastPath = (
     }
     const { gated } = begun
     if (Result.isFailure(gated) || gated.success._tag !== "Admitted") give(undefined)
-    else new Visit({ requests, context, visits, begun, admitted: gated.success, give }).begin(body)
+    else new PendingRequest({ requests, context, pending, begun, admitted: gated.success, give }).begin(body)
     return true
   }
 
   return {
     take,
+    tellDefect: requests.tellDefect,
     handedOver: (message) => {
       const found = handedOver.get(message)
       handedOver.delete(message)
       return found
     },
     handAllOver: Effect.sync(() => {
-      const answering: Array<Visit> = []
-      visits.each((visit) => {
-        if (visit.isAnswering) answering.push(visit)
-        else visit.adopt()
+      const answering: Array<PendingRequest> = []
+      pending.each((request) => {
+        if (request.isAnswering) answering.push(request)
+        else request.adopt()
       })
       return Effect.forEach(answering, ({ concluded }) => concluded, { concurrency: "unbounded", discard: true })
     })
@@ -95,30 +99,30 @@ const isPlain = (incoming: Incoming, maxBodyBytes: number): boolean =>
   packed(incoming) === undefined &&
   announcedTooLarge(incoming, "maxBodyBytes", maxBodyBytes) === undefined
 
-interface VisitParts {
+interface PendingParts {
   readonly requests: Requests
   readonly context: ListenerContext
   /** Those that have no fiber. */
-  readonly visits: Bag<Visit>
+  readonly pending: Bag<PendingRequest>
   readonly begun: BegunRequest
   readonly admitted: Admitted
   readonly give: (rest: Answering | undefined) => void
 }
 
 /** One request on this way. Mutable by nature: written by the callbacks of its sockets. */
-class Visit implements FastClient, Poured {
-  readonly #parts: VisitParts
+class PendingRequest implements FastClient, BodyListener {
+  readonly #parts: PendingParts
   place: number | undefined
-  /** Gives up what is under way: the body's reading, then the proxy's work, then the delivery. */
+  /** Gives up what is under way: the body's reading, then the proxy's work. */
   #stop: () => void = noop
   #release: () => void = noop
-  #delivery: Delivery | undefined
+  #ongoing: OngoingAnswer | undefined
   /** It has its end, or a fiber. */
   #isOver = false
   /** Told what is still to be done, once a fiber waits for that because the gateway stops. */
   #adopted: ((rest: Answering) => void) | undefined
 
-  constructor(parts: VisitParts) {
+  constructor(parts: PendingParts) {
     this.#parts = parts
   }
 
@@ -128,10 +132,10 @@ class Visit implements FastClient, Poured {
   }
 
   #begin(body: Uint8Array | undefined): void {
-    const { begun, requests, visits } = this.#parts
+    const { begun, requests, pending } = this.#parts
     const { arrival, payload } = begun
     const { incoming, listener, snapshot } = arrival
-    visits.add(this)
+    pending.add(this)
     incoming.response.once("close", this.#onClose)
     const bounds = boundsOf(snapshot, listener)
     const onBody = (read: Result.Result<Read, BodyError>) => this.#guarded(() => this.#onBody(read))
@@ -147,8 +151,8 @@ class Visit implements FastClient, Poured {
   /** The gateway stops: what is still to be said is said, and everything is given back. */
   get concluded(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.#delivery?.letGo()
-      const said = this.#delivery?.conclude ?? Effect.void
+      this.#ongoing?.letGo()
+      const said = this.#ongoing?.conclude ?? Effect.void
       return Effect.ensuring(
         said,
         Effect.sync(() => this.#finish(interrupted))
@@ -163,11 +167,11 @@ class Visit implements FastClient, Poured {
       return Effect.sync(() => {
         this.#isOver = true
         this.#stop()
-        this.#delivery?.letGo()
+        this.#ongoing?.letGo()
       })
     })
-    const { begun, give, visits } = this.#parts
-    visits.delete(this)
+    const { begun, give, pending } = this.#parts
+    pending.delete(this)
     begun.arrival.incoming.response.off("close", this.#onClose)
     give(
       Effect.ensuring(
@@ -201,7 +205,7 @@ class Visit implements FastClient, Poured {
     const { begun, context } = this.#parts
     const { arrival } = begun
     Object.assign(answer.headers, headersOfAll(arrival, context.connections))
-    this.#delivery = deliverDirectly(arrival.incoming, answer, this)
+    this.#ongoing = deliverDirectly(arrival.incoming, answer, this)
   }
 
   continued(rest: Continuation): void {
@@ -236,7 +240,7 @@ class Visit implements FastClient, Poured {
 
   #giveUp(): void {
     this.#stop()
-    this.#delivery?.letGo()
+    this.#ongoing?.letGo()
     this.#release()
     this.#stop = noop
     this.#release = noop
@@ -246,18 +250,18 @@ class Visit implements FastClient, Poured {
     if (this.#isOver) return
     this.#isOver = true
     this.#release()
-    const { begun, context, requests, visits } = this.#parts
+    const { begun, context, requests, pending } = this.#parts
     if (this.#adopted !== undefined) return this.#adopted(delivered)
-    visits.delete(this)
+    pending.delete(this)
     requests.ended(begun, context, exit)
   }
 
   #handOver(rest: Answering): void {
     if (this.#isOver) return
     this.#isOver = true
-    const { begun, give, visits } = this.#parts
+    const { begun, give, pending } = this.#parts
     if (this.#adopted !== undefined) return this.#adopted(rest)
-    visits.delete(this)
+    pending.delete(this)
     begun.arrival.incoming.response.off("close", this.#onClose)
     give(rest)
   }

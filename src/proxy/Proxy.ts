@@ -26,7 +26,7 @@ export type { Continuation, FastClient } from "./FastRequest.ts"
 export { refusePath } from "./Planner.ts"
 export { type ModelForm, type Payload, type ProxyRequest, RequestReport } from "./ProxyRequest.ts"
 export type { ProxyResponse } from "./Relay.ts"
-export type { Poured, StreamBody } from "./StreamBody.ts"
+export type { BodyListener, StreamBody } from "./StreamBody.ts"
 export type { Tunnel } from "./Tunnel.ts"
 
 export class Proxy extends Context.Service<

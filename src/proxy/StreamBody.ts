@@ -17,13 +17,13 @@ import { cutDocument, type UpstreamAnswer } from "./UpstreamAnswer.ts"
 export interface StreamBody {
   readonly pipe: (sink: BodySink) => Effect.Effect<void, ExchangeFailed>
   /** The same for what has no fiber; `undefined` where only a fiber can do it. */
-  readonly pour: ((sink: BodySink, poured: Poured) => void) | undefined
+  readonly pipeTo: ((sink: BodySink, listener: BodyListener) => void) | undefined
   /** Nothing more is written or told. */
   readonly letGo: () => void
 }
 
-/** What is told of a body that is poured: one of these, once, unless it is let go before. */
-export interface Poured {
+/** What is told of a body that is handed over: one of these, once, unless it is let go before. */
+export interface BodyListener {
   readonly ended: (failure: ExchangeFailed | undefined) => void
   /** What writes it has thrown. */
   readonly died: (defect: unknown) => void
@@ -55,11 +55,11 @@ const watchedBody = ({ answer, begin, finish, observe }: Watched): StreamBody =>
           ? Effect.flatMap(piped(observedSink(answer, sink, observe)), (end) => finished(sink, end.failure))
           : finished(sink, undefined)
       ),
-    pour:
+    pipeTo:
       direct &&
       ((sink, { died, ended }) => {
         if (!begin(sink)) return ended(finish(sink, undefined))
-        direct.pour(observedSink(answer, sink, observe), { ended: (end) => ended(finish(sink, end.failure)), died })
+        direct.pipeTo(observedSink(answer, sink, observe), { ended: (end) => ended(finish(sink, end.failure)), died })
       }),
     letGo: () => direct?.letGo()
   }
@@ -103,7 +103,7 @@ export const plainBody = (answer: UpstreamAnswer, ended: (end: StreamEnd) => voi
 /** The body of an answer that has none. */
 export const noBody: StreamBody = {
   pipe: () => Effect.void,
-  pour: (_sink, { ended }) => ended(undefined),
+  pipeTo: (_sink, { ended }) => ended(undefined),
   letGo: () => {}
 }
 

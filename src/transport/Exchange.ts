@@ -14,7 +14,7 @@ import {
   type DirectBody,
   type ExchangeFailed,
   type OnHead,
-  type Pouring,
+  type PipeListener,
   UpstreamFailed,
   type UpstreamResponse
 } from "./UpstreamTransport.ts"
@@ -54,7 +54,7 @@ export class Exchange implements Dispatcher.DispatchHandler, UpstreamResponse, D
   #isWoken = false
   /** What gets the body from now on, and what is told how that ended; in place of a reader. */
   #sink: BodySink | undefined
-  #pouring: Pouring | undefined
+  #listener: PipeListener | undefined
   #sinkIsFull = false
   readonly #repeatable: boolean
 
@@ -98,10 +98,10 @@ export class Exchange implements Dispatcher.DispatchHandler, UpstreamResponse, D
     return undefined
   }
 
-  pour(sink: BodySink, pouring: Pouring): void {
+  pipeTo(sink: BodySink, listener: PipeListener): void {
     this.#sink = sink
     this.#sinkIsFull = false
-    this.#pouring = pouring
+    this.#listener = listener
     this.#flush()
     if (this.#end !== undefined) this.#tellEnd(this.#end)
   }
@@ -109,7 +109,7 @@ export class Exchange implements Dispatcher.DispatchHandler, UpstreamResponse, D
   letGo(): void {
     this.#ready = undefined
     this.#sink = undefined
-    this.#pouring = undefined
+    this.#listener = undefined
   }
 
   get read(): Effect.Effect<Chunks | BodyEnd> {
@@ -138,7 +138,7 @@ export class Exchange implements Dispatcher.DispatchHandler, UpstreamResponse, D
 
   pipe(sink: BodySink): Effect.Effect<BodyEnd> {
     return Effect.callback<BodyEnd>((resume) => {
-      this.pour(sink, {
+      this.pipeTo(sink, {
         ended: (end) => resume(Effect.succeed(end)),
         died: (defect) => resume(Effect.die(defect))
       })
@@ -257,9 +257,9 @@ export class Exchange implements Dispatcher.DispatchHandler, UpstreamResponse, D
       })
     } catch (defect) {
       // Nothing catches what is thrown in a socket's callback: it is the reader's.
-      const pouring = this.#pouring
+      const listener = this.#listener
       this.letGo()
-      pouring?.died(defect)
+      listener?.died(defect)
     }
   }
 
@@ -270,9 +270,9 @@ export class Exchange implements Dispatcher.DispatchHandler, UpstreamResponse, D
   }
 
   #tellEnd(end: BodyEnd): void {
-    const pouring = this.#pouring
+    const listener = this.#listener
     this.letGo()
-    pouring?.ended(end)
+    listener?.ended(end)
   }
 
   #fail(failure: ExchangeFailed): void {

@@ -128,13 +128,13 @@ export interface DirectBody {
   /** What came and was not read, or the end; `undefined`: nothing yet, and `ready` is called once when there is. */
   readonly take: (ready: () => void) => Chunks | BodyEnd | undefined
   /** Hands over what was not read yet and all that comes. */
-  readonly pour: (sink: BodySink, pouring: Pouring) => void
-  /** Nothing more is handed over or told to what has asked by `take` or `pour`. */
+  readonly pipeTo: (sink: BodySink, listener: PipeListener) => void
+  /** Nothing more is handed over or told to what has asked by `take` or `pipeTo`. */
   readonly letGo: () => void
 }
 
-/** What is told of a body that is poured: one of these, once, unless it is let go before. */
-export interface Pouring {
+/** What is told of a body that is handed over: one of these, once, unless it is let go before. */
+export interface PipeListener {
   readonly ended: (end: BodyEnd) => void
   /** The sink has thrown. */
   readonly died: (defect: unknown) => void

@@ -1,5 +1,5 @@
 /**
- * The plainest requests are read and written by ourselves, all others by Node: on the wire nobody can tell which it was.
+ * The plainest requests are read and written by ourselves, all others by Node: on the wire the two are alike.
  * Two gateways, one for each way, get the same bytes and have the same engine.
  */
 import type { Socket } from "node:net"

@@ -352,8 +352,8 @@ const receive = (
     },
     onDrain: () => {}
   }
-  const { pour } = body
-  const written = isFast && pour !== undefined ? poured(pour, sink, body.letGo) : body.pipe(sink)
+  const { pipeTo } = body
+  const written = isFast && pipeTo !== undefined ? pipedTo(pipeTo, sink, body.letGo) : body.pipe(sink)
   return Effect.catch(written, () =>
     Effect.sync(() => {
       reading.broken = true
@@ -361,9 +361,9 @@ const receive = (
   )
 }
 
-const poured = (pour: NonNullable<StreamBody["pour"]>, sink: BodySink, letGo: () => void) =>
+const pipedTo = (pipeTo: NonNullable<StreamBody["pipeTo"]>, sink: BodySink, letGo: () => void) =>
   Effect.callback<void, ExchangeFailed>((resume) => {
-    pour(sink, {
+    pipeTo(sink, {
       ended: (failure) => resume(failure === undefined ? Effect.void : Effect.fail(failure)),
       died: (defect) => resume(Effect.die(defect))
     })

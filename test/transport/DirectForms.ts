@@ -6,7 +6,7 @@ import {
   type BodyEnd,
   type BodySink,
   type DirectBody,
-  type Pouring,
+  type PipeListener,
   type UpstreamResponse,
   UpstreamTransport
 } from "../../src/transport/UpstreamTransport.ts"
@@ -67,14 +67,14 @@ class DirectReading implements DirectBody {
     return undefined
   }
 
-  pour(sink: BodySink, pouring: Pouring): void {
+  pipeTo(sink: BodySink, listener: PipeListener): void {
     const fiber = this.#run(this.#pipe(sink))
     this.#fiber = fiber
     fiber.addObserver((exit) => {
       if (this.#fiber !== fiber) return
       this.#fiber = undefined
-      if (Exit.isSuccess(exit)) pouring.ended(exit.value)
-      else pouring.died(exit.cause)
+      if (Exit.isSuccess(exit)) listener.ended(exit.value)
+      else listener.died(exit.cause)
     })
   }
 

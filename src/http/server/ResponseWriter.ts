@@ -11,7 +11,7 @@ import { Http2ServerResponse } from "node:http2"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
 import type { GatewayError } from "../../domain/Errors.ts"
-import type { Poured, ProxyResponse } from "../../proxy/Proxy.ts"
+import type { BodyListener, ProxyResponse } from "../../proxy/Proxy.ts"
 import { errorResponse } from "../ErrorBody.ts"
 import type { Incoming, OutgoingResponse } from "../Incoming.ts"
 import { Outlet, sliceBytes } from "./Outlet.ts"
@@ -51,15 +51,19 @@ export const deliver = (
   })
 
 /** An answer that is written without a fiber. */
-export interface Delivery {
+export interface OngoingAnswer {
   /** Nothing more is written or told. */
   readonly letGo: () => void
   /** What is still to be said where the gateway gives the answer up. */
   readonly conclude: Effect.Effect<void>
 }
 
-/** The same for what has no fiber; `undefined`: `ended` is told already. A body that cannot be poured is refused. */
-export const deliverDirectly = (incoming: Delivered, answer: ProxyResponse, ended: Poured): Delivery | undefined => {
+/** The same for what has no fiber; `undefined`: `ended` is told already. The body has a form for callbacks. */
+export const deliverDirectly = (
+  incoming: Delivered,
+  answer: ProxyResponse,
+  ended: BodyListener
+): OngoingAnswer | undefined => {
   const { response } = incoming
   const over = () => ended.ended(undefined)
   if (response.destroyed) {
@@ -74,7 +78,7 @@ export const deliverDirectly = (incoming: Delivered, answer: ProxyResponse, ende
     else endWhenTaken(response, outlet, over)
     return undefined
   }
-  body.pour?.(outlet, {
+  body.pipeTo?.(outlet, {
     ended: (failure) => {
       if (failure !== undefined) {
         breakOff(incoming)

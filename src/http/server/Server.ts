@@ -10,7 +10,7 @@ import {
 import { Server as NetServer, type Socket } from "node:net"
 import { createSecureContext } from "node:tls"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { Cause, Duration, Effect, Exit, Schedule, Schema, Scope } from "effect"
+import { Duration, Effect, Exit, Schedule, Schema, Scope } from "effect"
 import type { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { cannotListen, isTaken } from "../../domain/CannotListen.ts"
 import type { GatewayConfig } from "../../domain/GatewayConfig.ts"
@@ -50,6 +50,8 @@ export interface Arriving {
 export interface FastWay {
   /** `false`: nothing was done for the request, it is for Effect's server. */
   readonly take: (arriving: Arriving, handOver: HandOver) => boolean
+  /** Tells in the log of what none of this expects, and nothing else watches. */
+  readonly tellDefect: (defect: unknown) => void
   /**
    * A fiber is there from now on for each request without an answer, so that the end of the server ends it. What this
    * gives ends those whose answer has begun.
@@ -133,11 +135,10 @@ export const openServer = Effect.fnUntraced(function* (
   const server = makeServer(listener, config.limits.maxHeaderBytes, pems)
   let current = { pems, connectTimeout: listener.connectTimeout, maxHeadBytes: config.limits.maxHeaderBytes }
   let takePlain = takesNothing
-  const runFork = Effect.runForkWith(yield* Effect.context())
   servePlainly(server, {
     ...services,
     take: (request) => takePlain(request),
-    onDefect: (defect) => void runFork(Effect.logError("a request could not be taken", Cause.die(defect))),
+    onDefect: fastWay.tellDefect,
     keepAliveMillis,
     maxHeadBytes: () => current.maxHeadBytes,
     silentMillis: () => Duration.toMillis(current.connectTimeout) || Number.POSITIVE_INFINITY

@@ -87,13 +87,13 @@ describe("an answer to a plain request", () => {
     }).pipe(Effect.provide(layerTime))
   )
 
-  it.live.each(["/poured", "/streamed"])("waits for its client, which is slow, and comes whole: %s", (target) =>
+  it.live.each(["/whole", "/streamed"])("waits for its client, which is slow, and comes whole: %s", (target) =>
     Effect.gen(function* () {
       const size = 8_000_000
       let waits = 0
       const { sockets, url } = yield* setUpPlain({
         answer: ({ response, url: asked }) => {
-          response.writeHead(200, asked === "/poured" ? { "content-length": String(size) } : {})
+          response.writeHead(200, asked === "/whole" ? { "content-length": String(size) } : {})
           const outlet = new Outlet(response)
           let left = size / 100_000
           const pour = () => {

@@ -46,7 +46,7 @@ const openBody = (open: Set<OpenBody>, what: string): StreamBody => {
   )
 }
 
-const noFastWay = { take: () => false, handAllOver: Effect.succeed(Effect.void) }
+const noFastWay = { take: () => false, handAllOver: Effect.succeed(Effect.void), tellDefect: () => {} }
 
 const head = { status: 200, headers: {}, cookies: [], contentLength: undefined }
 
